@@ -1,0 +1,61 @@
+"""A norm is a bracket: an attained lower bound, a proved upper bound, and the frequency that attains the lower one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """``lower <= norm <= upper``.
+
+    Attributes
+    ----------
+    lower : float or ndarray, shape (...)
+        Gain attained at `frequency` (rounded down); anyone can re-evaluate it.
+    upper : float or ndarray, shape (...)
+        Proved upper bound, rounding accounted for; ``inf`` for a pole on the boundary.
+    frequency : float or ndarray, shape (...)
+        Witness in rad/sample (rad/s in continuous time), in ``[0, pi]`` for real discrete-time systems and
+        ``(-pi, pi]`` for complex ones; ``inf`` means the limit of high frequency in continuous time.
+    status : {"closed", "open"}
+        "closed": the width met the tolerance that was asked for; "open": it did not, and both ends are still true.
+    diagnostics : dict
+        How the upper bound was proved, and what it cost.
+    """
+
+    lower: Any
+    upper: Any
+    frequency: Any
+    status: Literal["closed", "open"] = "closed"
+    diagnostics: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __contains__(self, value: float) -> bool:
+        """Whether `value` lies in the bracket (of a single system)."""
+        return bool(self.lower <= value <= self.upper)
+
+    @property
+    def width(self) -> Any:
+        """Relative width ``(upper - lower) / upper``; 0 for a norm of 0."""
+        upper = np.asarray(self.upper, dtype=float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = np.where(upper > 0, (upper - self.lower) / np.where(upper > 0, upper, 1.0), 0.0)
+        gap = np.where(np.isinf(upper), np.where(np.isinf(np.asarray(self.lower)), 0.0, np.inf), gap)
+        return gap if gap.ndim else float(gap)
+
+    def scaled(self, factor: ArrayLike) -> Bracket:
+        """Return the bracket of the norm times a positive `factor`."""
+        return Bracket(self.lower * np.asarray(factor), self.upper * np.asarray(factor), self.frequency, self.status, self.diagnostics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for JSON."""
+
+        def plain(value: Any) -> Any:
+            array: NDArray[Any] = np.asarray(value, dtype=float)
+            return array.tolist()
+
+        return {"lower": plain(self.lower), "upper": plain(self.upper), "frequency": plain(self.frequency), "status": self.status}
