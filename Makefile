@@ -1,0 +1,81 @@
+# ssmreduce: `make compare` and `make test` set up what they need in .venv and run. `make help` lists the rest.
+#
+# PYTHON=...  the interpreter that the environment is made from (3.11 or newer)
+# JOBS=...    parallel test processes
+# PIP_*       environment variables and pip's configuration files are respected: no index is named here
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The first interpreter of 3.11 or newer; an empty result is reported by the rule that needs it.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+JOBS ?= auto
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet --constraint requirements.lock
+OUT := out
+
+# A stamp is written after its install has succeeded, so an interrupted one is repeated; it is older than
+# pyproject.toml or requirements.lock when these change, and the install is repeated too.
+MADE := $(VENV)/.made
+COMPARE_READY := $(VENV)/.ready-compare
+ALL_READY := $(VENV)/.ready-all
+
+.PHONY: help compare test lint types contracts docs bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+compare: $(COMPARE_READY) ## compare every reduction of one layer of the shipped model: table, figure, report
+	@mkdir -p $(OUT)
+	$(RUN) -m ssmreduce compare --plot $(OUT)/compare.png --html $(OUT)/compare.html --json $(OUT)/compare.json
+
+test: $(ALL_READY) ## install everything and run the tests
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} \
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+lint: $(ALL_READY) ## ruff
+	$(RUN) -m ruff check .
+
+types: $(ALL_READY) ## mypy, strict, on theory and ssmreduce
+	$(RUN) -m mypy
+
+contracts: $(ALL_READY) ## who may import whom
+	$(VENV)/bin/lint-imports
+
+docs: $(ALL_READY) ## build the documentation (docs/_build/html), executing its examples; warnings are errors
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(ALL_READY) ## measure speed and accuracy against python-control and slycot
+	$(RUN) tests/benchmarks/run.py
+
+lock: $(ALL_READY) ## write requirements.lock again from pyproject.toml (exact versions; names no index)
+	@mkdir -p $(OUT)
+	$(RUN) -m piptools compile --quiet --all-extras --upgrade --strip-extras --no-annotate --no-header --allow-unsafe \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $(OUT)/lock.txt pyproject.toml
+	grep -E '^[A-Za-z0-9._-]+==' $(OUT)/lock.txt | grep -vE '^(pip|setuptools)==' > requirements.lock
+
+clean: ## remove the environment, the results and every cache
+	rm -rf $(VENV) $(OUT) build dist docs/_build docs/jupyter_execute .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Where Python came without ensurepip (Debian's python3 without python3-venv), pip installs itself into the environment.
+$(MADE):
+	@test -n "$(PYTHON)" || { echo "ssmreduce needs Python 3.11 or newer; none found on PATH. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@if $(RUN) -c 'import pip' 2>/dev/null; then :; else rm -rf $(VENV); echo "making $(VENV) with $$($(PYTHON) --version)"; \
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(RUN) install --quiet pip; }; fi
+	@touch $@
+
+$(COMPARE_READY): $(MADE) pyproject.toml requirements.lock
+	@echo "installing ssmreduce with the extras plot and control (no JAX); about a minute, once"
+	@$(INSTALL) --editable ".[plot,control]"
+	@touch $@
+
+$(ALL_READY): $(MADE) pyproject.toml requirements.lock
+	@echo "installing ssmreduce with all extras, test, docs and lint tools; a few minutes, once"
+	@$(INSTALL) --editable ".[all,test,docs,lint]"
+	@touch $(COMPARE_READY) $@
