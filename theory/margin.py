@@ -51,3 +51,26 @@ def discrete_margin(poles: ArrayLike) -> NDArray[Any]:
     total, total_lost = _sum(first, -b_head)
     numerator = total + (((first_lost + total_lost) - a_tail) - b_tail)
     return np.where(near, numerator / (1.0 + modulus), 1.0 - modulus)
+
+
+def disc_gap(left: ArrayLike, right: ArrayLike) -> NDArray[Any]:
+    r"""Return :math:`1-\lambda\bar\mu` for poles in the closed unit disc, without cancellation; broadcasts.
+
+    The real part is :math:`\tfrac12\bigl((1-|\lambda|^2)+(1-|\mu|^2)+|\lambda-\mu|^2\bigr)`, a sum of positive
+    terms, and the imaginary part :math:`-\Im((\lambda-\mu)\bar\mu)` is small with :math:`|\lambda-\mu|`, which
+    never exceeds the result: a few ulp of relative error even for two poles at 1e-15 from the same point of the circle.
+
+    Parameters
+    ----------
+    left, right : array_like of complex
+        The poles :math:`\lambda` and :math:`\mu`, broadcastable shapes.
+
+    Returns
+    -------
+    ndarray of complex, the broadcast shape
+    """
+    one, other = np.asarray(left, dtype=np.complex128), np.asarray(right, dtype=np.complex128)
+    mine, theirs = discrete_margin(one), discrete_margin(other)
+    apart = one - other
+    real = 0.5 * (mine * (2.0 - mine) + theirs * (2.0 - theirs) + (apart.real**2 + apart.imag**2))
+    return real + 1j * (apart.real * other.imag - apart.imag * other.real)

@@ -1,0 +1,145 @@
+r"""Gramians and their factors: closed form for diagonal systems, square-root recursions for dense ones.
+
+Discrete time: :math:`P-APA^*=BB^*,\ Q-A^*QA=C^*C`; continuous time: :math:`AP+PA^*=-BB^*,\ A^*Q+QA=-C^*C`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from theory.hammarling import diagonal_factor, real_factor, triangular_factor
+from theory.margin import disc_gap
+from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
+
+Array = NDArray[Any]
+
+
+def stacked_output(system: DiagonalStateSpace) -> Array:
+    """``[C; C_reverse]``, (..., 2p, n); ``C`` when there is one direction. Both directions share one Gramian."""
+    if system.C_reverse is None:
+        return system.C
+    return np.concatenate([system.C, system.C_reverse], axis=-2)
+
+
+def gramians(system: System) -> tuple[Array, Array]:
+    r"""Return the controllability and the observability Gramian, :math:`(P, Q)`.
+
+    For a diagonal system with stored poles :math:`\lambda_i` in discrete time
+
+    .. math:: P_{ij}=\frac{(BB^*)_{ij}}{1-\lambda_i\bar\lambda_j},\qquad Q_{ij}=\frac{(C^*C)_{ij}}{1-\bar\lambda_i\lambda_j}
+
+    (continuous time: :math:`-\lambda_i-\bar\lambda_j` and :math:`-\bar\lambda_i-\lambda_j` below), where the denominators
+    are free of cancellation. :cite:p:`A05`
+
+    Parameters
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        Stable; a batch gives a batch. Only ``A``, ``B``, ``C`` as stored matter: not ``D``, not `delay`.
+        A bidirectional system has its two output matrices stacked, ``[C; C_reverse]``.
+
+    Returns
+    -------
+    P, Q : ndarray, shape (..., N, N)
+        ``N`` is ``n``, and ``2n`` for conjugate pairs: then of the real system with state ``[Re x; Im x]``, input matrix
+        ``[Re B; Im B]`` and output matrix ``2 [Re C, -Im C]``, the one that :func:`theory.realization.dense` writes.
+
+    Raises
+    ------
+    StabilityError
+        A pole lies on or outside the boundary.
+
+    Notes
+    -----
+    For Hankel singular values and balancing take :func:`gramian_factors`: the products here carry half the digits of
+    the small ones. Dense: from the factors.
+    """
+    if isinstance(system, StateSpace):
+        Lc, Lo = gramian_factors(system)
+        return Lc @ Lc.conj().T, Lo @ Lo.conj().T
+    require_stable(system)
+    C = stacked_output(system)
+    P, P_mixed = _closed_form(system.poles, system.B, system.is_discrete)
+    Q, Q_mixed = _closed_form(system.poles.conj(), np.swapaxes(C, -1, -2).conj(), system.is_discrete)
+    if not system.conjugate_pairs:
+        return P, Q
+    return 0.5 * _real_form(P, P_mixed), 2.0 * _real_form(Q.conj(), Q_mixed.conj(), dual=True)
+
+
+def _closed_form(poles: Array, G: Array, discrete: bool) -> tuple[Array, Array]:
+    """``E[x x^*]`` and ``E[x x^T]`` of a diagonal system."""
+    rows, columns = poles[..., :, None], poles[..., None, :]
+    direct = G @ np.swapaxes(G, -1, -2).conj()
+    mixed = G @ np.swapaxes(G, -1, -2)
+    if discrete:
+        return direct / disc_gap(rows, columns), mixed / disc_gap(rows, columns.conj())
+    return direct / -(rows + columns.conj()), mixed / -(rows + columns)
+
+
+def _real_form(direct: Array, mixed: Array, dual: bool = False) -> Array:
+    """The Gramian of ``sqrt(2) [Re x; Im x]`` from ``E[x x^*]`` and ``E[x x^T]``."""
+    if dual:
+        direct, mixed = direct.conj(), mixed.conj()
+    top = np.concatenate([direct.real + mixed.real, mixed.imag - direct.imag], axis=-1)
+    low = np.concatenate([direct.imag + mixed.imag, direct.real - mixed.real], axis=-1)
+    return np.concatenate([top, low], axis=-2)
+
+
+def gramian_factors(system: System) -> tuple[Array, Array]:
+    r"""Return :math:`(L_c, L_o)` with :math:`P=L_cL_c^*` and :math:`Q=L_oL_o^*`, computed without forming P and Q.
+
+    Same system, shapes and conventions as :func:`gramians`; the factors are square, real for a real system.
+
+    Raises
+    ------
+    StabilityError
+        A pole lies on or outside the boundary.
+
+    Notes
+    -----
+    Diagonal: the tangential Schur algorithm, Hammarling's recursion with :math:`A` diagonal, O(n^2 m) and batched;
+    its entries are products of pole differences, so clustered, repeated and nearly unobservable modes keep their digits.
+    Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3).
+    """
+    require_stable(system)
+    if isinstance(system, StateSpace):
+        return _dense_factors(system)
+    Lc, Lo = complex_factors(system)
+    if not system.conjugate_pairs:
+        return Lc, Lo
+    return np.sqrt(0.5) * _unitary_real(Lc), np.sqrt(2.0) * _unitary_real(Lo)
+
+
+def complex_factors(system: DiagonalStateSpace) -> tuple[Array, Array]:
+    """Factors of the written-out complex system, (..., N, N), states ordered as ``theory.realization.with_conjugates``."""
+    poles, B, C = system.poles, system.B, stacked_output(system)
+    if system.conjugate_pairs:
+        poles = np.concatenate([poles, poles.conj()], axis=-1)
+        B = np.concatenate([B, B.conj()], axis=-2)
+        C = np.concatenate([C, C.conj()], axis=-1)
+    discrete = system.is_discrete
+    return diagonal_factor(poles, B, discrete), diagonal_factor(poles.conj(), np.swapaxes(C, -1, -2).conj(), discrete)
+
+
+def _unitary_real(L: Array) -> Array:
+    """A real factor in the coordinates ``sqrt(2) [Re x; Im x]`` from a factor in ``[x; conj x]``."""
+    half = L.shape[-2] // 2
+    top, low = L[..., :half, :], L[..., half:, :]
+    return real_factor(np.sqrt(0.5) * np.concatenate([top + low, -1j * (top - low)], axis=-2))
+
+
+def _dense_factors(system: StateSpace) -> tuple[Array, Array]:
+    if system.n == 0:
+        return np.zeros((0, 0)), np.zeros((0, 0))
+    T, Z = scipy.linalg.schur(system.A, output="complex")
+    discrete = system.is_discrete
+    Lc = Z @ triangular_factor(T, Z.conj().T @ system.B, discrete)
+    # A^* = Z T^* Z^* is lower triangular in Z; reversing the order of the states makes it upper triangular
+    flipped = T.conj().T[::-1, ::-1]
+    Lo = Z @ triangular_factor(flipped, (Z.conj().T @ system.C.conj().T)[::-1], discrete)[::-1]
+    if system.is_real:
+        return real_factor(Lc), real_factor(Lo)
+    return Lc, Lo

@@ -1,0 +1,117 @@
+r"""Cholesky factors of Gramians without the Gramians: Hammarling's recursion :cite:p:`H82`, complex and triangular.
+
+For :math:`P-TPT^*=GG^*` (or :math:`TP+PT^*+GG^*=0`) with :math:`T` upper triangular, one state is split off at a time: the last row
+of :math:`G` is rotated into one entry, one column of the factor follows from a triangular solve, and what remains
+is an equation of the same kind whose right side is again a factor. Only unitary transformations act on :math:`G`, so small
+Hankel singular values survive that :math:`P` in floating point has lost.
+
+For diagonal :math:`T` the triangular solve is a division and the update is the Blaschke factor
+:math:`(\lambda-\lambda_i)/(1-\bar\lambda\lambda_i)`: the tangential Schur algorithm, O(n^2 m), with every entry to high
+relative accuracy when the differences of the poles are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from theory.margin import disc_gap, discrete_margin
+
+Array = NDArray[Any]
+
+
+def _reflect(G: Array, row: Array) -> Array:
+    """Apply on the right the reflection that turns `row` into ``[g, 0, ..., 0]``, g >= 0; all have batch axes in front."""
+    length = np.linalg.norm(row, axis=-1)
+    head = row[..., 0]
+    phase = np.where(head == 0, 1.0, head / np.where(head == 0, 1.0, np.abs(head)))
+    v = row.conj().copy()
+    v[..., 0] += phase.conj() * length
+    weight = np.sum(v.real**2 + v.imag**2, axis=-1)
+    scale = np.where(weight == 0, 0.0, 2.0 / np.where(weight == 0, 1.0, weight))
+    along = (G @ v[..., None])[..., 0]
+    G = G - (scale[..., None] * along)[..., None] * v.conj()[..., None, :]
+    G[..., 0] *= -phase.conj()[..., None]
+    return G
+
+
+def compressed(G: Array) -> Array:
+    """A generator with at most as many columns as rows and the same ``G G^*``, by QR; batched."""
+    if G.shape[-1] <= G.shape[-2]:
+        return G
+    return np.linalg.qr(np.swapaxes(G.conj(), -1, -2), mode="r").swapaxes(-1, -2).conj()  # type: ignore[no-any-return]
+
+
+def diagonal_factor(poles: Array, G: Array, discrete: bool) -> Array:
+    r"""Return ``L`` with :math:`LL^*` the solution of the Stein (Lyapunov) equation with :math:`T=\mathrm{diag}(\text{poles})`.
+
+    Parameters
+    ----------
+    poles : ndarray, shape (..., n), complex
+        Stable poles, in any order, repeated or not.
+    G : ndarray, shape (..., n, m)
+        Generator: ``B``, or ``C^*`` with conjugated poles for the observability Gramian.
+    discrete : bool
+        Time base.
+
+    Returns
+    -------
+    ndarray, shape (..., n, n), complex
+        Column k belongs to pole ``n - 1 - k`` and is zero for the poles after it.
+    """
+    n = poles.shape[-1]
+    L = np.zeros((*poles.shape, n), dtype=complex)
+    G = compressed(np.asarray(G, dtype=complex))
+    if n == 0 or G.shape[-1] == 0:
+        return L
+    margin = discrete_margin(poles) if discrete else -poles.real
+    decay = margin * (2.0 - margin) if discrete else 2.0 * margin  # 1 - |l|^2, or -2 Re l
+    for k in range(n - 1, -1, -1):
+        own, rest = poles[..., k : k + 1], poles[..., : k + 1]
+        G = _reflect(G[..., : k + 1, :], G[..., k, :])
+        gap = disc_gap(rest, own) if discrete else -(rest + own.conj())
+        s = np.sqrt(decay[..., k : k + 1])
+        L[..., : k + 1, n - 1 - k] = s * G[..., 0] / gap
+        G[..., 0] *= (own - rest) / gap
+    return L
+
+
+def triangular_factor(T: Array, G: Array, discrete: bool) -> Array:
+    """Return ``L`` with ``L L^*`` the solution of the Stein (Lyapunov) equation for upper triangular ``T``, (n, n)."""
+    n = T.shape[0]
+    L = np.zeros((n, n), dtype=complex)
+    G = compressed(np.asarray(G, dtype=complex))
+    if n == 0 or G.shape[-1] == 0:
+        return L
+    poles = np.diag(T).copy()
+    margin = discrete_margin(poles) if discrete else -poles.real
+    decay = margin * (2.0 - margin) if discrete else 2.0 * margin
+    for k in range(n - 1, -1, -1):
+        G = _reflect(G, G[k])
+        own, s = poles[k].conj(), np.sqrt(decay[k])
+        last = G[k, 0].real / s
+        t, g = T[:k, k], G[:k, 0]
+        if discrete:
+            M = -own * T[:k, :k]
+            M[np.diag_indices(k)] = disc_gap(poles[:k], poles[k])
+            u = scipy.linalg.solve_triangular(M, g * s + own * t * last, check_finite=False) if k else g
+            w = T[:k, :k] @ u + t * last
+            remainder = poles[k] * g - s * w
+        else:
+            M = T[:k, :k].copy()
+            M[np.diag_indices(k)] += own
+            u = -scipy.linalg.solve_triangular(M, g * s + t * last, check_finite=False) if k else g
+            remainder = g - s * u
+        L[:k, k], L[k, k] = u, last
+        G = G[:k]
+        G[:, 0] = remainder
+    return L
+
+
+def real_factor(L: Array) -> Array:
+    """A real square factor of ``Re(L L^*)``, which is ``L L^*`` where that is real; batched."""
+    wide = np.concatenate([L.real, L.imag], axis=-1)
+    return np.linalg.qr(np.swapaxes(wide, -1, -2), mode="r").swapaxes(-1, -2)  # type: ignore[no-any-return]

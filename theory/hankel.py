@@ -1,0 +1,74 @@
+r"""Hankel singular values: the square roots of the eigenvalues of :math:`PQ`, computed without :math:`P`, :math:`Q` and :math:`PQ`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.gramians import gramian_factors
+from theory.realization import standard_form
+from theory.system import DiagonalStateSpace, System
+
+Array = NDArray[Any]
+
+
+def hankel_singular_values(system: System) -> Array:
+    r"""Return :math:`\sigma_1\ge\dots\ge\sigma_N\ge0`, the singular values of the Hankel operator of :math:`(A,B,C)`.
+
+    Parameters
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        Stable. Of a diagonal system the *stored* ``(poles, B, C)`` count, whatever `delay` is: this is what
+        bounds the error of a layer whose ``D`` is kept. For the strictly causal part of a ``delay=0`` system, which
+        bounds what a reduction with free ``D`` can reach, ask :func:`causal_hankel_singular_values`.
+        A bidirectional system has its outputs stacked, ``[C; C_reverse]``.
+
+    Returns
+    -------
+    ndarray, shape (..., N), descending
+        ``N`` is the number of states, ``2n`` for conjugate pairs.
+
+    Raises
+    ------
+    StabilityError
+        A pole lies on or outside the boundary.
+
+    Notes
+    -----
+    Singular values of :math:`L_o^*L_c` :cite:p:`LHPW87`, never the root of an eigenvalue: the absolute error is a
+    small multiple of eps times :math:`\sigma_1`, not its square root.
+    """
+    Lc, Lo = gramian_factors(system)
+    if Lc.shape[-1] == 0:
+        return np.zeros(Lc.shape[:-1])
+    return np.linalg.svd(np.swapaxes(Lo, -1, -2).conj() @ Lc, compute_uv=False)
+
+
+def causal_hankel_singular_values(system: System) -> Array:
+    r"""Return the Hankel singular values of the strictly causal part of each direction, the larger of the two per index.
+
+    For ``delay=0`` the strictly causal part of :math:`zC(zI-\Lambda)^{-1}B` is :math:`(\Lambda,B,C\Lambda)`. Any
+    system of ``k`` states, with any ``D``, misses the given one by at least ``values[k]``, in both directions of time
+    (Nehari's theorem, :cite:p:`G84`).
+
+    Parameters, returns, errors: as :func:`hankel_singular_values`.
+    """
+    if not isinstance(system, DiagonalStateSpace):
+        return hankel_singular_values(system)
+    values = hankel_singular_values(standard_form(system.replace(C_reverse=None)))
+    if system.C_reverse is None:
+        return values
+    reverse = system.replace(C=system.C_reverse, C_reverse=None, D=None, delay=system.delay_reverse)
+    return np.maximum(values, hankel_singular_values(standard_form(reverse)))
+
+
+def hankel_norm(system: System) -> Any:
+    r"""Return :math:`\sigma_1`, the norm of the Hankel operator; 0 for a static system; an array for a batch.
+
+    Parameters, errors: as :func:`hankel_singular_values`.
+    """
+    values = hankel_singular_values(system)
+    largest = values[..., 0] if values.shape[-1] else np.zeros(values.shape[:-1])
+    return largest if largest.ndim else float(largest)
