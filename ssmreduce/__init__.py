@@ -1,0 +1,92 @@
+"""Trained state space layer in, smaller layer and proof out.
+
+>>> import ssmreduce
+>>> model = ssmreduce.load("model.safetensors")        # doctest: +SKIP
+>>> print(ssmreduce.compare(model.layers[0]))          # doctest: +SKIP
+>>> smaller = ssmreduce.reduce_model(model, ratio=0.5)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+__version__ = "0.1.0"
+
+# name -> module that defines it; modules load on first use, so that ``import ssmreduce`` costs nothing optional
+_WHERE = {
+    # systems theory
+    "StateSpace": "theory.system",
+    "DiagonalStateSpace": "theory.system",
+    "Bracket": "theory.bracket",
+    "hinf_norm": "theory.norms",
+    "linf_norm": "theory.norms",
+    "error_norm": "theory.norms",
+    "h2_norm": "theory.h2",
+    "hankel_singular_values": "theory.hankel",
+    "frequency_response": "theory.response",
+    "impulse_response": "theory.response",
+    "simulate": "theory.response",
+    "balanced_truncation": "theory.truncation",
+    "modal_truncation": "theory.truncation",
+    # layers and models
+    "SSMLayer": "ssmreduce.layer",
+    "layer_from_params": "ssmreduce.params",
+    "read_layers": "ssmreduce.params",
+    "as_layer_or_system": "ssmreduce.params",
+    "Model": "ssmreduce.checkpoint",
+    "load": "ssmreduce.checkpoint",
+    "save": "ssmreduce.checkpoint",
+    # reduction
+    "METHODS": "ssmreduce.methods",
+    "Method": "ssmreduce.methods",
+    "Reduction": "ssmreduce.reduction",
+    "reduce": "ssmreduce.reduction",
+    "reduce_model": "ssmreduce.reduced_model",
+    # comparison
+    "compare": "ssmreduce.comparison",
+    "Comparison": "ssmreduce.results",
+    "Row": "ssmreduce.results",
+    "crosscheck": "ssmreduce.crosscheck",
+    # errors
+    "SSMReduceError": "theory.errors",
+    "InputError": "theory.errors",
+    "DimensionError": "theory.errors",
+    "TimeBaseError": "theory.errors",
+    "StabilityError": "theory.errors",
+    "OrderError": "theory.errors",
+    "ToleranceError": "theory.errors",
+    "ConvergenceError": "theory.errors",
+    "AccuracyError": "theory.errors",
+    "MissingDependencyError": "theory.errors",
+    "CheckpointError": "ssmreduce.storage",
+    "CheckpointIOError": "ssmreduce.storage",
+}
+
+__all__ = ["__version__", *_WHERE]  # noqa: PLE0604
+
+
+def _own_theory() -> None:
+    """Say so plainly if another top-level module named ``theory`` shadows ours."""
+    theory = importlib.import_module("theory")
+    if importlib.util.find_spec("theory.system") is None:
+        raise ImportError(
+            f"ssmreduce needs its own package 'theory', but {getattr(theory, '__file__', theory)} comes first on sys.path; rename or move that one"
+        )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'ssmreduce' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    if not isinstance(value, type(importlib)):
+        globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_own_theory()
