@@ -1,0 +1,54 @@
+r"""Rounding in the proofs: the a-priori bounds that the norms use, in one place.
+
+Standard model: :math:`fl(x \circ y) = (x \circ y)(1+\delta),\ |\delta|\le u` with ``u = 2**-53`` (Higham,
+*Accuracy and Stability of Numerical Algorithms*, 2nd ed., eq. 2.4). A dot product of length n carries
+:math:`\gamma_n = nu/(1-nu)` times the dot product of the absolute values, in any order of summation (eq. 3.5);
+a complex one :math:`\gamma_{n+2}` with a factor sqrt(2) (lemma 3.5, section 3.6). All helpers round upwards by a
+safety factor instead of switching the rounding mode, which NumPy cannot do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+UNIT = 2.0**-53
+"""Unit roundoff of float64."""
+
+TINY = 1e-290
+"""Absolute slack for underflow: systems are scaled to norm one before any bound is taken."""
+
+
+def gamma(n: int) -> float:
+    r"""Return a bound of :math:`\gamma_n` for complex dot products of length `n`: ``1.5 (n+4) u / (1 - (n+4) u)``.
+
+    Covers Higham's real (eq. 3.5) and complex (section 3.6: ``sqrt(2) gamma_{n+2}``) dot products.
+    """
+    x = (n + 4) * UNIT
+    return 1.5 * x / (1.0 - x)
+
+
+def up(value: Any, operations: int = 16) -> Any:
+    """Round a nonnegative quantity, computed with at most `operations` roundings of nonnegative terms, upwards."""
+    return value * (1.0 + 2.0 * (operations + 2) * UNIT) + TINY
+
+
+def down(value: Any, operations: int = 16) -> Any:
+    """Round a nonnegative quantity downwards in the same sense; never below zero."""
+    return np.maximum(value * (1.0 - 2.0 * (operations + 2) * UNIT) - TINY, 0.0)
+
+
+def row_norms(matrix: Array, axis: int = -1) -> Array:
+    """Upper bounds of the Euclidean norms along `axis`."""
+    result: Array = up(np.linalg.norm(matrix, axis=axis), matrix.shape[axis] + 4)
+    return result
+
+
+def frobenius(matrix: Array) -> Any:
+    """Upper bound of the Frobenius norm of the last two axes, hence of the spectral norm."""
+    size = matrix.shape[-1] * matrix.shape[-2]
+    return up(np.sqrt(np.sum(matrix.real**2 + matrix.imag**2, axis=(-2, -1))), size + 4)

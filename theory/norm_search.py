@@ -1,0 +1,168 @@
+r"""Branch and bound along the stability boundary: the proof of the upper end of a norm.
+
+On an arc :math:`|t|\le h` (local coordinate of :mod:`theory.norm_modes`) and for a fixed unit vector u the function
+:math:`f(t)=\|G(t)u\|^2` has :math:`|f''| \le 2(\sup\|G'\|^2+\sup\|G\|\,\sup\|G''\|)`, so between two samples
+it exceeds neither by more than the sagitta of that curvature. With samples at -h, 0, h and :math:`s=\sup\|G\|`:
+
+.. math:: s^2 \le \max\big(\sigma^2(-h),\sigma^2(0),\sigma^2(h)\big) + \tfrac{h^2}{4}\,\big(S_1^2 + s\,S_2\big)
+
+which is solved for s. :math:`S_1, S_2` come from Taylor polynomials at the centre with Lagrange remainders
+that sum the modes' exact derivatives. Arcs whose bound exceeds the target are halved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.norm_gain import largest_gain
+from theory.norm_modes import CIRCLE, ModalSum, smallest_denominator
+from theory.norm_rounding import frobenius, gamma, up
+
+Array = NDArray[Any]
+
+
+@dataclass(kw_only=True)
+class Search:
+    """State of one search: the best gain seen (rounded down), where, and the proved bound so far."""
+
+    modes: ModalSum
+    rtol: float
+    best: float = 0.0
+    chart: str = CIRCLE
+    where: float = 0.0
+    upper: float = 0.0
+    arcs: int = 0
+    log: dict[str, Any] = field(default_factory=dict)
+
+    def sample(self, chart: str, x: Array, chunk: int) -> tuple[Array, Array]:
+        """Return (estimate, upper bound) of the modal gain at the points `x`; remember the best attained."""
+        estimates, uppers = np.empty(x.size), np.empty(x.size)
+        for start in range(0, x.size, chunk):
+            part = slice(start, start + chunk)
+            local = self.modes.local(chart, x[part])
+            estimates[part], uppers[part] = self._gains(chart, x[part], local.a)
+        return estimates, uppers
+
+    def _gains(self, chart: str, x: Array, a: Array) -> tuple[Array, Array]:
+        value, error = self.modes.evaluate(a)
+        estimate, upper = largest_gain(value)
+        slack = error + (upper - estimate) + self.modes.model_error(np.abs(a) * (1 + 1e-14))
+        attained = (estimate - slack) * (1.0 - self.modes.inflation)
+        attained = np.where(np.isfinite(attained), attained, -np.inf)
+        if attained.size and attained.max() > self.best:
+            index = int(attained.argmax())
+            self.best, self.chart, self.where = float(attained[index]), chart, float(x[index])
+        return estimate, up(upper + error)
+
+    def half_width(self, chart: str, left: Array, right: Array) -> Array:
+        """Half widths in the local coordinate, inflated by what the rounding of the end points can move them."""
+        if chart == CIRCLE:
+            return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
+        return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
+
+    def bound(self, chart: str, left: Array, right: Array, ends: Array, order: int) -> tuple[Array, Array, Array]:
+        """Return (bound on each arc, upper bound of the gain at its centre, excess that halving can remove)."""
+        modes = self.modes
+        centre, h = 0.5 * (left + right), self.half_width(chart, left, right)
+        local = modes.local(chart, centre)
+        size_b, size_q = np.abs(local.b), np.abs(local.q)
+        mu = smallest_denominator(local, h)
+        largest = np.abs(local.a) + size_b * h[:, None] / mu
+        extra = modes.model_error(largest * (1 + 1e-13))
+        weights = modes.weights
+        modal = largest @ weights + frobenius(modes.D)
+        _, middle = self._gains(chart, centre, local.a)
+
+        def tail(k: int) -> Array:
+            return np.asarray((size_b * size_q ** (k - 1) / mu ** (k + 1)) @ weights)
+
+        remainder = tail(2)
+        first, second = size_b @ weights + 2.0 * h * remainder, 2.0 * remainder
+        if order > 2:
+            remainder = tail(order)
+            taylor_first = order * h ** (order - 1) * remainder
+            taylor_second = order * (order - 1) * h ** (order - 2) * remainder
+            term, size = local.b, size_b
+            for k in range(1, order):
+                value, _ = modes.evaluate(term)
+                norm = frobenius(value - modes.D) + gamma(modes.poles.size + 60) * (size @ weights) + gamma(4) * frobenius(modes.D)
+                taylor_first = taylor_first + k * norm * h ** (k - 1)
+                taylor_second = taylor_second + (k * (k - 1)) * norm * (h ** (k - 2) if k > 1 else 0.0)
+                term, size = term * (-1j * local.q), size * size_q
+            first, second = np.fmin(first, taylor_first), np.fmin(second, taylor_second)
+        first, second = first * (1 + 1e-11), second * (1 + 1e-11)
+        beta = h * h * second / 8.0
+        peak = np.maximum(ends, middle)
+        sup = beta + np.sqrt(beta * beta + peak * peak + (h * first) ** 2 / 4.0)
+        sup = up(np.fmin(up(sup), modal * (1 + 1e-11)))
+        result = up((sup + extra) * (1.0 + modes.inflation))
+        return np.where(np.isnan(result), np.inf, result), middle, sup - peak
+
+    def prove(self, *, order: int, chunk: int, budget: int) -> None:
+        """Cover the boundary; raise `upper` to the largest bound that had to be accepted."""
+        pending = []
+        for chart, low, high in self.modes.charts():
+            grid = self.first_grid(chart, low, high)
+            _, upper = self.sample(chart, grid, chunk)
+            pending.append((chart, grid[:-1], grid[1:], np.maximum(upper[:-1], upper[1:]), upper))
+        self.refine(chunk, pending)
+        for chart, left, right, _, upper in pending:
+            self._prove_chart(chart, left, right, upper[:-1], upper[1:], order, chunk, budget)
+        self.upper = max(self.upper, self.best)
+
+    def first_grid(self, chart: str, low: float, high: float, uniform: int = 16) -> Array:
+        """Pole angles and a few points between, end points included."""
+        resonances = self.modes.resonances(chart)
+        inside = resonances[(resonances > low) & (resonances < high)]
+        return np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
+
+    def refine(self, chunk: int, grids: list[Any], *, peaks: int = 6, rounds: int = 40, points: int = 9) -> None:
+        """Zoom in on the best few grid neighbourhoods at once, a factor 4 each round."""
+        for chart, left, right, _, upper in grids:
+            if left.size == 0:
+                continue
+            order = np.argsort(upper)[::-1][:peaks]
+            low = np.append(left, right[-1])[np.maximum(order - 1, 0)]
+            high = np.append(left, right[-1])[np.minimum(order + 1, upper.size - 1)]
+            for _ in range(rounds):
+                x = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, points)
+                before = self.best
+                estimate, _ = self.sample(chart, x.ravel(), chunk)
+                value = estimate.reshape(x.shape)
+                top = value.argmax(axis=1)
+                rows = np.arange(len(low))
+                low, high = x[rows, np.maximum(top - 1, 0)], x[rows, np.minimum(top + 1, points - 1)]
+                flat = value.max(axis=1) - value.min(axis=1) <= 0.01 * self.rtol * value.max(axis=1)
+                alive = ~flat & (value.max(axis=1) > 0.5 * self.best)
+                low, high = low[alive], high[alive]
+                if low.size == 0 or (before == self.best and (high - low).max() < 1e-15):
+                    break
+
+    def _prove_chart(
+        self, chart: str, left: Array, right: Array, at_left: Array, at_right: Array, order: int, chunk: int, budget: int
+    ) -> None:
+        spent = 0
+        while left.size:
+            now = slice(0, chunk)
+            l, r, fl, fr = left[now], right[now], at_left[now], at_right[now]
+            left, right, at_left, at_right = left[chunk:], right[chunk:], at_left[chunk:], at_right[chunk:]
+            bound, middle, excess = self.bound(chart, l, r, np.maximum(fl, fr), order)
+            spent += l.size
+            target = self.best * (1.0 + 0.9 * self.rtol)
+            mid = 0.5 * (l + r)
+            settled = (bound <= target) | (excess <= 0.1 * self.rtol * self.best)
+            settled |= ~((mid > l) & (mid < r)) | (r - l <= 1e-15 * np.maximum(np.abs(l), np.abs(r)))
+            if spent > budget:
+                settled[:] = True
+            if settled.any():
+                self.upper = max(self.upper, float(bound[settled].max()))
+            go = ~settled
+            left = np.concatenate([left, l[go], mid[go]])
+            right = np.concatenate([right, mid[go], r[go]])
+            at_left = np.concatenate([at_left, fl[go], middle[go]])
+            at_right = np.concatenate([at_right, middle[go], fr[go]])
+        self.arcs += spent
