@@ -1,0 +1,428 @@
+r"""Balanced truncation and modal truncation: fewer states, and a bound on what the transfer function loses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.bounds import balanced_bound, hankel_floor, modal_bound
+from theory.diagonalization import diagonalize
+from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
+from theory.gramians import gramian_factors, stacked_output
+from theory.hankel import causal_hankel_singular_values, hankel_singular_values
+from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
+
+Array = NDArray[Any]
+_EPS = float(np.finfo(float).eps)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Truncation:
+    """A reduced system and what is known about it beforehand.
+
+    Attributes
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        The reduced system, of the same kind as the original: same ``dt``, ``D``, delays.
+    order : int
+        Its number of states: stored ones for a diagonal system.
+    hsv : ndarray, shape (..., N)
+        Hankel singular values of the original, of ``(A, B, C)`` as stored.
+    bound : float or ndarray
+        A-priori bound on the H-infinity norm of the error of `system` as written, rounding allowed for.
+    floor : float or ndarray
+        No system of this order with the same ``D`` has a smaller error.
+    status : str
+        One sentence: what was done, and what to do about it if it is not what was asked.
+    diagnostics : dict
+        Numbers behind the result: eigenvector condition, perturbation by re-diagonalization, states used.
+    """
+
+    system: System
+    order: int
+    hsv: Array
+    bound: Any
+    floor: Any
+    status: str
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        worst = float(np.max(self.bound))
+        return f"Truncation(order={self.order}, bound={worst:.6g}, {self.system!r})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Balancing:
+    """The order-independent part of balanced truncation, to be shared between orders: see :func:`balance`."""
+
+    system: System
+    hsv: Array  #: (..., N)
+    floor_hsv: Array  #: (..., N), the values that bound the error from below
+    left: Array  #: (..., N, N), ``Lo U``
+    right: Array  #: (..., N, N), ``Lc V``
+
+
+def balance(system: System) -> Balancing:
+    r"""Return :math:`L_oU` and :math:`L_cV` of the singular value decomposition :math:`L_o^*L_c=U\Sigma V^*`.
+
+    Raises
+    ------
+    StabilityError
+        A pole lies on or outside the boundary.
+    """
+    Lc, Lo = gramian_factors(system)
+    if Lc.shape[-1] == 0:
+        hsv = np.zeros(Lc.shape[:-1])
+        return Balancing(system=system, hsv=hsv, floor_hsv=hsv, left=Lo, right=Lc)
+    U, hsv, Vh = np.linalg.svd(np.swapaxes(Lo, -1, -2).conj() @ Lc)
+    floor_hsv = hsv
+    if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
+        floor_hsv = causal_hankel_singular_values(system)
+    return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=Lo @ U, right=Lc @ np.swapaxes(Vh, -1, -2).conj())
+
+
+def balanced_truncation(
+    system: System,
+    order: int | None = None,
+    rtol: float | None = None,
+    *,
+    balancing: Balancing | None = None,
+    condition_limit: float = 1e8,
+) -> Truncation:
+    r"""Truncate the balanced realization of a stable system.
+
+    Finds :math:`G_r` with
+
+    .. math:: \sigma_{k+1}\le\|G-G_r\|_\infty\le2\sum_{i>k}\sigma_i
+
+    where `k` is the number of states kept: `order` for a dense or complex system, up to 2 `order` for conjugate pairs.
+    :cite:p:`A05` (Thm 7.9) for continuous time, :cite:p:`HP90` for discrete time.
+
+    Parameters
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        Stable. A diagonal system gives a diagonal system: the balanced one is re-diagonalized, a pair of complex poles
+        takes one stored state and so does a real pole; the most real states whose poles fit into `order` stored ones
+        are kept. ``delay=0``: ``(poles, B, C)`` are reduced, ``D`` and the delay kept. Bidirectional: both directions
+        together, outputs stacked, and the bound doubles. A batch keeps its axes; channels that need fewer states
+        than `order` are filled up with states of zero gain.
+    order : int, optional
+        Stored states to keep, ``1 <= order <= n``; ``n`` returns the system itself.
+    rtol : float, optional
+        Instead of `order`: the smallest order whose bound is at most `rtol` times :math:`\sigma_1` (of every channel of a
+        batch), hence also at most `rtol` times the norm.
+    balancing : Balancing, optional, keyword only
+        From :func:`balance`, to share the work between orders.
+    condition_limit : float, keyword only
+        Largest eigenvector condition number that re-diagonalization accepts; see
+        :func:`theory.diagonalization.diagonalize`.
+
+    Returns
+    -------
+    Truncation
+
+    Raises
+    ------
+    StabilityError
+        A pole lies on or outside the boundary.
+    OrderError
+        `order` is less than 1, more than ``n``, or more than the states numerically present
+        (:math:`\sigma_i>N\varepsilon\sigma_1`); carries the attainable order.
+    ToleranceError
+        `rtol` is negative.
+    AccuracyError
+        Re-diagonalization is too ill-conditioned at this order.
+
+    Notes
+    -----
+    Square-root form, singular values of ``Lo^H Lc`` :cite:p:`LHPW87`; the Gramians are never formed.
+    Certified: the bound, with a first-order allowance for rounding and re-diagonalization that is in
+    ``.diagnostics``. Not certified: that the order is the smallest possible. Cost O(N^3) time, O(N^2) memory.
+    """
+    if (order is None) == (rtol is None):
+        raise InputError("give either order or rtol")
+    shared = balance(system) if balancing is None else balancing
+    if shared.system is not system:
+        raise InputError("the balancing belongs to another system")
+    if order is not None:
+        return _truncate(shared, _checked_order(shared, order), condition_limit)
+    if rtol is None or not rtol >= 0:
+        raise ToleranceError(f"rtol must be a number >= 0, got {rtol}", float("nan") if rtol is None else rtol, 0.0)
+    goal = rtol * (shared.hsv[..., 0] if shared.hsv.shape[-1] else 0.0)
+    for candidate in range(1, min(system.n, _attainable(shared) + 1)):
+        if np.any(balanced_bound(shared.hsv, _real_order(system, candidate), directions=_directions(system)) > goal):
+            continue
+        try:
+            found = _truncate(shared, candidate, condition_limit)
+        except (AccuracyError, StabilityError):
+            continue
+        if np.all(found.bound <= goal):
+            return found
+    return _truncate(shared, system.n, condition_limit)
+
+
+def _directions(system: System) -> int:
+    return 2 if isinstance(system, DiagonalStateSpace) and system.is_bidirectional else 1
+
+
+def _pairs(system: System) -> bool:
+    return isinstance(system, DiagonalStateSpace) and system.conjugate_pairs
+
+
+def _real_order(system: System, order: int) -> int:
+    """States that `order` stored states can stand for."""
+    return 2 * order if _pairs(system) else order
+
+
+def _present(hsv: Array) -> Array:
+    """Number of states numerically present, (...)."""
+    if hsv.shape[-1] == 0:
+        return np.zeros(hsv.shape[:-1], dtype=int)
+    return (hsv > hsv.shape[-1] * _EPS * hsv[..., :1]).sum(-1)  # type: ignore[no-any-return]
+
+
+def _attainable(shared: Balancing) -> int:
+    present = int(_present(shared.hsv).max(initial=0))
+    return (present + 1) // 2 if _pairs(shared.system) else present
+
+
+def _checked_order(shared: Balancing, order: int) -> int:
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)):
+        raise InputError(f"order must be an integer, got {order!r}")
+    n, attainable = shared.system.n, _attainable(shared)
+    if order == n:
+        return n
+    if order < 1 or order > n:
+        raise OrderError(f"order must be between 1 and {n}, got {order}", int(order), n)
+    if order > attainable:
+        raise OrderError(
+            f"order {order} asked, but only {attainable} states are numerically present "
+            f"(the others have Hankel singular values below N eps sigma_1); ask for at most {attainable}, or for all {n}",
+            int(order),
+            attainable,
+        )
+    return int(order)
+
+
+def _truncate(shared: Balancing, order: int, condition_limit: float) -> Truncation:
+    system = shared.system
+    if order == system.n:
+        zero = np.zeros(shared.hsv.shape[:-1])
+        nothing = zero if zero.ndim else 0.0
+        return Truncation(
+            system=system, order=order, hsv=shared.hsv, bound=nothing, floor=nothing,
+            status="all states kept: the system itself", diagnostics={"states": shared.hsv.shape[-1]},
+        )  # fmt: skip
+    if isinstance(system, StateSpace):
+        return _truncate_dense(shared, order)
+    if not system.batch_shape:
+        return _truncate_diagonal(shared, order, condition_limit)
+    channels = []
+    for index in np.ndindex(system.batch_shape):
+        one = Balancing(
+            system=system[index], hsv=shared.hsv[index], floor_hsv=shared.floor_hsv[index],
+            left=shared.left[index], right=shared.right[index],
+        )  # fmt: skip
+        channels.append(_truncate_diagonal(one, order, condition_limit))
+    return _stack(shared, order, channels)
+
+
+def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> tuple[Array, Array, Array, Array]:
+    """``(W^* T)^{-1} W^* [A T, B]`` and ``C T`` with ``W = left/sqrt(hsv)``, ``T = right/sqrt(hsv)``, and the rounding of A_r."""
+    root = np.sqrt(shared.hsv[:k])
+    W, T, AT = shared.left[:, :k] / root, shared.right[:, :k] / root, A_right[:, :k] / root
+    gram = W.conj().T @ T  # the identity, up to rounding that this solve takes out
+    A_r, B_r = np.linalg.solve(gram, W.conj().T @ AT), np.linalg.solve(gram, W.conj().T @ B)
+    uncertainty = (4.0 + np.sqrt(W.shape[0])) * _EPS * (np.abs(W).T @ np.abs(AT))
+    return A_r, B_r, C @ T, uncertainty
+
+
+def _truncate_dense(shared: Balancing, order: int) -> Truncation:
+    system = shared.system
+    assert isinstance(system, StateSpace)
+    A_r, B_r, C_r, _ = _project(shared, order, system.A @ shared.right, system.B, system.C)
+    reduced = StateSpace(A_r, B_r, C_r, system.D, dt=system.dt)
+    _require_reduced_stable(reduced, shared.hsv, order)
+    return Truncation(
+        system=reduced, order=order, hsv=shared.hsv, bound=balanced_bound(shared.hsv, order),
+        floor=hankel_floor(shared.floor_hsv, order), status=f"balanced truncation to {order} states",
+        diagnostics={"states": order},
+    )  # fmt: skip
+
+
+def _require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
+    try:
+        require_stable(reduced)
+    except StabilityError as error:
+        raise StabilityError(
+            f"truncation between sigma_{k} = {hsv[k - 1]:.6g} and sigma_{k + 1} = {hsv[k]:.6g} gave a pole outside the stability "
+            "region: they are too close to be told apart; choose another order",
+            error.poles,
+            error.margin,
+        ) from error
+
+
+def _diagonal_times(system: DiagonalStateSpace, right: Array) -> Array:
+    """``A @ right`` in the coordinates of :func:`theory.gramians.gramian_factors`."""
+    poles = system.poles[:, None]
+    if not system.conjugate_pairs:
+        return poles * right  # type: ignore[no-any-return]
+    half = system.n
+    top, low = right[:half], right[half:]
+    return np.concatenate([poles.real * top - poles.imag * low, poles.imag * top + poles.real * low])
+
+
+def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) -> Truncation:
+    """One system; the most real states whose poles fit into `order` stored ones."""
+    system = shared.system
+    assert isinstance(system, DiagonalStateSpace)
+    B, C = system.B, stacked_output(system)
+    if system.conjugate_pairs:
+        B, C = np.concatenate([B.real, B.imag]), 2.0 * np.concatenate([C.real, -C.imag], axis=1)
+    A_right = _diagonal_times(system, shared.right)
+    D = np.zeros((C.shape[0], system.m))
+    most = min(_real_order(system, order), int(_present(shared.hsv)))
+    failure: Exception | None = None
+    for k in range(most, 0, -1):
+        A_r, B_r, C_r, uncertainty = _project(shared, k, A_right, B, C)
+        if not system.conjugate_pairs:
+            A_r, B_r, C_r = (np.asarray(array, dtype=complex) for array in (A_r, B_r, C_r))
+        try:
+            small = StateSpace(A_r, B_r, C_r, D, dt=system.dt)
+            diagonal, condition, perturbation = diagonalize(
+                small, condition_limit=condition_limit, uncertainty=uncertainty
+            )
+            if diagonal.n > order:
+                continue
+            _require_reduced_stable(diagonal, shared.hsv, k)
+        except (AccuracyError, StabilityError) as error:
+            failure = failure or error
+            continue
+        p = system.p
+        reduced = system.replace(
+            poles=diagonal.poles,
+            B=diagonal.B,
+            C=diagonal.C[:p],
+            C_reverse=diagonal.C[p:] if system.is_bidirectional else None,
+        )
+        directions = _directions(system)
+        bound = balanced_bound(shared.hsv, k, directions=directions) + directions * perturbation
+        status = f"balanced truncation to {diagonal.n} stored states ({k} of {shared.hsv.size})"
+        if failure is not None:
+            status += "; a larger part of the budget was tried and refused: " + str(failure)
+        return Truncation(
+            system=reduced, order=diagonal.n, hsv=shared.hsv, bound=bound,
+            floor=hankel_floor(shared.floor_hsv, _real_order(system, diagonal.n)), status=status,
+            diagnostics={"states": k, "condition": condition, "perturbation": perturbation},
+        )  # fmt: skip
+    if failure is not None:
+        raise failure
+    if most == 0:  # a channel of a batch without any dynamics
+        return modal_truncation(system, np.zeros(0, dtype=int), hsv=shared.hsv)
+    raise OrderError(f"no balanced system fits into {order} stored states: its poles are real", order, 0)
+
+
+def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncation:
+    """Put the channels of a batch back together, filled up to the same number of states."""
+    system = shared.system
+    assert isinstance(system, DiagonalStateSpace)
+    shape, width = system.batch_shape, max(channel.order for channel in channels)
+
+    def filled(channel: Truncation) -> DiagonalStateSpace:
+        part = channel.system
+        assert isinstance(part, DiagonalStateSpace)
+        missing = width - part.n
+        if missing == 0:
+            return part
+        # zero gain at a pole that the channel has (or a harmless one): no change of the transfer function
+        spare = part.poles[:1] if part.n else np.asarray([0.5 if system.is_discrete else -0.5], dtype=complex)
+        reverse = part.C_reverse
+        return part.replace(
+            poles=np.concatenate([part.poles, np.repeat(spare, missing)]),
+            B=np.concatenate([part.B, np.zeros((missing, part.m))]),
+            C=np.concatenate([part.C, np.zeros((part.p, missing))], axis=1),
+            C_reverse=None if reverse is None else np.concatenate([reverse, np.zeros((part.p, missing))], axis=1),
+        )
+
+    parts = [filled(channel) for channel in channels]
+
+    def gathered(name: str) -> Array:
+        arrays = np.stack([getattr(part, name) for part in parts])
+        return arrays.reshape(*shape, *arrays.shape[1:])
+
+    reduced = system.replace(
+        poles=gathered("poles"), B=gathered("B"), C=gathered("C"),
+        C_reverse=gathered("C_reverse") if system.is_bidirectional else None,
+    )  # fmt: skip
+    floor = hankel_floor(shared.floor_hsv, _real_order(system, width))
+    fewer = sum(channel.order < width for channel in channels)
+    status = f"balanced truncation of {len(channels)} systems to {width} stored states each"
+    status += f"; {fewer} of them need fewer and were filled up with states of zero gain" if fewer else ""
+    names = ("states", "condition", "perturbation")
+    diagnostics = {
+        name: np.reshape([channel.diagnostics.get(name, 0) for channel in channels], shape) for name in names
+    }
+    return Truncation(
+        system=reduced, order=width, hsv=shared.hsv, bound=np.reshape([channel.bound for channel in channels], shape),
+        floor=floor, status=status, diagnostics=diagnostics,
+    )  # fmt: skip
+
+
+def modal_truncation(system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array | None = None) -> Truncation:
+    r"""Keep the stored states `keep` and leave the others out; poles, ``B`` and ``C`` of the kept ones stay bit-equal.
+
+    .. math:: \|G-G_r\|_\infty\le\sum_{i\ \text{removed}}2\|c_i\|\|b_i\|/(1-|\lambda_i|)
+
+    (:func:`theory.bounds.modal_bound`).
+
+    Parameters
+    ----------
+    system : DiagonalStateSpace
+        Stable; a batch keeps the same indices in every channel.
+    keep : array_like
+        Integer indices or a boolean mask along the stored states; may be empty.
+    hsv : ndarray, shape (..., N), optional, keyword only
+        :func:`theory.hankel.hankel_singular_values` of `system`, if known already.
+
+    Returns
+    -------
+    Truncation
+
+    Raises
+    ------
+    StabilityError, InputError
+    """
+    if not isinstance(system, DiagonalStateSpace):
+        raise InputError("modal truncation needs a DiagonalStateSpace; diagonalize a dense system first")
+    require_stable(system)
+    kept = kept_indices(keep, system.n)
+    removed = np.setdiff1d(np.arange(system.n), kept)
+    values = hankel_singular_values(system) if hsv is None else hsv
+    floor_values = causal_hankel_singular_values(system) if system.is_bidirectional else values
+    return Truncation(
+        system=system if removed.size == 0 else system.keep(kept), order=kept.size, hsv=values,
+        bound=modal_bound(system, removed), floor=hankel_floor(floor_values, _real_order(system, kept.size)),
+        status=f"modal truncation to {kept.size} of {system.n} stored states",
+        diagnostics={"kept": kept, "removed": removed},
+    )  # fmt: skip
+
+
+def kept_indices(keep: ArrayLike, n: int) -> Array:
+    """Turn integer indices or a mask of `n` states into ascending indices; :class:`InputError` for anything else."""
+    chosen = np.asarray(keep)
+    if chosen.dtype == bool:
+        if chosen.shape != (n,):
+            raise InputError(f"the mask of states to keep must have shape ({n},), got {chosen.shape}")
+        return np.flatnonzero(chosen)
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+        raise InputError("keep must be a list of state indices or a boolean mask")
+    chosen = chosen.astype(int)
+    if chosen.size and (chosen.min() < -n or chosen.max() >= n):
+        raise InputError(f"keep has an index outside 0..{n - 1}")
+    chosen = chosen % n if n else chosen
+    if np.unique(chosen).size != chosen.size:
+        raise InputError("keep names a state twice")
+    return np.sort(chosen)
