@@ -64,7 +64,7 @@ _WHERE = {
     "CheckpointIOError": "ssmreduce.storage",
 }
 
-__all__ = ["__version__", *_WHERE]  # noqa: PLE0604
+__all__ = ["__version__", *_WHERE]
 
 
 def _own_theory() -> None:

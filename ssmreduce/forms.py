@@ -209,7 +209,7 @@ class _Torch:
         C = _expect(f"{key}C", raw[f"{key}C"], None, None, None, 2)
         channels, H, N = C.shape[:3]
         if channels not in (1, 2):
-            raise DimensionError(f"{key}C must have 1 channel, or 2 when bidirectional", **{"C": C.shape})
+            raise DimensionError(f"{key}C must have 1 channel, or 2 when bidirectional", C=C.shape)
         decay = _expect(f"{key}{self.real}", raw[f"{key}{self.real}"], None, N).astype(np.float64)
         copies = decay.shape[0]
         if not copies or H % copies:
