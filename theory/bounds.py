@@ -114,7 +114,7 @@ def modal_bound(system: DiagonalStateSpace, removed: ArrayLike) -> Any:
 
     with :math:`\kappa=2` for conjugate pairs (a pair gains up to twice its stored half) and 1 otherwise, and
     :math:`\|c_i\|+\|c_i'\|` for the two directions of a bidirectional system. The triangle inequality over the
-    modes. :cite:p:`GSPJ25` has the single-mode gain (without the factor 2). Continuous time: :math:`-\Re\lambda_i` below.
+    modes. :cite:p:`GMKP24` has the single-mode gain (without the factor 2). Continuous time: :math:`-\Re\lambda_i` below.
 
     Parameters
     ----------
