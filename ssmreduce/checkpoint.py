@@ -149,6 +149,10 @@ class Model:
             path=self.path,
         )
 
+    def with_training(self, training: Mapping[str, Any]) -> Model:
+        """Return the model with another training record."""
+        return Model(tree=self.tree, options=self.options, training=training, format=self.format, path=self.path)
+
     def padded(self, order: int | None = None) -> Model:
         """Return the model with zero states added until every layer has `order` states (default: the largest).
 

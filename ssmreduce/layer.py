@@ -320,7 +320,10 @@ class SSMLayer:
     def options(self) -> dict[str, Any]:
         """Return what the arrays do not tell, ready for JSON and for :func:`ssmreduce.params.layer_from_params`."""
         names = ("conj_sym", "discretization", "clip_eigs", "step_rescale")
-        return {name: getattr(self, name) for name in names} | {"bidirectional": self.is_bidirectional}
+        options = {name: getattr(self, name) for name in names} | {"bidirectional": self.is_bidirectional}
+        if self.form.startswith("s4d-v4"):
+            options["dt_transform"] = "exp" if self.form.endswith("exp") else "softplus"
+        return options
 
     def __repr__(self) -> str:
         parts = [self.kind.upper()] + ([repr(self.name)] if self.name else [])

@@ -95,17 +95,11 @@ def sniff(data: bytes, path: Path) -> str:
         if names and all(name.endswith(".npy") for name in names):
             return "npz"
         raise CheckpointError(f"a zip archive that is no npz file (it holds {', '.join(names[:3]) or 'nothing'})", path)
-    if (
-        len(data) > 1
-        and data[0] == 0x80
-        and data[1] in range(2, 6)
-        and (data[-1:] == b"." or data[2:3] in b"\x8a\x95}](")
-    ):
-        kind = (
-            "a PyTorch checkpoint in the old format, a pickle"
-            if data[2:13].startswith(b"\x8a\x0alg6l") or b"l\xfc\x9cF\xf9 j\xa8P\x19." in data[:32]
-            else "a Python pickle"
-        )
+    if len(data) > 8 and data[8:9] == b"{" and data[5:8] == b"\0\0\0":
+        return "safetensors"
+    if data[0] == 0x80 and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        torch = b"l\xfc\x9cF\xf9 j\xa8P\x19." in data[:32]
+        kind = "a PyTorch checkpoint in the old format, which is a pickle" if torch else "a Python pickle"
         raise CheckpointError(f"this is {kind}. {_CONVERT}", path)
     for magic, what in (
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
@@ -116,8 +110,6 @@ def sniff(data: bytes, path: Path) -> str:
     ):
         if data.startswith(magic):
             raise CheckpointError(f"this is {what}", path)
-    if len(data) >= 8 and data[8:9] == b"{":
-        return "safetensors"
     if data[0] in (0xDE, 0xDF) or 0x81 <= data[0] <= 0x8F:
         return "msgpack"
     if data[:1] in b"(cl}]" and data.rstrip(b"\n")[-1:] == b".":

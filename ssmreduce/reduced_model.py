@@ -1,0 +1,105 @@
+"""Reduce all layers of a model under one state budget: ``reduce_model``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ssmreduce.allocation import allocate, budget_of
+from ssmreduce.checkpoint import Model
+from ssmreduce.layer import SSMLayer
+from ssmreduce.methods import METHODS
+from ssmreduce.reduction import Reduction, reduce
+from theory.errors import InputError, OrderError
+
+
+def reduce_model(
+    model: Model,
+    ratio: float | None = None,
+    method: str = "balanced",
+    allocation: str = "uniform",
+    *,
+    budget: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Model:
+    """Return the model with smaller layers; everything but the layers stays, bit for bit.
+
+    Parameters
+    ----------
+    model : Model
+        From :func:`ssmreduce.load`.
+    ratio : float
+        Fraction of the stored states to remove, ``0 <= ratio < 1``: 0.3 keeps 70 percent of them, rounded down, and at
+        least one a layer.
+    method : str
+        One of :data:`ssmreduce.methods.METHODS`.
+    allocation : str
+        How the budget is spread over the layers, one of :data:`ssmreduce.allocation.ALLOCATIONS`.
+    budget : int, optional, keyword only
+        Instead of `ratio`: stored states to keep, all layers together.
+    seed : int, keyword only
+        For "random"; every layer draws its own.
+    progress : callable, optional, keyword only
+        Called as ``progress(done, total, what)``.
+
+    Returns
+    -------
+    Model
+        Layers of possibly different sizes (:meth:`Model.padded` makes them equal for the reference S5 code);
+        ``.training["reduction"]`` records method, orders and bounds.
+
+    Raises
+    ------
+    OrderError, StabilityError, AccuracyError, InputError
+
+    Notes
+    -----
+    A layer in which fewer states are numerically present than its share gets those; the budget is then not used up, and
+    never exceeded. The bounds are those of each layer; no bound on the whole network follows from them.
+    """
+    if not isinstance(model, Model):
+        raise InputError(f"reduce_model takes a Model, from ssmreduce.load(path); got {type(model).__name__}")
+    if (ratio is None) == (budget is None):
+        raise InputError("give either ratio (fraction of states to remove) or budget (states to keep)")
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
+    layers = model.layers
+    total = sum(layer.order for layer in layers)
+    states = budget_of(total, ratio, len(layers)) if ratio is not None else budget
+    assert states is not None
+    report = progress or (lambda done, total, what: None)
+    report(0, len(layers), "spreading the budget")
+    orders = allocate(layers, states, allocation)
+    reductions = []
+    for i, (layer, order) in enumerate(zip(layers, orders, strict=True)):
+        report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
+        reductions.append(_reduced(layer, order, method, seed + i))
+    report(len(layers), len(layers), "done")
+    smaller = model.replace_layers([_layer(reduction) for reduction in reductions])
+    record = {
+        "method": method,
+        "allocation": allocation,
+        "ratio": ratio,
+        "budget": int(states),
+        "seed": seed,
+        "orders_before": [layer.order for layer in layers],
+        "orders": [reduction.order for reduction in reductions],
+        "bounds": [float(np.max(reduction.bound)) for reduction in reductions],
+    }
+    return smaller.with_training({**model.training, "reduction": record})
+
+
+def _reduced(layer: SSMLayer, order: int, method: str, seed: int) -> Reduction:
+    try:
+        return reduce(layer, order=order, method=method, seed=seed)
+    except OrderError as error:
+        if not 1 <= error.attainable < order:
+            raise
+        return reduce(layer, order=error.attainable, method=method, seed=seed)
+
+
+def _layer(reduction: Reduction) -> SSMLayer:
+    assert reduction.layer is not None
+    return reduction.layer
