@@ -19,7 +19,7 @@ class Diagonalization(NamedTuple):
     """A diagonal system and how well it stands for the dense one it came from."""
 
     system: DiagonalStateSpace
-    condition: float  #: 2-norm condition number of the matrix of unit eigenvectors
+    condition: float  #: Frobenius condition number of the matrix of unit eigenvectors, at least n
     perturbation: float  #: bound on the H-infinity distance to the dense system, first order in eps; inf if unstable
 
 
@@ -67,15 +67,17 @@ def diagonalize(system: StateSpace, *, condition_limit: float = 1e8, uncertainty
         )  # fmt: skip
         return Diagonalization(empty, 1.0, 0.0)
     poles, V = np.linalg.eig(system.A)
-    values = np.linalg.svd(V, compute_uv=False)
-    condition = float(values[0] / values[-1]) if values[-1] > 0 else float("inf")
+    try:
+        inverse = np.linalg.inv(V)
+    except np.linalg.LinAlgError:  # exactly singular
+        inverse = np.full_like(V, np.inf)
+    condition = float(np.linalg.norm(V) * np.linalg.norm(inverse))
     if not condition <= condition_limit:
         raise AccuracyError(
             f"the eigenvectors of the {n}-state system have condition number {condition:.3g}, past the limit {condition_limit:.3g}, "
             "so a diagonal system would not have its transfer function; choose an order one lower or higher, or raise condition_limit",
             condition,
         )
-    inverse = np.linalg.inv(V)
     B, C = inverse @ system.B, system.C @ V
     margin = discrete_margin(poles) if system.is_discrete else -poles.real
     if (margin > 0).all():

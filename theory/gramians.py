@@ -66,7 +66,7 @@ def gramians(system: System) -> tuple[Array, Array]:
     Q, Q_mixed = _closed_form(system.poles.conj(), np.swapaxes(C, -1, -2).conj(), system.is_discrete)
     if not system.conjugate_pairs:
         return P, Q
-    return 0.5 * _real_form(P, P_mixed), 2.0 * _real_form(Q.conj(), Q_mixed.conj(), dual=True)
+    return 0.5 * _real_form(P, P_mixed), 2.0 * _real_form(Q, Q_mixed)
 
 
 def _closed_form(poles: Array, G: Array, discrete: bool) -> tuple[Array, Array]:
@@ -79,10 +79,8 @@ def _closed_form(poles: Array, G: Array, discrete: bool) -> tuple[Array, Array]:
     return direct / -(rows + columns.conj()), mixed / -(rows + columns)
 
 
-def _real_form(direct: Array, mixed: Array, dual: bool = False) -> Array:
+def _real_form(direct: Array, mixed: Array) -> Array:
     """The Gramian of ``sqrt(2) [Re x; Im x]`` from ``E[x x^*]`` and ``E[x x^T]``."""
-    if dual:
-        direct, mixed = direct.conj(), mixed.conj()
     top = np.concatenate([direct.real + mixed.real, mixed.imag - direct.imag], axis=-1)
     low = np.concatenate([direct.imag + mixed.imag, direct.real - mixed.real], axis=-1)
     return np.concatenate([top, low], axis=-2)
@@ -111,6 +109,39 @@ def gramian_factors(system: System) -> tuple[Array, Array]:
     if not system.conjugate_pairs:
         return Lc, Lo
     return np.sqrt(0.5) * _unitary_real(Lc), np.sqrt(2.0) * _unitary_real(Lo)
+
+
+def scaled_cholesky_factors(system: DiagonalStateSpace) -> tuple[Array, Array, Array, Array] | None:
+    r"""Return ``Lc, Lo, dc, do`` from Cholesky factors of the closed form scaled to unit diagonal, or ``None``.
+
+    A few matrix products instead of a recursion, for one system, and worth it when the scaled Gramians
+    :math:`H=\mathrm{diag}(d)^{-1}P\,\mathrm{diag}(d)^{-1}` are well conditioned: the factors are those of matrices whose scaled
+    entries are off by a few eps. ``None`` where ``H`` is not numerically positive definite.
+    The caller must judge the result, as :func:`theory.hankel.balancing_factors` does.
+    """
+    C = stacked_output(system)
+    found = []
+    for poles, G, weight in (
+        (system.poles, system.B, 0.5),
+        (system.poles.conj(), np.swapaxes(C, -1, -2).conj(), 2.0),
+    ):
+        direct, mixed = _closed_form(poles, G, system.is_discrete)
+        d = np.sqrt(direct.diagonal().real)
+        if not (d > 0).all():
+            return None
+        rows = 1.0 / np.outer(d, d)
+        if system.conjugate_pairs:
+            H = _real_form(direct * rows, mixed * rows)
+            d = np.sqrt(weight) * np.concatenate([d, d])
+        else:
+            H = direct * rows
+        try:
+            L = np.linalg.cholesky(H)
+        except np.linalg.LinAlgError:
+            return None
+        found.append((d[:, None] * L, d))
+    (Lc, dc), (Lo, do) = found
+    return Lc, Lo, dc, do
 
 
 def complex_factors(system: DiagonalStateSpace) -> tuple[Array, Array]:

@@ -45,8 +45,8 @@ def compressed(G: Array) -> Array:
     return np.linalg.qr(np.swapaxes(G.conj(), -1, -2), mode="r").swapaxes(-1, -2).conj()  # type: ignore[no-any-return]
 
 
-def diagonal_factor(poles: Array, G: Array, discrete: bool) -> Array:
-    r"""Return ``L`` with :math:`LL^*` the solution of the Stein (Lyapunov) equation with :math:`T=\mathrm{diag}(\text{poles})`.
+def diagonal_factor(poles: Array, G: Array, discrete: bool, block: int = 32) -> Array:
+    r"""Return ``L``, :math:`LL^*` the solution of the Stein (Lyapunov) equation with :math:`T=\mathrm{diag}(\text{poles})`.
 
     Parameters
     ----------
@@ -56,26 +56,55 @@ def diagonal_factor(poles: Array, G: Array, discrete: bool) -> Array:
         Generator: ``B``, or ``C^*`` with conjugated poles for the observability Gramian.
     discrete : bool
         Time base.
+    block : int
+        Steps between two updates of the whole generator; a matter of speed only.
 
     Returns
     -------
     ndarray, shape (..., n, n), complex
-        Column k belongs to pole ``n - 1 - k`` and is zero for the poles after it.
+        Column k belongs to pole k and is zero for the poles before it.
     """
     n = poles.shape[-1]
     L = np.zeros((*poles.shape, n), dtype=complex)
-    G = compressed(np.asarray(G, dtype=complex))
+    G = compressed(np.asarray(G, dtype=complex)).copy()
     if n == 0 or G.shape[-1] == 0:
         return L
     margin = discrete_margin(poles) if discrete else -poles.real
-    decay = margin * (2.0 - margin) if discrete else 2.0 * margin  # 1 - |l|^2, or -2 Re l
-    for k in range(n - 1, -1, -1):
-        own, rest = poles[..., k : k + 1], poles[..., : k + 1]
-        G = _reflect(G[..., : k + 1, :], G[..., k, :])
-        gap = disc_gap(rest, own) if discrete else -(rest + own.conj())
-        s = np.sqrt(decay[..., k : k + 1])
-        L[..., : k + 1, n - 1 - k] = s * G[..., 0] / gap
-        G[..., 0] *= (own - rest) / gap
+    decay = np.sqrt(margin * (2.0 - margin) if discrete else 2.0 * margin)  # root of 1 - |l|^2, or of -2 Re l
+    if discrete:
+        gaps = disc_gap(poles[..., :, None], poles[..., None, :])
+    else:
+        gaps = -(poles[..., :, None] + poles[..., None, :].conj())
+    # One step multiplies row i by the inner factor I - (1 - beta_ik) w w^*, with w along the row of pole k and
+    # beta_ik the Blaschke factor. The updates of a block are kept as Y W^* and applied together.
+    for start in range(0, n, block):
+        stop = min(start + block, n)
+        rows = G[..., start:, :]
+        Y = np.zeros((*rows.shape[:-1], stop - start), dtype=complex)
+        W = np.zeros((*rows.shape[:-2], rows.shape[-1], stop - start), dtype=complex)
+        for k in range(start, stop):
+            j = k - start
+            if G.shape[-1] == 1:
+                own, along = None, rows[..., j:, 0]
+                length = np.abs(along[..., :1])
+                phase = np.where(length == 0, 1.0, along[..., :1].conj() / np.where(length == 0, 1.0, length))
+                along = along * phase
+            else:
+                own = rows[..., j, :] - (W[..., :j].conj() @ Y[..., j, :j, None])[..., 0]
+                length = np.linalg.norm(own, axis=-1)[..., None]
+                w = np.where(length == 0, 0.0, own.conj() / np.where(length == 0, 1.0, length))[..., None]
+                pending = np.swapaxes(W[..., :j], -1, -2).conj() @ w
+                along = (rows[..., j:, :] @ w - Y[..., j:, :j] @ pending)[..., 0]
+                along[..., :1] = length
+            gap = gaps[..., k:, k]
+            L[..., k:, k] = decay[..., k : k + 1] * along / gap
+            blaschke = (poles[..., k : k + 1] - poles[..., k:]) / gap
+            if own is None:
+                rows[..., j:, 0] *= blaschke
+            else:
+                Y[..., j:, j], W[..., j] = (1.0 - blaschke) * along, w[..., 0]
+        if G.shape[-1] > 1:
+            G[..., stop:, :] -= Y[..., stop - start :, :] @ np.swapaxes(W, -1, -2).conj()
     return L
 
 

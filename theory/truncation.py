@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from theory.bounds import balanced_bound, hankel_floor, modal_bound
 from theory.diagonalization import diagonalize
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
-from theory.gramians import gramian_factors, stacked_output
-from theory.hankel import causal_hankel_singular_values, hankel_singular_values
+from theory.gramians import stacked_output
+from theory.hankel import balancing_factors, causal_hankel_singular_values, hankel_singular_values
 from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -73,15 +73,11 @@ def balance(system: System) -> Balancing:
     StabilityError
         A pole lies on or outside the boundary.
     """
-    Lc, Lo = gramian_factors(system)
-    if Lc.shape[-1] == 0:
-        hsv = np.zeros(Lc.shape[:-1])
-        return Balancing(system=system, hsv=hsv, floor_hsv=hsv, left=Lo, right=Lc)
-    U, hsv, Vh = np.linalg.svd(np.swapaxes(Lo, -1, -2).conj() @ Lc)
+    left, hsv, right = balancing_factors(system)
     floor_hsv = hsv
     if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
         floor_hsv = causal_hankel_singular_values(system)
-    return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=Lo @ U, right=Lc @ np.swapaxes(Vh, -1, -2).conj())
+    return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=left, right=right)
 
 
 def balanced_truncation(
