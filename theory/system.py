@@ -36,7 +36,8 @@ def validated_dt(dt: float | None) -> float | None:
     """Check a time base: ``None`` is continuous time, a positive number is the sample time in seconds."""
     if dt is None:
         return None
-    if isinstance(dt, (bool, np.bool_)) or not np.isscalar(dt) or not np.isfinite(dt) or dt <= 0:  # type: ignore[operator]
+    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
+    if not number or not np.isfinite(dt) or dt <= 0:
         raise TimeBaseError(
             f"dt must be None (continuous time) or a positive sample time, got {dt!r}; "
             "python-control's dt=0 is None here, its dt=True is dt=1.0",
@@ -184,7 +185,9 @@ class DiagonalStateSpace:
         if D.shape != feedthrough:
             raise DimensionError(f"D must have shape {feedthrough}", B=B.shape, C=C.shape, D=D.shape)
         if self.conjugate_pairs and D.dtype.kind == "c":
-            raise InputError("D is complex, but a system of conjugate pairs is real: pass D.real, or conjugate_pairs=False")
+            raise InputError(
+                "D is complex, but a system of conjugate pairs is real: pass D.real, or conjugate_pairs=False"
+            )
         require_finite(poles=poles, B=B, C=C, D=D)
         C_reverse = self.C_reverse
         if C_reverse is not None:
@@ -197,7 +200,9 @@ class DiagonalStateSpace:
             if getattr(self, name) not in (0, 1):
                 raise InputError(f"{name} must be 0 or 1, got {getattr(self, name)!r}")
         if dt is None and (self.delay != 1 or C_reverse is not None):
-            raise TimeBaseError("delay=0 and C_reverse are discrete-time notions; continuous time (dt=None) has neither", dt)
+            raise TimeBaseError(
+                "delay=0 and C_reverse are discrete-time notions; continuous time (dt=None) has neither", dt
+            )
         for name, value in (("poles", poles), ("B", B), ("C", C), ("D", D), ("C_reverse", C_reverse), ("dt", dt)):
             object.__setattr__(self, name, value)
 
@@ -233,8 +238,11 @@ class DiagonalStateSpace:
         """Return the system of the states `index` only (integer indices or a boolean mask along n)."""
         chosen = np.asarray(index)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        chosen = chosen.astype(int) if chosen.size == 0 else chosen
         reverse = None if self.C_reverse is None else self.C_reverse[..., chosen]
-        return self.replace(poles=self.poles[..., chosen], B=self.B[..., chosen, :], C=self.C[..., chosen], C_reverse=reverse)
+        return self.replace(
+            poles=self.poles[..., chosen], B=self.B[..., chosen, :], C=self.C[..., chosen], C_reverse=reverse
+        )
 
     def replace(self, **changes: Any) -> DiagonalStateSpace:
         """Return a copy with some fields changed (validated again)."""
@@ -246,7 +254,9 @@ class DiagonalStateSpace:
         if not self.batch_shape:
             raise InputError("this is a single system; there is no batch axis to index")
         reverse = None if self.C_reverse is None else self.C_reverse[index]
-        return self.replace(poles=self.poles[index], B=self.B[index], C=self.C[index], D=self.D[index], C_reverse=reverse)
+        return self.replace(
+            poles=self.poles[index], B=self.B[index], C=self.C[index], D=self.D[index], C_reverse=reverse
+        )
 
     def __repr__(self) -> str:
         parts = [f"n={self.n}", f"m={self.m}", f"p={self.p}"]
@@ -274,7 +284,8 @@ def require_stable(system: System) -> None:
         where = np.argwhere(bad)[0].tolist()
         raise StabilityError(
             f"{int(bad.sum())} of {poles.size} poles are not inside {region}; the first is {poles[tuple(where)]:.6g} "
-            f"at index {where}, the smallest margin is {worst:.3g}; drop these states (system.keep) or clip them as the model would",
+            f"at index {where}, the smallest margin is {worst:.3g}; drop these states (system.keep) or clip them as "
+            "the model would",
             poles[bad],
             worst,
         )
