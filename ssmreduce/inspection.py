@@ -1,0 +1,172 @@
+"""What a checkpoint holds: layers, options, stability, and how compressible each layer is."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ssmreduce.checkpoint import Model
+from ssmreduce.layer import SSMLayer
+from ssmreduce.table import number
+from theory.bounds import balanced_bound
+from theory.hankel import hankel_singular_values
+
+TARGETS = (0.1, 0.01, 0.001)
+"""Relative bounds for which :func:`inspect_model` says how many states are enough."""
+
+_RECORD = ("task", "config", "seed", "epochs", "epoch", "steps", "test_accuracy", "test_loss", "date", "device")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A model in a few numbers a layer; ``str()`` is a table.
+
+    Attributes
+    ----------
+    model : dict
+        Path, architecture, format, options, training record, numbers of layers, states and parameters.
+    layers : tuple of dict
+        For each layer: name, states, channels, directions, smallest margin, slowest time constant in samples, largest
+        Hankel singular value, and the states that are enough for relative bounds of :data:`TARGETS`.
+    """
+
+    model: dict[str, Any]
+    layers: tuple[dict[str, Any], ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists."""
+        return {"format": "ssmreduce-inspection", "version": 1, "model": self.model, "layers": list(self.layers)}
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=1, default=str, allow_nan=False) + "\n"
+
+    def __str__(self) -> str:
+        return _render(self)
+
+
+def inspect_model(model: Model) -> Inspection:
+    """Summarise a model; unstable layers are described, not refused."""
+    record = {key: value for key, value in model.training.items() if isinstance(value, (str, int, float, bool))}
+    summary = {
+        "path": model.path,
+        "architecture": model.architecture,
+        "format": model.format,
+        "layers": len(model.layers),
+        "states": model.n_states,
+        "parameters": _count(model.params),
+        "options": {key: value for key, value in model.options.items() if isinstance(value, (str, int, float, bool))},
+        "training": record,
+    }
+    return Inspection(model=summary, layers=tuple(_layer(i, layer) for i, layer in enumerate(model.layers)))
+
+
+def _count(tree: Any) -> int:
+    if hasattr(tree, "values"):
+        return sum(_count(value) for value in tree.values())
+    return int(np.asarray(tree).size)
+
+
+def _layer(index: int, layer: SSMLayer) -> dict[str, Any]:
+    margin = np.asarray(layer.margin)
+    unstable = int((~(margin > 0)).sum())
+    found: dict[str, Any] = {
+        "index": index,
+        "name": layer.name,
+        "kind": layer.kind,
+        "states": layer.order,
+        "channels": layer.n_channels,
+        "bidirectional": bool(layer.is_bidirectional),
+        "discretization": layer.discretization,
+        "precision": str(layer.dtype),
+        "smallest_margin": float(margin.min()),
+        "unstable": unstable,
+        "slowest_samples": None,
+        "largest_hsv": None,
+        "enough": None,
+    }
+    if unstable:
+        return found
+    hsv = hankel_singular_values(layer.system)
+    sigma = float(hsv.max(initial=0.0))
+    return found | {
+        "slowest_samples": float(-1.0 / np.log1p(-min(margin.min(), 1 - 1e-15))),
+        "largest_hsv": sigma,
+        "enough": [_enough(layer, hsv, target) for target in TARGETS],
+    }
+
+
+def _enough(layer: SSMLayer, hsv: Any, target: float) -> int:
+    """Fewest stored states whose balanced-truncation bound is at most `target` times sigma_1 (which the norm exceeds)."""
+    directions = 2 if layer.is_bidirectional else 1
+    for order in range(1, layer.order):
+        if np.all(balanced_bound(hsv, 2 * order, directions=directions) <= target * hsv[..., 0]):
+            return order
+    return layer.order
+
+
+def _render(found: Inspection) -> str:
+    model = found.model
+    options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
+    training = (
+        ", ".join(f"{key} {model['training'][key]}" for key in _RECORD if key in model["training"]) or "no record"
+    )
+    head = [
+        Text(f"{model['path']}: {model['architecture'].upper()}, {model['layers']} layers, {model['states']} stored states, "
+             f"{model['parameters']} parameters", style="bold"),
+        Text(f"options:  {options}"),
+        Text(f"training: {training}"),
+        Text(""),
+    ]  # fmt: skip
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
+    for title in (*titles, *(f"{target:g}" for target in TARGETS)):
+        table.add_column(title, justify="left" if title in ("name",) else "right")
+    for layer in found.layers:
+        cells = [
+            str(layer["index"]),
+            layer["name"],
+            str(layer["states"]),
+            str(layer["channels"]),
+            "2" if layer["bidirectional"] else "1",
+        ]
+        cells.append(number(layer["smallest_margin"], 3))
+        if layer["unstable"]:
+            cells += [Text(f"{layer['unstable']} unstable", style="red"), "–", *("–" for _ in TARGETS)]  # type: ignore[list-item]
+        else:
+            cells += [
+                f"{layer['slowest_samples']:.4g} samples",
+                number(layer["largest_hsv"]),
+                *(str(n) for n in layer["enough"]),
+            ]
+        table.add_row(*cells)
+    legend = [
+        Text(""),
+        Text(
+            "last columns: stored states that are enough for a balanced truncation whose proved error is at most this part of",
+            style="dim",
+        ),
+        Text(
+            "the largest Hankel singular value (and so of the norm); the error itself is usually smaller: see ssmreduce compare",
+            style="dim",
+        ),
+    ]
+    if any(layer["unstable"] for layer in found.layers):
+        legend.append(
+            Text(
+                "unstable layers cannot be reduced: drop the unstable states, or pass --clip-eigs if the model clips them",
+                style="yellow",
+            )
+        )
+    console = Console(width=200, file=io.StringIO(), color_system=None, legacy_windows=False, highlight=False)
+    with console.capture() as capture:
+        console.print(Group(*head, table, *legend), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -1,0 +1,351 @@
+"""What a comparison says, as frozen values: rows, second opinions, and the whole, with a JSON round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.bracket import Bracket
+from theory.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA = {"format": "ssmreduce-comparison", "version": 1}
+POLES_IN_JSON = 2000  # a batch of many channels has too many poles to be worth writing out row by row
+
+AGREES, WITNESS, DISAGREES = "agrees", "witness agrees", "disagrees"
+NOT_AVAILABLE, FAILED = "not available", "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opinion:
+    """What one other program, or one other route, says about a norm.
+
+    Attributes
+    ----------
+    source : str
+        Whose opinion, for example ``"python-control linfnorm"``.
+    verdict : str
+        ``"agrees"``; ``"witness agrees"`` (only the gain at the witness frequency was recomputed);
+        ``"disagrees"`` (`wrong` says who, the detail shows the witness); ``"not available"``; ``"failed"``.
+    value : float or None
+        The other value of the norm (or of the gain at the witness).
+    frequency : float or None
+        Where the other program puts the peak, rad/sample (rad/s in continuous time).
+    wrong : str
+        Who is wrong in a disagreement: "theirs" or "ours"; empty otherwise.
+    detail : str
+        One sentence; for "not available", what to install.
+    seconds : float
+        What the opinion cost.
+    evidence : dict
+        More numbers, for example the certificate matrix of the linear matrix inequality.
+    """
+
+    source: str
+    verdict: str
+    value: float | None = None
+    frequency: float | None = None
+    wrong: str = ""
+    detail: str = ""
+    seconds: float = 0.0
+    evidence: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def in_conflict(self) -> bool:
+        """Whether our bracket is contradicted; a value of theirs that a witness refutes is no conflict."""
+        return self.wrong == "ours"
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.detail}" if self.detail else self.verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, without the evidence."""
+        return {
+            "source": self.source,
+            "verdict": self.verdict,
+            "value": _plain(self.value),
+            "frequency": _plain(self.frequency),
+            "wrong": self.wrong,
+            "detail": self.detail,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Opinion:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**{**data, "value": _number(data["value"]), "frequency": _number(data["frequency"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method at one order: ``floor <= error <= bound``.
+
+    Attributes
+    ----------
+    method, title : str
+        Name in the registry, and its name for people.
+    order : int
+        The order that was asked for, in stored states.
+    attained : int or None
+        Stored states of the reduced system; None where the method could not deliver.
+    error, relative_error : Bracket or None
+        The certified error of the system as written, and the same over the norm of the layer;
+        None where the method could not deliver (then `status` says why).
+    bound : float or None
+        The a-priori bound of the method, with the rounding of the stored parameters added.
+    floor : float
+        No system of this order has a smaller error.
+    rounding : float
+        The part of `bound` that pays for storing the parameters in the precision of the layer; 0 for exact copies.
+    last_quantity : float or None
+        LAST's eq. (3) for the removed states: a score that people compare, not a bound.
+    seconds : float
+        Wall time of the reduction alone.
+    crosscheck : Opinion or None
+        What python-control says about the error.
+    status : str
+        "ok", or a sentence.
+    kept : ndarray of int or None
+        Which stored states were kept, for methods that select; None for methods that make new ones.
+    poles : ndarray of complex or None
+        Poles of the reduced system.
+    """
+
+    method: str
+    order: int
+    floor: float
+    error: Bracket | None = None
+    relative_error: Bracket | None = None
+    bound: float | None = None
+    title: str = ""
+    attained: int | None = None
+    rounding: float = 0.0
+    last_quantity: float | None = None
+    seconds: float = 0.0
+    crosscheck: Opinion | None = None
+    status: str = "ok"
+    kept: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    poles: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def looseness(self) -> float | None:
+        """``bound / error``: how much the a-priori bound overstates; None where either is missing or zero."""
+        if self.error is None or self.bound is None or not self.error.upper > 0:
+            return None
+        return float(self.bound / self.error.upper)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the method delivered a system of the order that was asked for."""
+        return self.error is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists."""
+        poles = self.poles if self.poles is not None and self.poles.size <= POLES_IN_JSON else None
+        return {
+            "method": self.method,
+            "title": self.title,
+            "order": self.order,
+            "attained": self.attained,
+            "error": None if self.error is None else bracket_to_dict(self.error),
+            "relative_error": None if self.relative_error is None else bracket_to_dict(self.relative_error),
+            "bound": _plain(self.bound),
+            "looseness": _plain(self.looseness),
+            "floor": _plain(self.floor),
+            "rounding": _plain(self.rounding),
+            "last_quantity": _plain(self.last_quantity),
+            "seconds": self.seconds,
+            "crosscheck": None if self.crosscheck is None else self.crosscheck.to_dict(),
+            "status": self.status,
+            "kept": None if self.kept is None or poles is None else self.kept.tolist(),
+            "poles": None if poles is None else _complex_to_list(poles),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Row:
+        """Read what :meth:`to_dict` wrote."""
+        values = {key: value for key, value in data.items() if key != "looseness"}
+        for name in ("bound", "floor", "rounding", "last_quantity"):
+            values[name] = _number(data[name])
+        for name in ("error", "relative_error"):
+            values[name] = None if data[name] is None else bracket_from_dict(data[name])
+        values["crosscheck"] = None if data["crosscheck"] is None else Opinion.from_dict(data["crosscheck"])
+        values["kept"] = None if data["kept"] is None else np.asarray(data["kept"], dtype=int)
+        values["poles"] = None if data["poles"] is None else _complex_from_list(data["poles"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Every method at every order, on one layer.
+
+    Attributes
+    ----------
+    subject : dict
+        What was reduced: name, kind, sizes, smallest stability margin, precision of the parameters.
+    norm : Bracket
+        Norm of the layer itself, feedthrough included.
+    rows : tuple of Row
+        By order, then by method.
+    hsv : ndarray
+        Hankel singular values, descending; of the real system for conjugate pairs (two a stored state).
+    poles, margin : ndarray
+        Poles of the layer and their stability margins ``1 - |pole|`` (``-Re pole`` in continuous time).
+    violations : tuple of str
+        Laws that do not hold; empty unless something is broken.
+    provenance : dict
+        Date, command, seed, tolerance, versions, seconds.
+    """
+
+    subject: dict[str, Any]
+    norm: Bracket
+    rows: tuple[Row, ...]
+    hsv: NDArray[Any] = field(repr=False)
+    poles: NDArray[Any] = field(repr=False)
+    margin: NDArray[Any] = field(repr=False)
+    violations: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("hsv", "poles", "margin"):
+            array = np.array(getattr(self, name))
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods, in the order of the rows."""
+        return tuple(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """Orders, ascending."""
+        return tuple(sorted({row.order for row in self.rows}))
+
+    def of(self, method: str) -> tuple[Row, ...]:
+        """Rows of one method, by order."""
+        return tuple(row for row in self.rows if row.method == method)
+
+    def best(self, order: int) -> Row | None:
+        """Row with the smallest certified error at this order; None if no method delivered it."""
+        rows = [row for row in self.rows if row.order == order and row.error is not None]
+        return min(rows, key=lambda row: float(row.error.upper) if row.error else np.inf, default=None)
+
+    def __str__(self) -> str:
+        from ssmreduce.table import render
+
+        return render(self)
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw errors, bounds and floor over the order, Hankel singular values and poles; write to `path` if given."""
+        from ssmreduce.plot import plot
+
+        return plot(self, path)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return the self-contained HTML report; write it to `path` if given, whole or not at all."""
+        from ssmreduce.report import html
+
+        return html(self, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists, with the version of the schema."""
+        small = self.poles.size <= POLES_IN_JSON
+        return SCHEMA | {
+            "subject": self.subject,
+            "norm": bracket_to_dict(self.norm),
+            "rows": [row.to_dict() for row in self.rows],
+            "hsv": [_plain(value) for value in self.hsv.ravel().tolist()],
+            "poles": _complex_to_list(self.poles.ravel()) if small else [],
+            "margin": self.margin.ravel().tolist() if small else [],
+            "violations": list(self.violations),
+            "provenance": self.provenance,
+        }
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as strict JSON (infinities are the strings "inf" and "-inf")."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        InputError
+            It is no comparison, or one of a newer schema.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != SCHEMA["format"]:
+            raise InputError("this is no ssmreduce comparison")
+        if data.get("version") != SCHEMA["version"]:
+            raise InputError(f"schema version {data.get('version')!r} is not {SCHEMA['version']}: update ssmreduce")
+        return cls(
+            subject=dict(data["subject"]),
+            norm=bracket_from_dict(data["norm"]),
+            rows=tuple(Row.from_dict(row) for row in data["rows"]),
+            hsv=np.array([_number(value) for value in data["hsv"]], dtype=float),
+            poles=_complex_from_list(data["poles"]),
+            margin=np.array(data["margin"], dtype=float),
+            violations=tuple(data["violations"]),
+            provenance=dict(data["provenance"]),
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """Read what :meth:`to_json` wrote."""
+        return cls.from_dict(json.loads(text))
+
+
+def worst(bracket: Bracket) -> Bracket:
+    """Bracket of a batch of independent systems as one system: the largest of their norms."""
+    lower, upper = np.asarray(bracket.lower, dtype=float), np.asarray(bracket.upper, dtype=float)
+    if lower.ndim == 0:
+        frequency = float(np.asarray(bracket.frequency))
+        return Bracket(float(lower), float(upper), frequency, bracket.status, bracket.diagnostics)
+    if lower.size == 0:
+        return Bracket(0.0, 0.0, 0.0, "closed")
+    peak = int(lower.argmax())
+    frequency = float(np.broadcast_to(np.asarray(bracket.frequency, dtype=float), lower.shape).ravel()[peak])
+    return Bracket(
+        float(lower.max()), float(upper.max()), frequency, bracket.status, {**bracket.diagnostics, "channel": peak}
+    )
+
+
+def bracket_to_dict(bracket: Bracket) -> dict[str, Any]:
+    """Plain numbers; infinities as strings."""
+    return {name: _plain(value) if name != "status" else value for name, value in bracket.to_dict().items()}
+
+
+def bracket_from_dict(data: Mapping[str, Any]) -> Bracket:
+    """Read what :func:`bracket_to_dict` wrote."""
+    lower, upper, frequency = (_number(data[name]) for name in ("lower", "upper", "frequency"))
+    return Bracket(lower, upper, frequency, data["status"])
+
+
+def _plain(value: Any) -> Any:
+    """A JSON number; infinities and NaN, which JSON does not have, as strings."""
+    if value is None:
+        return None
+    number = float(value)
+    return number if np.isfinite(number) else str(number)
+
+
+def _number(value: Any) -> Any:
+    return None if value is None else float(value)
+
+
+def _complex_to_list(values: NDArray[Any]) -> list[list[float]]:
+    return [[float(value.real), float(value.imag)] for value in values.ravel()]
+
+
+def _complex_from_list(values: Any) -> NDArray[Any]:
+    pairs = np.asarray(values, dtype=float).reshape(-1, 2)
+    return np.asarray(pairs[:, 0] + 1j * pairs[:, 1])
