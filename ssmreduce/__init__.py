@@ -70,9 +70,10 @@ __all__ = ["__version__", *_WHERE]
 def _own_theory() -> None:
     """Say so plainly if another top-level module named ``theory`` shadows ours."""
     theory = importlib.import_module("theory")
-    if importlib.util.find_spec("theory.system") is None:
+    if not hasattr(theory, "__path__") or importlib.util.find_spec("theory.system") is None:
+        where = getattr(theory, "__file__", theory)
         raise ImportError(
-            f"ssmreduce needs its own package 'theory', but {getattr(theory, '__file__', theory)} comes first on sys.path; rename or move that one"
+            f"ssmreduce needs its own package 'theory', but {where} comes first on sys.path; rename or move that one"
         )
 
 

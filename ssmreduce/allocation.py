@@ -1,4 +1,4 @@
-r"""Spread one state budget over the layers of a model; the budget is met exactly, every layer keeps at least one state."""
+r"""Spread one state budget over the layers of a model, exactly, with at least one state for each layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALLOCATIONS = ("uniform", "last", "last_released", "hinf", "hsv")
 
 def budget_of(total: int, ratio: float, layers: int) -> int:
     """States that stay when the fraction `ratio` of `total` is removed: rounded down, and at least one a layer."""
-    if isinstance(ratio, bool) or not np.isscalar(ratio) or not 0 <= ratio < 1:  # type: ignore[operator]
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float, np.number)) or not 0 <= float(ratio) < 1:
         hint = (
             f"; for {ratio} percent pass {ratio / 100:g}"
             if isinstance(ratio, (int, float)) and 1 < ratio <= 100
@@ -42,9 +42,9 @@ def allocate(
     budget : int
         States to keep in total, ``len(layers) <= budget <= `` all.
     allocation : str
-        ``"uniform"``: the same fraction of every layer (largest remainders). ``"last"``, ``"last_released"``: the states
-        with the largest LAST scores of all layers together (its global threshold, met exactly). ``"hinf"``: the same with
-        exact gains, prefix-normalised. ``"hsv"``: the largest relative tail
+        ``"uniform"``: the same fraction of every layer (largest remainders). ``"last"``, ``"last_released"``: the
+        states with the largest LAST scores of all layers together (its global threshold, met exactly). ``"hinf"``: the
+        same with exact gains, prefix-normalised. ``"hsv"``: the largest relative tail
         :math:`\sum_{i>k}\sigma_i/\sum_i\sigma_i` over the layers is as small as the budget allows.
     hsv : sequence of ndarray, optional, keyword only
         Hankel singular values of the layers, if known already.

@@ -48,7 +48,7 @@ class Model:
     tree : mapping
         Everything that the file held, keys as they were.
     options : dict
-        What arrays cannot tell (``conj_sym``, ``discretization``, ``clip_eigs``, ...), and the rest of the model's configuration.
+        What arrays cannot tell (``conj_sym``, ``discretization``, ``clip_eigs``, ...), and the model's configuration.
     training : dict
         Where the model comes from: task, seed, accuracy ...
     format : {"safetensors", "npz", "msgpack"}
@@ -104,7 +104,7 @@ class Model:
     def params(self) -> dict[str, Any]:
         """Nested parameter tree: what lies under ``params``, or everything (keys split at ``/``)."""
         tree = _nested(self._root)
-        return tree["params"] if set(tree) == {"params"} else tree  # type: ignore[no-any-return]
+        return tree["params"] if set(tree) == {"params"} else tree
 
     @cached_property
     def batch_stats(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Model:
         return dict(found) if isinstance(found, Mapping) else {}
 
     def replace_layers(self, layers: Sequence[SSMLayer]) -> Model:
-        """Return the model with other layers, one for each, of any size; optimizer moments are dropped: they no longer fit.
+        """Return the model with other layers, one for each, of any size; optimizer moments, which no longer fit, go.
 
         Raises
         ------
@@ -126,7 +126,8 @@ class Model:
         for (name, paths), old, new in zip(find_layers(self._root).items(), self.layers, layers, strict=True):
             if (new.kind, new.n_channels) != (old.kind, old.n_channels):
                 raise DimensionError(
-                    f"layer {name} is {old.kind} with {old.n_channels} channels, its replacement {new.kind} with {new.n_channels}"
+                    f"layer {name} is {old.kind} with {old.n_channels} channels, "
+                    f"its replacement {new.kind} with {new.n_channels}"
                 )
             for key, value in old.options().items():
                 if new.options()[key] != value:
@@ -156,8 +157,8 @@ class Model:
     def padded(self, order: int | None = None) -> Model:
         """Return the model with zero states added until every layer has `order` states (default: the largest).
 
-        The reference S5 code wants one size for all layers. A padding state has ``B = C = 0`` and a stable eigenvalue, so
-        the outputs do not change.
+        The reference S5 code wants one size for all layers. A padding state has ``B = C = 0`` and a stable eigenvalue,
+        so the outputs do not change.
         """
         sizes = [layer.order for layer in self.layers]
         target = max(sizes) if order is None else order
@@ -172,7 +173,8 @@ class Model:
     def __repr__(self) -> str:
         sizes = [layer.order for layer in self.layers]
         spread = str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)}-{max(sizes)}"
-        return f"Model({self.architecture.upper()}, layers={len(sizes)}, order={spread}, channels={self.layers[0].n_channels})"
+        channels = self.layers[0].n_channels
+        return f"Model({self.architecture.upper()}, layers={len(sizes)}, order={spread}, channels={channels})"
 
 
 def pad(layer: SSMLayer, order: int) -> SSMLayer:
@@ -260,7 +262,8 @@ def load(path: str | os.PathLike[str], **options: Any) -> Model:
     file = _resolved(Path(path))
     data = read_bytes(file)
     kind, tree = read_tree(data, file)
-    described, training = {}, {}
+    described: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     side = file.with_suffix(".json")
     if kind == "safetensors" and side.exists():
         described, training = _description(side, file, digest(data))
@@ -289,7 +292,8 @@ def _description(side: Path, file: Path, found: str) -> tuple[dict[str, Any], di
     text = read_json(side)
     if text.get("format") != FORMAT:
         raise CheckpointError(
-            f"this is not the JSON half of a checkpoint (format is {text.get('format')!r}); move it away to load {file.name} alone",
+            f"this is not the JSON half of a checkpoint (format is {text.get('format')!r}); "
+            f"move it away to load {file.name} alone",
             side,
         )
     if text.get("version") != VERSION:

@@ -1,8 +1,8 @@
 """Flax's ``to_bytes`` format, read and written without Flax: msgpack with one extension for arrays.
 
-The reader understands numbers, strings, byte strings, lists, maps and Flax's array extension, and nothing else; it never
-calls into pickle and builds no object other than these. Extension 1 is ``(shape, dtype name, bytes)``, 2 a complex
-number, 3 a NumPy scalar; arrays above 1 GiB come in chunks.
+The reader understands numbers, strings, byte strings, lists, maps and Flax's array extension, and nothing else; it
+never calls into pickle and builds no object other than these. Extension 1 is ``(shape, dtype name, bytes)``, 2 a
+complex number, 3 a NumPy scalar; arrays above 1 GiB come in chunks.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def _select_s5(raw: Arrays, index: Array) -> Arrays:
 
 
 def _take(array: Array, index: Array, axis: int) -> Array:
-    """Select states along `axis`: one index for all channels, or one row of `index` a channel (axis 0 or -1 besides)."""
+    """Select states along `axis`: one index for all, or one row (column) of `index` a channel."""
     if index.ndim == 1:
         return np.take(array, index, axis=axis)
     return np.take_along_axis(array, index, axis=axis)
@@ -281,7 +281,7 @@ _V4_SOFTPLUS = _Torch("kernel.", "inv_dt", "A_real", -1.0, True)
 _V4_EXP = _Torch("kernel.", "inv_dt", "A_real", -1.0, False)
 _V3 = _Torch("kernel.kernel.", "log_dt", "inv_A_real", 1.0, False)
 _V4_KEYS = ("kernel.inv_dt", "kernel.C", "kernel.B", "kernel.A_real", "kernel.A_imag", "D")
-_V3_KEYS = tuple(f"kernel.kernel.{name}" for name in ("C", "log_dt", "B", "inv_A_real", "A_imag")) + ("D",)
+_V3_KEYS = (*(f"kernel.kernel.{name}" for name in ("C", "log_dt", "B", "inv_A_real", "A_imag")), "D")
 
 
 def _decode_jax(raw: Mapping[str, Array]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 r"""Back from a discrete-time system to the parameters that the original code turns into it.
 
 Zero-order hold: :math:`\lambda=\log(\bar\lambda)/h` (principal branch), :math:`b=\bar b/(h\varphi_1(\lambda h))`.
-Parameters are stored in float32, where a pole with :math:`1-|\bar\lambda|` of 1e-5 tolerates little rounding. S5 has one
-step size a state, which is free: any :math:`h` gives the same discrete system in exact arithmetic, so of a few dozen
-step sizes the one is taken whose rounded product :math:`\lambda h` comes closest.
+Parameters are stored in float32, where a pole with :math:`1-|\bar\lambda|` of 1e-5 tolerates little rounding. S5 has
+one step size a state, which is free: any :math:`h` gives the same discrete system in exact arithmetic, so of a few
+dozen step sizes the one is taken whose rounded product :math:`\lambda h` comes closest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def invert(
     Parameters
     ----------
     layer : SSMLayer
-        Gives kind, discretization, ``conj_sym``, ``clip_eigs``, ``step_rescale``, the range of step sizes, and D's form.
+        Gives kind, discretization, ``conj_sym``, ``clip_eigs``, ``step_rescale``, and the range of step sizes.
     system : DiagonalStateSpace
         Stable, discrete time, current-state form as ``layer.system``, any number of states. Conjugate pairs; or, for
         a layer without ``conj_sym``, complex, of which the layer then outputs the real part.
@@ -111,7 +111,8 @@ def rounding_bound(ideal: DiagonalStateSpace, written: DiagonalStateSpace) -> fl
         raise DimensionError("both systems need the same states", ideal=ideal.poles.shape, written=written.poles.shape)
 
     def size(array: Array, axis: int) -> Array:
-        return np.linalg.norm(array, axis=axis)
+        norms: Array = np.linalg.norm(array, axis=axis)
+        return norms
 
     margin, margin_written = ideal.margin, written.margin
     # the same mode may be scaled differently on the two sides: b -> a b, c -> c / a changes nothing
@@ -170,7 +171,7 @@ def _check_form(layer: SSMLayer, system: DiagonalStateSpace) -> None:
     if system.delay != wanted[0] or (system.is_bidirectional and system.delay_reverse != wanted[1]):
         raise InputError(
             f"the layer's output sees the updated state (delay={wanted[0]}, delay_reverse={wanted[1]}); the system has "
-            f"delay={system.delay}, delay_reverse={system.delay_reverse}. Reduce layer.system itself, which keeps the form"
+            f"delay={system.delay}, delay_reverse={system.delay_reverse}. Reduce layer.system itself"
         )
     if layer.kind == "s5" and H:
         off = np.abs(system.D - np.diag(np.diagonal(system.D))).max()

@@ -146,7 +146,7 @@ class SSMLayer:
         if self.kind == "s4d" and self.form != "s4d-jax" and not self.conj_sym:
             raise InputError(f"{self._where}S4D stores one eigenvalue of each conjugate pair: conj_sym must be True")
         scale = self.step_rescale
-        if isinstance(scale, bool) or not np.isscalar(scale) or not np.isfinite(scale) or scale <= 0:
+        if isinstance(scale, bool) or not isinstance(scale, (int, float, np.number)) or not 0 < float(scale) < np.inf:
             raise InputError(f"{self._where}step_rescale must be a positive number, got {scale!r}")
 
     def _array(self, key: str, value: Any) -> Array:
@@ -221,12 +221,12 @@ class SSMLayer:
 
     @property
     def margin(self) -> Array:
-        """``1 - |pole|`` from the continuous-time eigenvalue, ``-expm1(Re(Lambda) step)`` for zoh: float64 poles have lost it."""
+        """``1 - |pole|`` from the continuous-time eigenvalue, accurate where the pole in float64 has lost it."""
         return self._discrete.margin
 
     @cached_property
     def system(self) -> DiagonalStateSpace:
-        """The real linear system that the layer computes: discrete time (dt=1), S5 ``(p, m) = (H, H)``, S4D a batch of H."""
+        """The real linear system that the layer computes: discrete time (dt=1), H in and out; S4D a batch of H."""
         poles, B, _ = self._discrete
         factor = 1.0 if self.conj_sym else 0.5
         reverse = None if self.C_reverse is None else factor * self.C_reverse
@@ -254,9 +254,9 @@ class SSMLayer:
                 ", ..." if len(where) > 8 else ""
             )
             raise StabilityError(
-                f"{self._where}{len(where)} of {bad.size} states are not stable (state {listing}); the largest Re(Lambda) is "
-                f"{self.effective_Lambda.real.max():.3g}, the smallest margin 1-|pole| is {self.margin.min():.3g}. "
-                "Drop them with layer.keep(layer.margin > 0), or pass clip_eigs=True if the model clips its eigenvalues",
+                f"{self._where}{len(where)} of {bad.size} states are not stable (state {listing}); largest Re(Lambda) "
+                f"is {self.effective_Lambda.real.max():.3g}, the smallest margin 1-|pole| is {self.margin.min():.3g}. "
+                "Drop them with layer.keep(layer.margin > 0), or pass clip_eigs=True if the model clips them",
                 self.poles[bad],
                 float(self.margin.min()),
             )
@@ -271,7 +271,7 @@ class SSMLayer:
         return SSMLayer(**{name: changes.pop(name, getattr(self, name)) for name in names}, **changes)
 
     def keep(self, index: ArrayLike) -> SSMLayer:
-        """Return the layer of the states `index` only; the stored parameters of those states stay as they are, bit for bit.
+        """Return the layer of the states `index` only; their stored parameters stay as they are, bit for bit.
 
         Parameters
         ----------
@@ -309,7 +309,7 @@ class SSMLayer:
         return invert(self, system, dtype=dtype)
 
     def to_params(self) -> dict[str, Array]:
-        """Return the stored arrays by key, in the naming of the code that the layer came from; unchanged ones bit-equal."""
+        """Return the stored arrays by key, named as in the code that the layer came from; unchanged ones bit-equal."""
         form = FORMS[self.form]
         if self.source is not None:
             decoded = form.decode(self.source)

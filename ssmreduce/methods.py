@@ -63,7 +63,7 @@ def keep_best(
     rtol: float | None = None,
     seed: int = 0,
 ) -> Truncation:
-    """Keep the states with the largest score: `order` of them, or the fewest whose bound is at most `rtol` times sigma_1.
+    """Keep the states with the largest score: `order` of them, or the fewest whose bound is at most rtol sigma_1.
 
     In a batch every channel keeps its own best. ``.diagnostics["kept"]`` has their indices.
 
@@ -74,7 +74,8 @@ def keep_best(
     system = source if isinstance(source, (DiagonalStateSpace, StateSpace)) else source.system
     if not isinstance(system, DiagonalStateSpace):
         raise InputError(
-            "modal methods keep stored poles, so they need a diagonal system: theory.diagonalization.rediagonalize gives one"
+            "modal methods keep stored poles, so they need a diagonal system; "
+            "theory.diagonalization.rediagonalize gives one"
         )
     if (order is None) == (rtol is None):
         raise InputError("give either order or rtol")
@@ -101,12 +102,12 @@ def _smallest_order(system: DiagonalStateSpace, values: Array, rtol: float) -> i
         raise ToleranceError(f"rtol must be a number >= 0, got {rtol}", rtol, 0.0)
     ranked = np.take_along_axis(modal_gain_bounds(system), np.argsort(values, axis=-1, kind="stable"), axis=-1)
     goal = rtol * shared(system).hsv[..., :1]
-    removable = (np.cumsum(ranked, axis=-1) * (1 + 1e-12) <= goal).sum(axis=-1)
-    return max(1, system.n - int(removable.min(initial=system.n)))
+    removable: Array = (np.cumsum(ranked, axis=-1) * (1 + 1e-12) <= goal).sum(axis=-1)
+    return max(1, int(system.n) - int(removable.min(initial=system.n)))
 
 
 def _keep(system: DiagonalStateSpace, kept: Array) -> Truncation:
-    """Modal truncation with one row of indices a channel; :func:`theory.truncation.modal_truncation` with shared work."""
+    """:func:`theory.truncation.modal_truncation` with shared work, and in a batch with one row of indices a channel."""
     balancing, order = shared(system), kept.shape[-1]
     gone = np.ones(system.poles.shape, dtype=bool)
     np.put_along_axis(gone, kept, False, axis=-1)
@@ -148,7 +149,7 @@ _ALL = (
         name="balanced",
         title="balanced truncation",
         kind="projection",
-        summary="Keeps the states that are both reached and seen; error at most twice the sum of the truncated Hankel singular values.",
+        summary="Keeps the states that are both reached and seen; error at most twice the sum of the truncated hsv.",
         reduce=_balanced,
     ),
     modal(

@@ -114,7 +114,8 @@ def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -
     if not anchored:
         listing = ", ".join(sorted(keys)[:8]) or "nothing"
         raise InputError(
-            f"{where}no S5 or S4D parameters here (found {listing}); an S5 layer has Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
+            f"{where}no S5 or S4D parameters here (found {listing}); an S5 layer has "
+            "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
         )
     form = anchored[0]
     if form.anchor == "Lambda_re" and "P" in keys:
@@ -125,7 +126,7 @@ def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -
         transform = options.get("dt_transform")
         if transform not in ("softplus", "exp"):
             raise InputError(
-                f"{where}the arrays do not tell how inv_dt was transformed: pass dt_transform='softplus' (the configs of S4 "
+                f"{where}the arrays do not tell the transform of inv_dt: pass dt_transform='softplus' (configs of S4 "
                 f"version 4) or dt_transform='exp' (older and converted checkpoints); got {transform!r}"
             )
         form = FORMS["s4d-v4" if transform == "softplus" else "s4d-v4-exp"]
@@ -158,7 +159,7 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     **options
         What arrays cannot tell. ``conj_sym`` (bool, required for S5): whether one eigenvalue of each conjugate pair is
         stored. ``discretization``: "zoh" or "bilinear" (default "zoh" for S5; required for S4 versions 3 and 4).
-        ``clip_eigs``: whether the model clips ``Re(Lambda)`` at -1e-4 (default ``False``). ``step_rescale`` (default 1).
+        ``clip_eigs``: whether the model clips ``Re(Lambda)`` at -1e-4 (default ``False``). ``step_rescale``: default 1.
         ``dt_transform``: "softplus" or "exp" (required for S4 version 4). ``bidirectional``: checked if given.
 
     Raises
@@ -173,7 +174,8 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     found = find_layers(params)
     if len(found) > 1:
         raise InputError(
-            f"the tree holds {len(found)} layers ({', '.join(list(found)[:4])}, ...): pass one of them, or use load or read_layers"
+            f"the tree holds {len(found)} layers ({', '.join(list(found)[:4])}, ...): pass one of them, "
+            "or use read_layers or load"
         )
     tree = dict(leaves(params))
     paths = next(iter(found.values())) if found else {".".join(path): path for path in tree}
@@ -193,7 +195,8 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     precision = np.result_type(*wanted.values())
     dtype = np.dtype(np.float64 if precision.itemsize > 4 else np.float32)
     source = {key: np.array(value) for key, value in wanted.items()}
-    return SSMLayer(kind=form.kind, form=form.name, name=name, dtype=dtype, source=source, **fields, **chosen)  # type: ignore[arg-type]
+    chosen |= {"kind": form.kind, "form": form.name, "name": name, "dtype": dtype, "source": source}
+    return SSMLayer(**fields, **chosen)
 
 
 def _prefixed(error: DimensionError, where: str) -> DimensionError:
@@ -216,13 +219,14 @@ def _options_of(form: Form, where: str, options: Mapping[str, Any]) -> dict[str,
     chosen |= form.fixed
     if "conj_sym" not in chosen:
         raise InputError(
-            f"{where}the arrays do not tell conj_sym: pass conj_sym=True if one eigenvalue of each conjugate pair is stored "
-            "(the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x))"
+            f"{where}the arrays do not tell conj_sym: pass conj_sym=True if one eigenvalue of each conjugate pair is "
+            "stored (the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x))"
         )
     if "discretization" not in chosen:
         if form.kind != "s5":
             raise InputError(
-                f"{where}the arrays do not tell the discretization: pass discretization='zoh' (S4 version 4) or 'bilinear' (version 3)"
+                f"{where}the arrays do not tell the discretization: pass discretization='zoh' (S4 version 4) "
+                "or 'bilinear' (version 3)"
             )
         chosen["discretization"] = "zoh"
     return chosen
@@ -240,7 +244,8 @@ def read_layers(tree: Mapping[Any, Any], **options: Any) -> tuple[SSMLayer, ...]
     if not found:
         listing = ", ".join("/".join(path) for path in list(flat)[:6]) or "nothing"
         raise InputError(
-            f"no S5 or S4D layer in this tree (it holds {listing}); an S5 layer has Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step"
+            f"no S5 or S4D layer in this tree (it holds {listing}); an S5 layer has "
+            "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
         )
     return tuple(
         layer_from_params({key: flat[path] for key, path in paths.items()}, name=name, **options)
@@ -268,7 +273,7 @@ def as_layer_or_system(source: Any, **options: Any) -> SSMLayer | System:
     if isinstance(source, (SSMLayer, StateSpace, DiagonalStateSpace)):
         if options:
             raise InputError(
-                f"options ({', '.join(options)}) go with a mapping of parameters; this {type(source).__name__} carries its own"
+                f"options ({', '.join(options)}) go with a mapping of parameters; a {type(source).__name__} has its own"
             )
         return source
     if isinstance(source, Mapping):
@@ -282,7 +287,8 @@ def as_layer_or_system(source: Any, **options: Any) -> SSMLayer | System:
         dt = getattr(source, "dt", None)
         if dt is None and type(source).__module__.partition(".")[0] == "control":
             raise TimeBaseError(
-                "this python-control system leaves its time base open (dt=None): set dt=0 for continuous time, or the sample time",
+                "this python-control system leaves its time base open (dt=None): set dt=0 (continuous time), "
+                "or the sample time",
                 dt,
             )
         base = None if dt is None or (dt == 0 and dt is not False) else 1.0 if dt is True else float(dt)
@@ -296,6 +302,6 @@ def as_layer_or_system(source: Any, **options: Any) -> SSMLayer | System:
     if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__"):
         raise InputError("this is a path: load(path).layers[0] gives the first layer of a checkpoint")
     raise InputError(
-        f"a {type(source).__name__} is neither a layer nor a system: pass an SSMLayer, a StateSpace, a DiagonalStateSpace, "
-        "a python-control StateSpace, or the mapping of a layer's parameters"
+        f"a {type(source).__name__} is neither a layer nor a system: pass an SSMLayer, a StateSpace, a "
+        "DiagonalStateSpace, a python-control StateSpace, or the mapping of a layer's parameters"
     )

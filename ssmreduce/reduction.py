@@ -110,8 +110,8 @@ def reduce(
     Parameters
     ----------
     layer_or_system : object
-        An :class:`SSMLayer`, a live layer with ``ssm_params()`` and ``ssm_options()``, a mapping of a layer's parameters, a
-        :class:`StateSpace`, a :class:`DiagonalStateSpace`, or a python-control ``StateSpace``.
+        An :class:`SSMLayer`, a live layer with ``ssm_params()`` and ``ssm_options()``, a mapping of a layer's
+        parameters, a :class:`StateSpace`, a :class:`DiagonalStateSpace`, or a python-control ``StateSpace``.
     order : int, optional
         Stored states to keep (states, for a dense system), ``1 <= order <= n``; for S4D in every channel.
     rtol : float, optional
@@ -219,7 +219,7 @@ def _written(
 def _by_tolerance(
     source: SSMLayer | System, system: System, method: Method, rtol: float, seed: int, dtype: DTypeLike | None
 ) -> Reduction:
-    """The method's own smallest order; then more states while the rounding of a written layer is what breaks the bound."""
+    """The method's own smallest order; then more states while rounding is what breaks the bound."""
     if method.score is None:
         first = method.reduce(system, rtol=rtol, seed=seed)
     else:

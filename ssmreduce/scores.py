@@ -40,7 +40,7 @@ CRITERIA = ("hinf", "last", "last_released", "aire", "magnitude", "lamp", "rando
 
 
 def _parts(source: Scored) -> tuple[Array, Array, Array, Array, Array | None]:
-    """``|pole|, 1-|pole|, ||b||, ||c||, ||c_reverse||`` of every stored state, C as stored; unstable states are refused."""
+    """``|pole|, 1-|pole|, ||b||, ||c||, ||c_reverse||`` of every stored state; unstable ones are refused."""
     if isinstance(source, SSMLayer):
         source.require_stable()
         system, outputs = source.system, 1.0 if source.conj_sym else 2.0
@@ -62,16 +62,16 @@ def prefix_normalised(values: Array) -> Array:
 
     .. math:: s_{(k)} = h_{(k)} \Big/ \sum_{j\ge k} h_{(j)},\qquad h_{(1)}\le h_{(2)}\le\dots
 
-    The largest of a layer always scores 1, so no global threshold up to 1 empties a layer. Equal values are taken in the
-    order of their index; where all the rest is 0 the score is 0, and 1 for the last.
+    The largest of a layer always scores 1, so no global threshold up to 1 empties a layer. Equal values are taken in
+    the order of their index; where all the rest is 0 the score is 0, and 1 for the last.
     """
     order = np.argsort(values, axis=-1, kind="stable")
     ascending = np.take_along_axis(values, order, axis=-1)
     tail = np.cumsum(ascending[..., ::-1], axis=-1)[..., ::-1]
-    score = np.divide(ascending, tail, out=np.zeros_like(ascending), where=tail > 0)
+    score: Array = np.divide(ascending, tail, out=np.zeros_like(ascending), where=tail > 0)
     if score.shape[-1]:
         score[..., -1] = 1.0
-    result = np.empty_like(score)
+    result: Array = np.empty_like(score)
     np.put_along_axis(result, order, score, axis=-1)
     return result
 
@@ -93,10 +93,10 @@ def _as_released(layer: SSMLayer) -> tuple[Array, Array]:
 def last_energies(source: Scored, variant: Variant = "paper") -> Array:
     r"""Return the squared gain of every state as LAST takes it, before normalisation.
 
-    ``"paper"``: :math:`\|c\|^2\|b\|^2/(1-|\lambda|)^2` with :math:`(\|c_f\|^2+\|c_b\|^2)/2` for two directions; it does not
-    change under :math:`b\to ab, c\to c/a`. ``"released"``: what the released code computes, in which ``/ 2 ** 2`` divides by
-    four and leaves C of a bidirectional layer in the first power, and 1e-8 is added to the denominator; in the arithmetic
-    of the stored parameters (float32, which leaves :math:`1-|\\lambda|` few digits near the circle), as there.
+    ``"paper"``: :math:`\|c\|^2\|b\|^2/(1-|\lambda|)^2` with :math:`(\|c_f\|^2+\|c_b\|^2)/2` for two directions; it does
+    not change under :math:`b\to ab, c\to c/a`. ``"released"``: what the released code computes, in which ``/ 2 ** 2``
+    divides by four and leaves C of a bidirectional layer in the first power, and 1e-8 is added to the denominator; in
+    the arithmetic of the stored parameters, as there: float32 leaves :math:`1-|\lambda|` few digits near the circle.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def last_scores(source: Scored, variant: Variant = "paper") -> Array:
 
 
 def aire_scores(source: Scored) -> Array:
-    r"""Return :math:`\|c\|^2\|b\|^2/(1-|\lambda|^2)`, the energy of each state's impulse response, prefix-normalised."""
+    r"""Return :math:`\|c\|^2\|b\|^2/(1-|\lambda|^2)`, each state's impulse energy, prefix-normalised."""
     _, margin, b, c, reverse = _parts(source)
     square = c**2 if reverse is None else 0.5 * (c**2 + reverse**2)
     return prefix_normalised(square * b**2 / (margin * (2.0 - margin)))

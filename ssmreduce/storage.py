@@ -1,7 +1,7 @@
 """Files of arrays, read with suspicion and written in one step.
 
-Reading looks at the content, not at the suffix, and never unpickles. Writing prepares everything beside its destination,
-flushes it to disk and moves it into place: after a failure the old files are there, and nothing else.
+Reading looks at the content, not at the suffix, and never unpickles. Writing prepares everything beside its
+destination, flushes it to disk and moves it into place: after a failure the old files are there, and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CheckpointError(InputError):
 
 
 class CheckpointIOError(SSMReduceError, OSError):
-    """The system refused to read or write (missing file, no permission, full disk); ``path`` is the file, ``errno`` the code."""
+    """The system refused to read or write (missing file, no permission, full disk); carries ``path`` and ``errno``."""
 
     def __init__(self, message: str, path: str | os.PathLike[str], error: OSError | None = None) -> None:
         self.path = os.fspath(path)
@@ -75,7 +75,7 @@ def read_bytes(path: Path) -> bytes:
 
 _CONVERT = (
     "Pickles run code when they are read, so this project never does. In an environment that you trust, convert it: "
-    "safetensors.numpy.save_file(dict_of_arrays, 'model.safetensors') or numpy.savez, or save_file from safetensors.torch "
+    "safetensors.numpy.save_file(dict_of_arrays, 'model.safetensors') or numpy.savez, or safetensors.torch.save_file "
     "for a PyTorch state dict"
 )
 
@@ -212,8 +212,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_files(contents: Mapping[Path, bytes]) -> None:
     """Write several files as one step: all of them are replaced, or none.
 
-    Each is written to a temporary file in its own folder, flushed and closed; then all are moved into place, the old ones
-    kept aside until the last move succeeded. A crash between two moves is what the digest in the JSON half detects.
+    Each is written to a temporary file in its own folder, flushed and closed; then all are moved into place, the old
+    ones kept aside until the last move succeeded. The digest in the JSON half detects a crash between two moves.
 
     Raises
     ------
