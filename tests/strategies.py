@@ -1,7 +1,7 @@
 """Hypothesis strategies: stable systems of every kind that the project takes, the nasty ones included.
 
-Hypothesis draws the structure and a seed; NumPy draws the numbers, so that a system with thousands of entries shrinks to
-a small structure quickly.
+Hypothesis draws the structure and a seed; NumPy draws the numbers, so that a system with thousands of entries shrinks
+to a small structure quickly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def gaussian(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
 
 
-def stable_poles(rng: np.random.Generator, kind: str, shape: tuple[int, ...], closest: float, discrete: bool) -> np.ndarray:
+def stable_poles(
+    rng: np.random.Generator, kind: str, shape: tuple[int, ...], closest: float, discrete: bool
+) -> np.ndarray:
     """Poles of one kind; none closer to the stability boundary than `closest`."""
     low = np.log10(closest)
     margin = 10.0 ** rng.uniform(max(low, -3.0), -0.3, shape)
@@ -100,13 +102,25 @@ def diagonal_systems(
 
 @st.composite
 def dense_systems(
-    draw: Any, *, discrete: bool | None = None, real: bool | None = None, closest: float = 1e-3, max_n: int = 8, max_io: int = 3
+    draw: Any,
+    *,
+    discrete: bool | None = None,
+    real: bool | None = None,
+    closest: float = 1e-3,
+    max_n: int = 8,
+    max_io: int = 3,
 ) -> StateSpace:
     """A stable dense system: a diagonal one in other coordinates."""
     kinds = ("spread", "near circle", "clustered", "repeated", "real", "zero", "fast")
     half = draw(
         diagonal_systems(
-            discrete=discrete, pairs=real, kinds=kinds, closest=closest, max_n=max(1, max_n // 2), max_io=max_io, badly_scaled=False
+            discrete=discrete,
+            pairs=real,
+            kinds=kinds,
+            closest=closest,
+            max_n=max(1, max_n // 2),
+            max_io=max_io,
+            badly_scaled=False,
         )
     )
     written = dense(half)

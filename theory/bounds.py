@@ -49,10 +49,11 @@ def balanced_bound(hsv: ArrayLike, order: int, *, directions: int = 1, multiplic
     order : int
         Number of those states kept; the bound is 0 from N on.
     directions : {1, 2}, keyword only
-        2 for a bidirectional system whose outputs were stacked: both directions add, :math:`\|E_1+E_2^\sim\|\le2\|[E_1;E_2]\|`.
+        2 for a bidirectional system whose outputs were stacked: both directions add,
+        :math:`\|E_1+E_2^\sim\|\le2\|[E_1;E_2]\|`.
     multiplicity_rtol : float, keyword only
-        Values of a chain of neighbours within this relative distance count once, as the largest. 0 merges equal floats only.
-        A positive value asserts that such values are equal in exact arithmetic; that is not checked.
+        Values of a chain of neighbours within this relative distance count once, as the largest. 0 merges equal floats
+        only. A positive value asserts that such values are equal in exact arithmetic; that is not checked.
 
     Returns
     -------
@@ -114,7 +115,8 @@ def modal_bound(system: DiagonalStateSpace, removed: ArrayLike) -> Any:
 
     with :math:`\kappa=2` for conjugate pairs (a pair gains up to twice its stored half) and 1 otherwise, and
     :math:`\|c_i\|+\|c_i'\|` for the two directions of a bidirectional system. The triangle inequality over the
-    modes. :cite:p:`GMKP24` has the single-mode gain (without the factor 2). Continuous time: :math:`-\Re\lambda_i` below.
+    modes. :cite:p:`GMKP24` has the single-mode gain (without the factor 2). Continuous time: :math:`-\Re\lambda_i`
+    below.
 
     Parameters
     ----------

@@ -24,11 +24,13 @@ class Diagonalization(NamedTuple):
 
 
 def rediagonalize(system: StateSpace, *, condition_limit: float = 1e8) -> DiagonalStateSpace:
-    """Return the diagonal system with the transfer function of the dense one; :func:`diagonalize` without the figures."""
+    """Return the diagonal system with the transfer function of the dense one: :func:`diagonalize`, figures left out."""
     return diagonalize(system, condition_limit=condition_limit).system
 
 
-def diagonalize(system: StateSpace, *, condition_limit: float = 1e8, uncertainty: Array | None = None) -> Diagonalization:
+def diagonalize(
+    system: StateSpace, *, condition_limit: float = 1e8, uncertainty: Array | None = None
+) -> Diagonalization:
     r"""Diagonalize a dense system: :math:`A=V\Lambda V^{-1}`, same transfer function.
 
     A real system becomes one of conjugate pairs: one pole of each pair is stored (positive imaginary part), a real
@@ -74,8 +76,9 @@ def diagonalize(system: StateSpace, *, condition_limit: float = 1e8, uncertainty
     condition = float(np.linalg.norm(V) * np.linalg.norm(inverse))
     if not condition <= condition_limit:
         raise AccuracyError(
-            f"the eigenvectors of the {n}-state system have condition number {condition:.3g}, past the limit {condition_limit:.3g}, "
-            "so a diagonal system would not have its transfer function; choose an order one lower or higher, or raise condition_limit",
+            f"the eigenvectors of the {n}-state system have condition number {condition:.3g}, past the limit "
+            f"{condition_limit:.3g}, so a diagonal system would not have its transfer function; choose an order one "
+            "lower or higher, or raise condition_limit",
             condition,
         )
     B, C = inverse @ system.B, system.C @ V

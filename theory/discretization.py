@@ -275,4 +275,4 @@ def _factor(matrix: Array, complaint: str) -> tuple[Array, Array]:
     """LU factors of a matrix that must be invertible."""
     if matrix.size and np.linalg.matrix_rank(matrix) < matrix.shape[0]:
         raise InputError(f"the system has {complaint}")
-    return scipy.linalg.lu_factor(matrix)  # type: ignore[no-any-return]
+    return scipy.linalg.lu_factor(matrix)

@@ -30,10 +30,13 @@ def gramians(system: System) -> tuple[Array, Array]:
 
     For a diagonal system with stored poles :math:`\lambda_i` in discrete time
 
-    .. math:: P_{ij}=\frac{(BB^*)_{ij}}{1-\lambda_i\bar\lambda_j},\qquad Q_{ij}=\frac{(C^*C)_{ij}}{1-\bar\lambda_i\lambda_j}
+    .. math::
 
-    (continuous time: :math:`-\lambda_i-\bar\lambda_j` and :math:`-\bar\lambda_i-\lambda_j` below), where the denominators
-    are free of cancellation. :cite:p:`A05`
+        P_{ij}=\frac{(BB^*)_{ij}}{1-\lambda_i\bar\lambda_j},\qquad
+        Q_{ij}=\frac{(C^*C)_{ij}}{1-\bar\lambda_i\lambda_j}
+
+    (continuous time: :math:`-\lambda_i-\bar\lambda_j` and :math:`-\bar\lambda_i-\lambda_j` below), where the
+    denominators are free of cancellation. :cite:p:`A05`
 
     Parameters
     ----------
@@ -44,8 +47,9 @@ def gramians(system: System) -> tuple[Array, Array]:
     Returns
     -------
     P, Q : ndarray, shape (..., N, N)
-        ``N`` is ``n``, and ``2n`` for conjugate pairs: then of the real system with state ``[Re x; Im x]``, input matrix
-        ``[Re B; Im B]`` and output matrix ``2 [Re C, -Im C]``, the one that :func:`theory.realization.dense` writes.
+        ``N`` is ``n``, and ``2n`` for conjugate pairs: then of the real system with state ``[Re x; Im x]``, input
+        matrix ``[Re B; Im B]`` and output matrix ``2 [Re C, -Im C]``, the one that :func:`theory.realization.dense`
+        writes.
 
     Raises
     ------
@@ -99,8 +103,8 @@ def gramian_factors(system: System) -> tuple[Array, Array]:
     Notes
     -----
     Diagonal: the tangential Schur algorithm, Hammarling's recursion with :math:`A` diagonal, O(n^2 m) and batched;
-    its entries are products of pole differences, so clustered, repeated and nearly unobservable modes keep their digits.
-    Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3).
+    its entries are products of pole differences, so clustered, repeated and nearly unobservable modes keep their
+    digits. Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3).
     """
     require_stable(system)
     if isinstance(system, StateSpace):
@@ -115,8 +119,8 @@ def scaled_cholesky_factors(system: DiagonalStateSpace) -> tuple[Array, Array, A
     r"""Return ``Lc, Lo, dc, do`` from Cholesky factors of the closed form scaled to unit diagonal, or ``None``.
 
     A few matrix products instead of a recursion, for one system, and worth it when the scaled Gramians
-    :math:`H=\mathrm{diag}(d)^{-1}P\,\mathrm{diag}(d)^{-1}` are well conditioned: the factors are those of matrices whose scaled
-    entries are off by a few eps. ``None`` where ``H`` is not numerically positive definite.
+    :math:`H=\mathrm{diag}(d)^{-1}P\,\mathrm{diag}(d)^{-1}` are well conditioned: the factors are those of matrices
+    whose scaled entries are off by a few eps. ``None`` where ``H`` is not numerically positive definite.
     The caller must judge the result, as :func:`theory.hankel.balancing_factors` does.
     """
     C = stacked_output(system)
@@ -145,7 +149,7 @@ def scaled_cholesky_factors(system: DiagonalStateSpace) -> tuple[Array, Array, A
 
 
 def complex_factors(system: DiagonalStateSpace) -> tuple[Array, Array]:
-    """Factors of the written-out complex system, (..., N, N), states ordered as ``theory.realization.with_conjugates``."""
+    """Factors of the written-out complex system, (..., N, N), states as in ``theory.realization.with_conjugates``."""
     poles, B, C = system.poles, system.B, stacked_output(system)
     if system.conjugate_pairs:
         poles = np.concatenate([poles, poles.conj()], axis=-1)

@@ -39,8 +39,8 @@ def h2_norm(system: System) -> Any:
 
     Notes
     -----
-    In discrete time the sum has unit weight per sample (not ``dt``). A sum of squares, so nothing cancels between modes of
-    a factor; relative error a small multiple of eps times :math:`\|C\|\|L_c\|/\|CL_c\|`. Cost O(n^2 m + n^2 p).
+    In discrete time the sum has unit weight per sample (not ``dt``). A sum of squares, so nothing cancels between modes
+    of a factor; relative error a small multiple of eps times :math:`\|C\|\|L_c\|/\|CL_c\|`. Cost O(n^2 m + n^2 p).
     """
     require_stable(system)
     if isinstance(system, DiagonalStateSpace):

@@ -1,9 +1,9 @@
 r"""Cholesky factors of Gramians without the Gramians: Hammarling's recursion :cite:p:`H82`, complex and triangular.
 
-For :math:`P-TPT^*=GG^*` (or :math:`TP+PT^*+GG^*=0`) with :math:`T` upper triangular, one state is split off at a time: the last row
-of :math:`G` is rotated into one entry, one column of the factor follows from a triangular solve, and what remains
-is an equation of the same kind whose right side is again a factor. Only unitary transformations act on :math:`G`, so small
-Hankel singular values survive that :math:`P` in floating point has lost.
+For :math:`P-TPT^*=GG^*` (or :math:`TP+PT^*+GG^*=0`) with :math:`T` upper triangular, one state is split off at a time:
+the last row of :math:`G` is rotated into one entry, one column of the factor follows from a triangular solve, and what
+remains is an equation of the same kind whose right side is again a factor. Only unitary transformations act on
+:math:`G`, so small Hankel singular values survive that :math:`P` in floating point has lost.
 
 For diagonal :math:`T` the triangular solve is a division and the update is the Blaschke factor
 :math:`(\lambda-\lambda_i)/(1-\bar\lambda\lambda_i)`: the tangential Schur algorithm, O(n^2 m), with every entry to high
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def _reflect(G: Array, row: Array) -> Array:
-    """Apply on the right the reflection that turns `row` into ``[g, 0, ..., 0]``, g >= 0; all have batch axes in front."""
+    """Apply on the right the reflection that turns `row` into ``[g, 0, ..., 0]``, g >= 0; batched."""
     length = np.linalg.norm(row, axis=-1)
     head = row[..., 0]
     phase = np.where(head == 0, 1.0, head / np.where(head == 0, 1.0, np.abs(head)))
@@ -42,11 +42,12 @@ def compressed(G: Array) -> Array:
     """A generator with at most as many columns as rows and the same ``G G^*``, by QR; batched."""
     if G.shape[-1] <= G.shape[-2]:
         return G
-    return np.linalg.qr(np.swapaxes(G.conj(), -1, -2), mode="r").swapaxes(-1, -2).conj()  # type: ignore[no-any-return]
+    R: Array = np.linalg.qr(np.swapaxes(G.conj(), -1, -2), mode="r")  # type: ignore[assignment]
+    return np.swapaxes(R, -1, -2).conj()
 
 
 def diagonal_factor(poles: Array, G: Array, discrete: bool, block: int = 32) -> Array:
-    r"""Return ``L``, :math:`LL^*` the solution of the Stein (Lyapunov) equation with :math:`T=\mathrm{diag}(\text{poles})`.
+    r"""Return a factor of the solution of the Stein (Lyapunov) equation with :math:`T=\mathrm{diag}(\text{poles})`.
 
     Parameters
     ----------
@@ -143,4 +144,5 @@ def triangular_factor(T: Array, G: Array, discrete: bool) -> Array:
 def real_factor(L: Array) -> Array:
     """A real square factor of ``Re(L L^*)``, which is ``L L^*`` where that is real; batched."""
     wide = np.concatenate([L.real, L.imag], axis=-1)
-    return np.linalg.qr(np.swapaxes(wide, -1, -2), mode="r").swapaxes(-1, -2)  # type: ignore[no-any-return]
+    R: Array = np.linalg.qr(np.swapaxes(wide, -1, -2), mode="r")  # type: ignore[assignment]
+    return np.swapaxes(R, -1, -2)

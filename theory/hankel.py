@@ -1,4 +1,4 @@
-r"""Hankel singular values: the square roots of the eigenvalues of :math:`PQ`, computed without :math:`P`, :math:`Q` and :math:`PQ`."""
+r"""Hankel singular values: roots of the eigenvalues of :math:`PQ`, which is never formed."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def _closed_form_may_do(system: System) -> bool:
 
 
 def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tuple[Array, Array, Array]:
-    r"""Return ``left, hsv, right``: :math:`L_oU`, :math:`\Sigma`, :math:`L_cV` of the decomposition :math:`L_o^*L_c=U\Sigma V^*`.
+    r"""Return :math:`L_oU,\ \Sigma,\ L_cV` of the singular value decomposition :math:`L_o^*L_c=U\Sigma V^*`.
 
     Parameters
     ----------
     system : StateSpace or DiagonalStateSpace
         Stable; a batch gives a batch. Coordinates as in :func:`theory.gramians.gramian_factors`.
     closed_form_tol : float, keyword only
-        Error of the Hankel singular values, relative to :math:`\sigma_1`, up to which Cholesky factors of the closed form
-        are accepted; past it the recursion runs. 0 always takes the recursion.
+        Error of the Hankel singular values, relative to :math:`\sigma_1`, up to which Cholesky factors of the closed
+        form are accepted; past it the recursion runs. 0 always takes the recursion.
 
     Returns
     -------
@@ -78,7 +78,8 @@ def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tupl
     Notes
     -----
     An error of a few eps in the entries of the scaled Gramian moves :math:`\sigma_i` by about
-    :math:`\tfrac12\varepsilon(\|d_c\circ L_ou_i\|^2+\|d_o\circ L_cv_i\|^2)/\sigma_i`, which is what is compared with the tolerance.
+    :math:`\tfrac12\varepsilon(\|d_c\circ L_ou_i\|^2+\|d_o\circ L_cv_i\|^2)/\sigma_i`, which is what is compared with
+    the tolerance.
     """
     if closed_form_tol > 0 and _closed_form_may_do(system):
         require_stable(system)
@@ -102,7 +103,7 @@ def _decompose(Lc: Array, Lo: Array) -> tuple[Array, Array, Array]:
 
 
 def causal_hankel_singular_values(system: System) -> Array:
-    r"""Return the Hankel singular values of the strictly causal part of each direction, the larger of the two per index.
+    r"""Return the Hankel singular values of the strictly causal part, the larger of both directions per index.
 
     For ``delay=0`` the strictly causal part of :math:`zC(zI-\Lambda)^{-1}B` is :math:`(\Lambda,B,C\Lambda)`. Any
     system of ``k`` states, with any ``D``, misses the given one by at least ``values[k]``, in both directions of time

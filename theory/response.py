@@ -43,7 +43,8 @@ def frequency_response(system: System, omega: ArrayLike) -> Array:
 
     Notes
     -----
-    Diagonal: O(k n p m). Dense: one complex Schur form, then back substitution for all frequencies at once, O(n^3 + k n^2 m).
+    Diagonal: O(k n p m). Dense: one complex Schur form, then back substitution for all frequencies at once, O(n^3 + k
+    n^2 m).
     """
     grid = np.atleast_1d(np.asarray(omega, dtype=float))
     if grid.ndim != 1 or np.isnan(grid).any() or (system.is_discrete and np.isinf(grid).any()):
@@ -89,7 +90,7 @@ def _contract(C: Array, weights: Array, B: Array) -> Array:
         residues = np.swapaxes(C, -1, -2)[..., :, :, None] * B[..., :, None, :]
         product = weights @ residues.reshape(*residues.shape[:-2], p * m)
         return product.reshape(*product.shape[:-1], p, m)  # type: ignore[no-any-return]
-    return (C[..., None, :, :] * weights[..., None, :]) @ B[..., None, :, :]  # type: ignore[no-any-return]
+    return (C[..., None, :, :] * weights[..., None, :]) @ B[..., None, :, :]
 
 
 def _diagonal_response(system: DiagonalStateSpace, omega: Array) -> Array:
@@ -110,9 +111,11 @@ def _diagonal_response(system: DiagonalStateSpace, omega: Array) -> Array:
             if mirrored is not None:
                 reverse = reverse + _contract(system.C_reverse.conj(), direct.conj(), system.B.conj())
             response = response + (reverse if system.delay_reverse else reverse / z)
-    hit = np.isinf(direct).any(-1) | (np.isinf(mirrored).any(-1) if mirrored is not None else False)
+    hit: Array = np.any(np.isinf(direct), axis=-1)
+    if mirrored is not None:
+        hit = hit | np.any(np.isinf(mirrored), axis=-1)
     response = np.where(hit[..., None, None], complex(np.inf), response)
-    return response + system.D[..., None, :, :]  # type: ignore[no-any-return]
+    return response + system.D[..., None, :, :]
 
 
 def _dense_response(system: StateSpace, omega: Array) -> Array:
@@ -186,7 +189,8 @@ def impulse_response(system: System, length: int) -> Array:
 def two_sided_impulse_response(system: System, length: int) -> Array:
     r"""Return :math:`h_{-(\text{length}-1)},\dots,h_0,\dots,h_{\text{length}-1}`; lag 0 sits at index ``length - 1``.
 
-    The output is :math:`y_k=\sum_i h_i u_{k-i}`; negative lags belong to the reverse direction, and are zero without one.
+    The output is :math:`y_k=\sum_i h_i u_{k-i}`; negative lags belong to the reverse direction, and are zero without
+    one.
 
     Parameters, errors: as :func:`impulse_response`, bidirectional systems welcome; `length` at least 1.
 
@@ -256,7 +260,10 @@ def simulate(system: System, u: ArrayLike, x0: ArrayLike | None = None) -> Array
     output = _scan_output(system.poles, system.B, system.C, signal, x0, system.delay)
     if system.C_reverse is not None:
         flipped = signal[..., ::-1, :]
-        output = output + _scan_output(system.poles, system.B, system.C_reverse, flipped, None, system.delay_reverse)[..., ::-1, :]
+        output = (
+            output
+            + _scan_output(system.poles, system.B, system.C_reverse, flipped, None, system.delay_reverse)[..., ::-1, :]
+        )
     return (2.0 * output.real if system.conjugate_pairs else output) + through  # type: ignore[no-any-return]
 
 
@@ -272,7 +279,7 @@ def _scan_output(poles: Array, B: Array, C: Array, u: Array, x0: ArrayLike | Non
         state = poles * state + driven[..., k, :]
         if not delay:
             states[..., k, :] = state
-    return states @ np.swapaxes(C, -1, -2)  # type: ignore[no-any-return]
+    return states @ np.swapaxes(C, -1, -2)
 
 
 def _dense_states(system: StateSpace, u: Array, x0: Array) -> Array:

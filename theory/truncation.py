@@ -108,8 +108,8 @@ def balanced_truncation(
     order : int, optional
         Stored states to keep, ``1 <= order <= n``; ``n`` returns the system itself.
     rtol : float, optional
-        Instead of `order`: the smallest order whose bound is at most `rtol` times :math:`\sigma_1` (of every channel of a
-        batch), hence also at most `rtol` times the norm.
+        Instead of `order`: the smallest order whose bound is at most `rtol` times :math:`\sigma_1` (of every channel of
+        a batch), hence also at most `rtol` times the norm.
     balancing : Balancing, optional, keyword only
         From :func:`balance`, to share the work between orders.
     condition_limit : float, keyword only
@@ -182,7 +182,7 @@ def _present(hsv: Array) -> Array:
 
 def _attainable(shared: Balancing) -> int:
     present = int(_present(shared.hsv).max(initial=0))
-    return (present + 1) // 2 if _pairs(shared.system) else present
+    return int((present + 1) // 2) if _pairs(shared.system) else present
 
 
 def _checked_order(shared: Balancing, order: int) -> int:
@@ -190,13 +190,13 @@ def _checked_order(shared: Balancing, order: int) -> int:
         raise InputError(f"order must be an integer, got {order!r}")
     n, attainable = shared.system.n, _attainable(shared)
     if order == n:
-        return n
+        return int(n)
     if order < 1 or order > n:
         raise OrderError(f"order must be between 1 and {n}, got {order}", int(order), n)
     if order > attainable:
         raise OrderError(
             f"order {order} asked, but only {attainable} states are numerically present "
-            f"(the others have Hankel singular values below N eps sigma_1); ask for at most {attainable}, or for all {n}",
+            f"(the others have Hankel singular values below N eps sigma_1); ask for at most {attainable}, or all {n}",
             int(order),
             attainable,
         )
@@ -227,7 +227,7 @@ def _truncate(shared: Balancing, order: int, condition_limit: float) -> Truncati
 
 
 def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> tuple[Array, Array, Array, Array]:
-    """``(W^* T)^{-1} W^* [A T, B]`` and ``C T`` with ``W = left/sqrt(hsv)``, ``T = right/sqrt(hsv)``, and the rounding of A_r."""
+    """``(W^* T)^{-1} W^* [A T, B]``, ``C T``, and the rounding of A_r; ``W``, ``T`` are left, right / sqrt(hsv)."""
     root = np.sqrt(shared.hsv[:k])
     W, T, AT = shared.left[:, :k] / root, shared.right[:, :k] / root, A_right[:, :k] / root
     gram = W.conj().T @ T  # the identity, up to rounding that this solve takes out
@@ -254,8 +254,8 @@ def _require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
         require_stable(reduced)
     except StabilityError as error:
         raise StabilityError(
-            f"truncation between sigma_{k} = {hsv[k - 1]:.6g} and sigma_{k + 1} = {hsv[k]:.6g} gave a pole outside the stability "
-            "region: they are too close to be told apart; choose another order",
+            f"truncation between sigma_{k} = {hsv[k - 1]:.6g} and sigma_{k + 1} = {hsv[k]:.6g} gave a pole outside the "
+            "stability region: they are too close to be told apart; choose another order",
             error.poles,
             error.margin,
         ) from error
@@ -265,7 +265,7 @@ def _diagonal_times(system: DiagonalStateSpace, right: Array) -> Array:
     """``A @ right`` in the coordinates of :func:`theory.gramians.gramian_factors`."""
     poles = system.poles[:, None]
     if not system.conjugate_pairs:
-        return poles * right  # type: ignore[no-any-return]
+        return poles * right
     half = system.n
     top, low = right[:half], right[half:]
     return np.concatenate([poles.real * top - poles.imag * low, poles.imag * top + poles.real * low])
