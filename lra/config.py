@@ -1,0 +1,146 @@
+"""One training run as a value: a frozen dataclass whose unknown keys are errors."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from lra.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides the outcome of a run.
+
+    Model letters are the S5 paper's. ``ssm_size`` counts eigenvalues before pairing (the reference's
+    ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states.
+    """
+
+    task: str
+    model: str = "s5"
+    seed: int = 0
+
+    # model
+    n_layers: int = 6
+    d_model: int = 128
+    ssm_size: int = 256
+    blocks: int = 8
+    C_init: str = "trunc_standard_normal"
+    discretization: str = "zoh"
+    conj_sym: bool = True
+    clip_eigs: bool = False
+    bidirectional: bool = False
+    step_rescale: float = 1.0
+    dt_min: float = 0.001
+    dt_max: float = 0.1
+    activation: str = "half_glu1"
+    dropout: float = 0.0
+    prenorm: bool = True
+    batchnorm: bool = True
+    bn_momentum: float = 0.95
+    mode: str = "pool"
+    scan: str = "auto"
+    scan_chunk: int = 64
+
+    # optimizer
+    epochs: int = 100
+    batch_size: int = 64
+    ssm_lr: float = 1e-3
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    opt_config: str = "standard"
+    dt_global: bool = False
+    warmup_epochs: float = 1.0
+    cosine: bool = True
+    reference_schedule: bool = False
+
+    # running
+    eval_batch_size: int = 100
+    checkpoint_every: int = 500
+    log_every: int = 50
+    train_limit: int | None = None
+    validation_limit: int | None = None
+    data: str | None = None
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
+            if float in kinds and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) not in kinds:
+                wanted = " or ".join(k.__name__ for k in kinds)
+                raise ConfigError(f"config key {field.name!r} takes {wanted}, not {value!r}")
+        for name in ("n_layers", "d_model", "ssm_size", "blocks", "epochs", "batch_size", "eval_batch_size", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"config key {name!r} must be at least 1, not {getattr(self, name)}")
+        if not 0 < self.dt_min <= self.dt_max:
+            raise ConfigError(f"need 0 < dt_min <= dt_max, not {self.dt_min} and {self.dt_max}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must lie in [0, 1), not {self.dropout}")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
+        if self.conj_sym and self.ssm_size % 2:
+            raise ConfigError(f"conj_sym needs an even ssm_size, not {self.ssm_size}")
+
+    @property
+    def P(self) -> int:
+        """Stored states of one layer."""
+        return self.ssm_size // 2 if self.conj_sym else self.ssm_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict that `from_dict` takes back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Build a config from a mapping; an unknown key raises `ConfigError`."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"unknown config key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
+        if "task" not in values:
+            raise ConfigError("a config needs the key 'task'")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> Config:
+        """Return a copy with some fields changed; an unknown key raises `ConfigError`."""
+        return self.from_dict({**self.to_dict(), **changes})
+
+
+def config_names() -> list[str]:
+    """Return the names of the files in ``lra/configs``."""
+    import lra.configs
+
+    return sorted(module.name for module in pkgutil.iter_modules(lra.configs.__path__))
+
+
+def load_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Return the config of ``lra/configs/NAME.py``, some of its fields changed.
+
+    Raises
+    ------
+    ConfigError
+        No such file, or an unknown key among the `overrides`.
+    """
+    if name not in config_names():
+        raise ConfigError(f"no config named {name!r}; there are {', '.join(config_names())}")
+    config: Config = importlib.import_module(f"lra.configs.{name}").config
+    return config.replace(**(overrides or {}))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``key=value`` from a command line; the value is a Python literal, or else a string."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"{text!r} is not of the form key=value")
+    try:
+        return key.strip(), ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key.strip(), value

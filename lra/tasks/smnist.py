@@ -1,0 +1,128 @@
+"""Sequential MNIST: the 784 pixels of a digit, row by row, one per time step; and its permuted twin.
+
+Reads ``mnist_uint8.npz`` (arrays ``x_train, y_train, x_test, y_test``) or a folder with the four standard IDX files,
+gzipped or not. 54,000 images train, 6,000 validate (the reference's permutation, seed 42), the official 10,000 test.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from lra.errors import DataError
+from lra.tasks.splits import torch_permutation
+from lra.tasks.task import Split, Task
+
+NPZ_NAME = "mnist_uint8.npz"
+IDX_NAMES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+IDX_IMAGES, IDX_LABELS = 0x00000803, 0x00000801  # magic numbers: unsigned bytes in three axes, in one
+
+
+def load_smnist(path: str | None = None, permuted: bool = False) -> Task:
+    """Return the task from a folder or an npz file.
+
+    Parameters
+    ----------
+    path : str, optional
+        A folder with ``mnist_uint8.npz`` or IDX files, or the npz itself; default: the environment variable LRA_DATA.
+    permuted : bool
+        Apply the bit-reversal permutation to the pixels (psMNIST).
+
+    Raises
+    ------
+    DataError
+        No data found, or a file is truncated or not MNIST.
+    """
+    arrays = read_mnist(path)
+    x = np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784)
+    y = np.concatenate([arrays["y_train"], arrays["y_test"]]).astype(np.int32)
+    n = len(arrays["y_train"])
+    order = torch_permutation(n, seed=42)
+    n_train = int(n * 0.9)
+    pixels = bit_reversal(784) if permuted else slice(None)
+
+    def split(rows: np.ndarray) -> Split:
+        return Split(x=x, y=y, indices=rows)
+
+    return Task(
+        name="psmnist" if permuted else "smnist",
+        train=split(order[:n_train]),
+        validation=split(order[n_train:]),
+        test=split(np.arange(n, len(y))),
+        d_input=1,
+        n_classes=10,
+        L=784,
+        prepare=lambda raw: raw[:, pixels, None].astype(np.float32) / 255,
+    )
+
+
+def bit_reversal(n: int) -> np.ndarray:
+    """Return 0..n-1 in the order of their reversed binary digits, counted in the next power of two."""
+    bits = (n - 1).bit_length()
+    reversed_ = [int(format(i, f"0{bits}b")[::-1], 2) for i in range(2**bits)]
+    return np.asarray([i for i in reversed_ if i < n])
+
+
+def read_mnist(path: str | None = None) -> dict[str, np.ndarray]:
+    """Return ``x_train (n, 28, 28), y_train (n,), x_test, y_test`` as uint8, checked."""
+    given = path or os.environ.get("LRA_DATA")
+    if given is None:
+        raise DataError(
+            f"where is MNIST? Give --data or set LRA_DATA to a folder with {NPZ_NAME} "
+            f"or the IDX files ({', '.join(IDX_NAMES.values())}, .gz or not)"
+        )
+    folder = Path(given)
+    if folder.is_file():
+        arrays = _read_npz(folder)
+    elif (folder / NPZ_NAME).is_file():
+        arrays = _read_npz(folder / NPZ_NAME)
+    else:
+        arrays = {key: _read_idx(_find_idx(folder, name), key[0] == "x") for key, name in IDX_NAMES.items()}
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28):
+            raise DataError(f"{folder}: {part} images are {x.dtype} {x.shape}, not uint8 (n, 28, 28)")
+        if y.shape != x.shape[:1] or not len(y) or y.min() < 0 or y.max() > 9:
+            raise DataError(f"{folder}: {part} labels {y.shape} do not fit {len(x)} images of ten classes")
+    return arrays
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in IDX_NAMES}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a complete MNIST npz file ({error}); copy it again") from error
+
+
+def _find_idx(folder: Path, name: str) -> Path:
+    for candidate in (name, name + ".gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"):
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise DataError(f"{folder} has neither {NPZ_NAME} nor {name}[.gz]; fetch MNIST and unpack it there")
+
+
+def _read_idx(path: Path, images: bool) -> np.ndarray:
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be decompressed ({error}); fetch it again") from error
+    axes = 3 if images else 1
+    header = np.frombuffer(raw[: 4 * (axes + 1)], dtype=">u4")
+    if len(header) != axes + 1 or header[0] != (IDX_IMAGES if images else IDX_LABELS):
+        raise DataError(f"{path} is not an IDX file of {'images' if images else 'labels'}")
+    shape = tuple(int(n) for n in header[1:])
+    body = np.frombuffer(raw, dtype=np.uint8, offset=4 * (axes + 1))
+    if body.size != np.prod(shape):
+        raise DataError(f"{path} promises {shape} bytes but holds {body.size}; it is truncated, fetch it again")
+    return body.reshape(shape)

@@ -1,0 +1,172 @@
+"""What a task is: labelled splits of sequences, and how raw samples become model inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+class Rows(Protocol):
+    """Raw samples, indexed by an array of row numbers: an array, a memory map, or `lra.tasks.ragged.Ragged`."""
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split:
+    """Raw samples and labels; nothing is converted before a batch is asked for.
+
+    Attributes
+    ----------
+    x : ndarray (N, ...) or Rows
+        Raw samples in the type they are stored in; may be a memory map.
+    y : ndarray (N,) int
+        Labels.
+    indices : ndarray (M,) int
+        The rows that belong to this split.
+    lengths : ndarray (N,) or (N, 2) int, optional
+        Number of valid samples of each row; of both documents of a pair.
+    """
+
+    x: Rows
+    y: np.ndarray
+    indices: np.ndarray
+    lengths: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def limit(self, n: int | None) -> Split:
+        """Return the split cut to its first `n` rows."""
+        return self if n is None else dataclasses.replace(self, indices=self.indices[:n])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """A data set ready for training.
+
+    Attributes
+    ----------
+    name : str
+        The task's name in configs.
+    train, validation, test : Split
+        Disjoint; the test split is looked at once, after training.
+    d_input, n_classes, L : int
+        Input channels (or vocabulary size), classes, length of a sequence.
+    prepare : Callable
+        Raw rows to model inputs: float32 (batch, L, d_input), or int32 ids (batch, L).
+    tokens : bool
+        Inputs are ids.
+    padded : bool
+        Rows have lengths.
+    retrieval : bool
+        A sample is a pair of documents; a batch holds all first ones, then all second ones.
+    vocabulary : tuple of str, optional
+        The tokens in the order of their ids.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    d_input: int
+    n_classes: int
+    L: int
+    prepare: Callable[[np.ndarray], np.ndarray]
+    tokens: bool = False
+    padded: bool = False
+    retrieval: bool = False
+    vocabulary: tuple[str, ...] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a checkpoint must say about the task, JSON-able."""
+        return {
+            "task": self.name,
+            **{name: getattr(self, name) for name in ("d_input", "n_classes", "L", "tokens", "padded", "retrieval")},
+        }
+
+    def batch(self, split: Split, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the model inputs of some `rows` (positions within the split)."""
+        index = split.indices[rows]
+        batch = {"x": self.prepare(split.x[index]), "y": split.y[index].astype(np.int32)}
+        if split.lengths is not None:
+            batch["lengths"] = split.lengths[index].T.reshape(-1).astype(np.int32)
+        return batch
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the shuffled order of `n` rows in one epoch: a function of seed and epoch only, so any step can be resumed."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(n)
+
+
+def training_batches(
+    task: Task, batch_size: int, seed: int, first_step: int, last_step: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield (step, batch) from `first_step` up to but not including `last_step`.
+
+    Every epoch is a new permutation; the rows left over at its end are dropped, as the reference does.
+    """
+    per_epoch = len(task.train) // batch_size
+    order, order_epoch = np.empty(0, int), -1
+    for step in range(first_step, last_step):
+        epoch, position = divmod(step, per_epoch)
+        if epoch != order_epoch:
+            order, order_epoch = epoch_order(len(task.train), seed, epoch), epoch
+        rows = order[position * batch_size : (position + 1) * batch_size]
+        yield step, task.batch(task.train, rows)
+
+
+def evaluation_batches(task: Task, split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield all rows of a split in order; the last batch is filled up with row 0 and the key ``weight`` is 0 there."""
+    for start in range(0, len(split), batch_size):
+        rows = np.arange(start, start + batch_size)
+        valid = rows < len(split)
+        batch = task.batch(split, np.where(valid, rows, 0))
+        batch["weight"] = valid.astype(np.float32)
+        yield batch
+
+
+def prefetch(batches: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """Yield the same items, prepared by a background thread up to `depth` items ahead."""
+    items: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: tuple[str, object]) -> bool:
+        while not stop.is_set():
+            try:
+                items.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            for batch in batches:
+                if not put(("item", batch)):
+                    return
+            put(("end", None))
+        except BaseException as error:
+            put(("error", error))
+
+    worker = threading.Thread(target=produce, daemon=True)
+    worker.start()
+    try:
+        while True:
+            kind, item = items.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise item  # type: ignore[misc]
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()

@@ -1,0 +1,336 @@
+"""Training: one entry, `train_and_evaluate`; resumable at any moment, deterministic given the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from lra.checkpoint import load_state, save_state, write_atomically
+from lra.config import Config
+from lra.errors import CheckpointError, DivergenceError
+from lra.models import s5_model
+from lra.optimizer import optimizer, schedule
+from lra.progress import Progress
+from lra.tasks import Split, Task, load_task
+from lra.tasks.task import evaluation_batches, prefetch, training_batches
+
+Array = jax.Array
+
+
+class TrainState(NamedTuple):
+    """Everything that a training step reads and writes; `totals` sums loss and accuracy since the epoch began."""
+
+    step: Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    totals: Array  # (3,): sum of losses, correct answers, examples
+
+
+def build_model(config: Config, task: Task, **changes: Any) -> nn.Module:
+    """Return the model of a config for a task; `changes` replace options (dropout=0 for evaluation, P for sizes)."""
+    options = model_options(config, task)
+    return s5_model(**{**options, **changes})
+
+
+def model_options(config: Config, task: Task) -> dict[str, Any]:
+    """Return the keyword arguments of `lra.models.s5_model`."""
+    same = (
+        "d_model n_layers blocks C_init discretization conj_sym clip_eigs bidirectional step_rescale dt_min dt_max "
+        "activation dropout prenorm batchnorm bn_momentum mode scan scan_chunk"
+    )
+    return {
+        **{name: getattr(config, name) for name in same.split()},
+        "P": config.P,
+        **{name: getattr(task, name) for name in ("d_input", "n_classes", "padded", "tokens", "retrieval")},
+    }
+
+
+def build_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
+    """Return the optimizer of a config, its two learning rates on one curve."""
+
+    def curve(base: float) -> Any:
+        return schedule(
+            base, steps_per_epoch, config.epochs, config.warmup_epochs, config.cosine, config.reference_schedule
+        )
+
+    return optimizer(
+        curve(config.ssm_lr), curve(config.lr), config.weight_decay, config.opt_config, config.dt_global
+    )
+
+
+def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) -> TrainState:
+    """Return the state before the first step, a function of ``config.seed`` only."""
+    model = build_model(config, task)
+    batch = task.batch(task.train, np.arange(1))
+    variables = jax.jit(model.init)(jax.random.key(config.seed), batch["x"], batch.get("lengths"))
+    params = variables["params"]
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), tx.init(params), jnp.zeros(3)
+    )
+
+
+def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Any:
+    """Return the compiled step ``(state, batch) -> (state, loss)``; the old state's memory is reused."""
+    key = jax.random.key(seed + 1)
+
+    def loss_fn(params: Any, batch_stats: Any, batch: dict[str, Array], rng: Array) -> tuple[Array, Any]:
+        variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
+        log_probs, updated = model.apply(
+            variables,
+            batch["x"],
+            batch.get("lengths"),
+            training=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": rng},
+        )
+        loss = -jnp.take_along_axis(log_probs, batch["y"][:, None], axis=1).mean()
+        correct = (log_probs.argmax(-1) == batch["y"]).sum()
+        return loss, (updated.get("batch_stats", {}), correct)
+
+    def step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, Array]:
+        rng = jax.random.fold_in(key, state.step)
+        (loss, (batch_stats, correct)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params, state.batch_stats, batch, rng
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        count = batch["y"].shape[0]
+        totals = state.totals + jnp.stack([loss * count, correct, jnp.asarray(count)]).astype(jnp.float32)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, batch_stats, opt_state, totals), loss
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def make_eval_step(model: nn.Module) -> Any:
+    """Return the compiled ``(variables, batch) -> (sum of losses, correct answers, examples)``."""
+
+    def step(variables: Any, batch: dict[str, Array]) -> Array:
+        log_probs = model.apply(variables, batch["x"], batch.get("lengths"))
+        losses = -jnp.take_along_axis(log_probs, batch["y"][:, None], axis=1)[:, 0]
+        correct = log_probs.argmax(-1) == batch["y"]
+        return jnp.stack([(losses * batch["weight"]).sum(), (correct * batch["weight"]).sum(), batch["weight"].sum()])
+
+    return jax.jit(step)
+
+
+def measure(eval_step: Any, variables: Any, task: Task, split: Split, batch_size: int) -> dict[str, float]:
+    """Return mean loss and accuracy over every example of a split."""
+    totals = np.zeros(3)
+    for batch in prefetch(evaluation_batches(task, split, batch_size)):
+        totals += np.asarray(eval_step(variables, batch), np.float64)
+    return {"loss": float(totals[0] / totals[2]), "accuracy": float(totals[1] / totals[2])}
+
+
+def model_variables(state: TrainState) -> dict[str, Any]:
+    """Return what the model's ``apply`` takes."""
+    return {"params": state.params, **({"batch_stats": state.batch_stats} if state.batch_stats else {})}
+
+
+def diagnose(params: Any, config: Config) -> list[str]:
+    """Say what in the last healthy parameters may have blown up: poles outside the unit disk, extreme steps or values."""
+    found = []
+    for name, layer in sorted(params["encoder"].items()):
+        if not name.startswith("layers_"):
+            continue
+        seq = layer["seq"]
+        unstable = int((np.asarray(seq["Lambda_re"]) >= 0).sum())
+        if unstable and not config.clip_eigs:
+            found.append(f"{name} has {unstable} poles on or outside the unit circle (clip_eigs=True forbids them)")
+        Delta = np.exp(np.asarray(seq["log_step"]))
+        if Delta.max() > 10:
+            found.append(f"{name} has a step size of {Delta.max():.3g}")
+    size, where = max(
+        (float(np.abs(leaf).max()), jax.tree_util.keystr(path))
+        for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+    )
+    found.append(f"the largest parameter of the last healthy state is {size:.3g} in {where}")
+    return [*found, "lower lr and ssm_lr, or warm up longer"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a finished run hands back.
+
+    Attributes
+    ----------
+    best_epoch : int
+        The epoch (1-based) of the best validation accuracy, whose parameters were tested.
+    validation, test : dict
+        ``loss`` and ``accuracy``; the test split was looked at once.
+    workdir : Path
+        Holds ``best.safetensors``, ``last.safetensors``, ``metrics.jsonl``, ``config.json``, ``result.json``.
+    """
+
+    best_epoch: int
+    validation: dict[str, float]
+    test: dict[str, float]
+    workdir: Path
+
+
+def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = False) -> Outcome:
+    """Train, keep the parameters of the best validation accuracy, test them once.
+
+    Called again on the same `workdir` it goes on from the last checkpoint, to the very bits that an uninterrupted run
+    gives on the same machine.
+
+    Parameters
+    ----------
+    config : Config
+        The run.
+    workdir : str or Path
+        Folder of the run's files.
+    quiet : bool
+        No progress display.
+
+    Raises
+    ------
+    CheckpointError
+        The folder holds a run of another config, or a damaged checkpoint.
+    DivergenceError
+        The loss stopped being finite.
+    """
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    _claim(workdir, config)
+    task = load_task(config.task, config.data)
+    train, validation = task.train.limit(config.train_limit), task.validation.limit(config.validation_limit)
+    task = dataclasses.replace(task, train=train, validation=validation)
+    per_epoch = len(train) // config.batch_size
+    if per_epoch == 0:
+        raise CheckpointError(f"{len(train)} training examples do not fill one batch of {config.batch_size}")
+    total = per_epoch * config.epochs
+
+    tx = build_optimizer(config, per_epoch)
+    state = initial_state(config, task, tx)
+    info: dict[str, Any] = {"best": None, "seconds": 0.0}
+    if (workdir / "last.safetensors").exists():
+        state, info = load_state(workdir / "last.safetensors", state)
+        _cut_metrics(workdir / "metrics.jsonl", int(state.step))
+    train_step = make_train_step(build_model(config, task), tx, config.seed)
+    eval_step = make_eval_step(build_model(config, task))
+    started = time.monotonic() - info["seconds"]
+    first, healthy = int(state.step), jax.device_get(state.params)
+    facts = {"config": config.to_dict(), "task": task.facts()}
+
+    with Progress(total, per_epoch, config.batch_size * task.L, first, quiet) as progress:
+        for step, batch in prefetch(training_batches(task, config.batch_size, config.seed, first, total)):
+            state, loss = train_step(state, batch)
+            done, epoch_done = step + 1, (step + 1) % per_epoch == 0
+            save_now = epoch_done or done % config.checkpoint_every == 0
+            if save_now or done % config.log_every == 0:
+                value, sums = float(loss), np.asarray(state.totals, np.float64)
+                if not np.isfinite(value):
+                    raise DivergenceError(done, diagnose(healthy, config))
+                healthy = jax.device_get(state.params)
+                progress.update(done, value, sums[1] / sums[2])
+                _log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value})
+            if epoch_done:
+                state = state._replace(totals=jnp.zeros(3))
+                result = measure(eval_step, model_variables(state), task, validation, config.eval_batch_size)
+                record = {
+                    "step": done,
+                    "epoch": done // per_epoch,
+                    "train_loss_mean": sums[0] / sums[2],
+                    "train_accuracy": sums[1] / sums[2],
+                    "validation_loss": result["loss"],
+                    "validation_accuracy": result["accuracy"],
+                    "seconds": time.monotonic() - started,
+                }
+                _log(workdir, record)
+                progress.epoch(record)
+                if info["best"] is None or result["accuracy"] > info["best"]["accuracy"]:
+                    info["best"] = {**result, "epoch": done // per_epoch, "step": done}
+                    save_state(workdir / "best.safetensors", model_variables(state), {**info, **facts})
+            if save_now:
+                info["seconds"] = time.monotonic() - started
+                save_state(workdir / "last.safetensors", state, {**info, **facts})
+
+    best, info = load_state(workdir / "best.safetensors", model_variables(state))
+    if (workdir / "result.json").exists():  # finished before: the test set is not looked at again
+        return _read_outcome(workdir)
+    test = measure(eval_step, best, task, task.test, config.eval_batch_size)
+    outcome = Outcome(
+        best_epoch=info["best"]["epoch"],
+        validation={key: info["best"][key] for key in ("loss", "accuracy")},
+        test=test,
+        workdir=workdir,
+    )
+    result = {
+        "best_epoch": outcome.best_epoch,
+        "epochs": config.epochs,
+        "validation": outcome.validation,
+        "test": outcome.test,
+        "seconds": time.monotonic() - started,
+        "hardware": hardware(),
+    }
+    write_atomically(workdir / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    return outcome
+
+
+def hardware() -> str:
+    """Return a short description of the device and of the versions that computed."""
+    device = jax.devices()[0]
+    kind = f"{os.cpu_count()} CPU cores ({platform.machine()})" if device.platform == "cpu" else device.device_kind
+    return f"{kind}, jax {jax.__version__}"
+
+
+def _read_outcome(workdir: Path) -> Outcome:
+    try:
+        result = json.loads((workdir / "result.json").read_text())
+        return Outcome(
+            best_epoch=result["best_epoch"], validation=result["validation"], test=result["test"], workdir=workdir
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{workdir / 'result.json'} is damaged ({error!r}); remove it to test again") from error
+
+
+def _claim(workdir: Path, config: Config) -> None:
+    path = workdir / "config.json"
+    mine = {key: value for key, value in config.to_dict().items() if key not in _FREE_KEYS}
+    if path.exists():
+        try:
+            theirs = json.loads(path.read_text())
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged; use a new --workdir") from error
+        odd = sorted(key for key in mine if theirs.get(key) != mine[key])
+        if odd:
+            raise CheckpointError(
+                f"{workdir} holds a run whose {odd[0]} is {theirs.get(odd[0])!r}, not {mine[odd[0]]!r}; "
+                "use a new --workdir, or the same config to resume"
+            )
+    write_atomically(path, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
+
+
+_FREE_KEYS = ("data", "log_every", "checkpoint_every", "eval_batch_size")  # may change when a run is resumed
+
+
+def _log(workdir: Path, record: dict[str, Any]) -> None:
+    with open(workdir / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines of steps that will be run again, and a line cut short by the end of the process."""
+
+    def kept() -> Iterator[str]:
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                if json.loads(line)["step"] <= step:
+                    yield line + "\n"
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    write_atomically(path, "".join(kept()).encode())
