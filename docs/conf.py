@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -56,21 +57,46 @@ html_title = "ssmreduce"
 html_static_path = ["_static"]
 
 
-def _resolve_short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
-    """Resolve ``Name`` and ``ssmreduce.Name`` to the one documented class or function that ends in that name."""
+def _exists(target: str) -> bool:
+    """Whether a dotted name of our packages can be imported and looked up."""
+    parts = target.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            value: Any = importlib.import_module(".".join(parts[:cut]))
+        except ImportError:
+            continue
+        for part in parts[cut:]:
+            fields = getattr(value, "__dataclass_fields__", {})
+            if not hasattr(value, part) and part not in fields:
+                return False
+            value = getattr(value, part, None)
+        return True
+    return False
+
+
+def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
+    """Link a short name to the one class or function of that name; leave names of inner modules as plain text.
+
+    A name that does not exist stays unresolved, and fails the build.
+    """
     target = node.get("reftarget", "")
-    if node.get("refdomain") != "py" or ("." in target and not target.startswith(("theory.", "ssmreduce."))):
+    if node.get("refdomain") != "py":
         return None
-    short = target.rsplit(".", 1)[-1]
-    objects = env.get_domain("py").objects
-    wanted = {"class", "exception", "function"}
-    matches = sorted(name for name, entry in objects.items() if name.rsplit(".", 1)[-1] == short and entry.objtype in wanted)
-    if not matches:
-        return None
-    entry = objects[matches[0]]
-    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, matches[0])
+    ours = target.startswith(("theory", "ssmreduce"))
+    if ours or "." not in target:
+        short = target.rsplit(".", 1)[-1]
+        objects = env.get_domain("py").objects
+        wanted = {"class", "exception", "function"}
+        matches = sorted(n for n, entry in objects.items() if n.rsplit(".", 1)[-1] == short and entry.objtype in wanted)
+        if matches and (not ours or _exists(target)):
+            entry = objects[matches[0]]
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, matches[0])
+    here = [node.get("py:module"), node.get("py:class")]
+    if (ours and _exists(target)) or any(_exists(".".join([*filter(None, here[:k]), target])) for k in (1, 2)):
+        return contnode
+    return None
 
 
 def setup(app: Any) -> None:
-    """Connect the resolver of short names."""
-    app.connect("missing-reference", _resolve_short_name)
+    """Connect the resolver of names."""
+    app.connect("missing-reference", _resolve)

@@ -29,7 +29,10 @@ def is_ours(value: object) -> bool:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_of_ssmreduce_exists_and_is_in_the_reference(name: str) -> None:
+    if ssmreduce._WHERE[name].startswith("ssmreduce."):
+        importlib.import_module(ssmreduce._WHERE[name])  # a submodule of the same name must not hide it
     value = getattr(ssmreduce, name)
+    assert not inspect.ismodule(value), f"ssmreduce.{name} is hidden by the module of that name"
     if getattr(value, "__module__", "").startswith("theory."):
         where = f"theory.{value.__module__.removeprefix('theory.')}"
         assert where in directives("theory.md"), f"add {where} to docs/reference/theory.md"
