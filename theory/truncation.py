@@ -12,7 +12,10 @@ from theory.bounds import balanced_bound, hankel_floor, modal_bound
 from theory.diagonalization import diagonalize
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians import stacked_output
+from theory.hammarling import compressed
 from theory.hankel import balancing_factors, causal_hankel_singular_values, hankel_singular_values
+from theory.margin import discrete_margin
+from theory.response import frequency_response
 from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -210,7 +213,8 @@ def _truncate(shared: Balancing, order: int, condition_limit: float) -> Truncati
         nothing = zero if zero.ndim else 0.0
         return Truncation(
             system=system, order=order, hsv=shared.hsv, bound=nothing, floor=nothing,
-            status="all states kept: the system itself", diagnostics={"states": shared.hsv.shape[-1]},
+            status="all states kept: the system itself",
+            diagnostics={"states": shared.hsv.shape[-1], "perturbation": nothing},
         )  # fmt: skip
     if isinstance(system, StateSpace):
         return _truncate_dense(shared, order)
@@ -239,14 +243,34 @@ def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> t
 def _truncate_dense(shared: Balancing, order: int) -> Truncation:
     system = shared.system
     assert isinstance(system, StateSpace)
-    A_r, B_r, C_r, _ = _project(shared, order, system.A @ shared.right, system.B, system.C)
+    A_r, B_r, C_r, uncertainty = _project(shared, order, system.A @ shared.right, system.B, system.C)
     reduced = StateSpace(A_r, B_r, C_r, system.D, dt=system.dt)
     _require_reduced_stable(reduced, shared.hsv, order)
+    perturbation = _first_order_effect(reduced, uncertainty)
     return Truncation(
-        system=reduced, order=order, hsv=shared.hsv, bound=balanced_bound(shared.hsv, order),
+        system=reduced, order=order, hsv=shared.hsv, bound=balanced_bound(shared.hsv, order) + perturbation,
         floor=hankel_floor(shared.floor_hsv, order), status=f"balanced truncation to {order} states",
-        diagnostics={"states": order},
+        diagnostics={"states": order, "perturbation": perturbation},
     )  # fmt: skip
+
+
+def _first_order_effect(system: StateSpace, uncertainty: Array, most: int = 64) -> float:
+    """What entries of ``A`` that are off by `uncertainty` change in the transfer function.
+
+    With ``R = (zI - A)^{-1}`` the change is ``C R dA R B``: columns of ``C R`` and rows of ``R B``, at their largest over the
+    frequencies of the least damped poles; twice that, for what lies between.
+    """
+    poles = system.poles
+    damping = discrete_margin(poles) if system.is_discrete else -poles.real / np.maximum(np.abs(poles), 1e-300)
+    least = poles[np.argsort(damping)[:most]]
+    omega = np.unique(np.concatenate([np.angle(least) if system.is_discrete else least.imag, [0.0]]))
+    eye = np.eye(system.n)
+    B, C = compressed(system.B), compressed(system.C.conj().T)
+    inward = frequency_response(StateSpace(system.A, B, eye, dt=system.dt), omega)
+    # (C R)^* = (conj(z) I - A^*)^{-1} C^*: the adjoint system at the mirrored frequency
+    outward = frequency_response(StateSpace(system.A.conj().T, C, eye, dt=system.dt), -omega)
+    rows, columns = np.linalg.norm(inward, axis=2).max(0), np.linalg.norm(outward, axis=2).max(0)
+    return float(2.0 * columns @ uncertainty @ rows)
 
 
 def _require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
@@ -367,7 +391,9 @@ def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncat
     )  # fmt: skip
 
 
-def modal_truncation(system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array | None = None) -> Truncation:
+def modal_truncation(
+    system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array | None = None, balancing: Balancing | None = None
+) -> Truncation:
     r"""Keep the stored states `keep` and leave the others out; poles, ``B`` and ``C`` of the kept ones stay bit-equal.
 
     .. math:: \|G-G_r\|_\infty\le\sum_{i\ \text{removed}}2\|c_i\|\|b_i\|/(1-|\lambda_i|)
@@ -382,6 +408,8 @@ def modal_truncation(system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array 
         Integer indices or a boolean mask along the stored states; may be empty.
     hsv : ndarray, shape (..., N), optional, keyword only
         :func:`theory.hankel.hankel_singular_values` of `system`, if known already.
+    balancing : Balancing, optional, keyword only
+        From :func:`balance`, instead of `hsv`: brings the values of the floor along, too.
 
     Returns
     -------
@@ -396,8 +424,11 @@ def modal_truncation(system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array 
     require_stable(system)
     kept = kept_indices(keep, system.n)
     removed = np.setdiff1d(np.arange(system.n), kept)
-    values = hankel_singular_values(system) if hsv is None else hsv
-    floor_values = causal_hankel_singular_values(system) if system.is_bidirectional else values
+    if balancing is not None:
+        values, floor_values = balancing.hsv, balancing.floor_hsv
+    else:
+        values = hankel_singular_values(system) if hsv is None else hsv
+        floor_values = causal_hankel_singular_values(system) if system.is_bidirectional else values
     return Truncation(
         system=system if removed.size == 0 else system.keep(kept), order=kept.size, hsv=values,
         bound=modal_bound(system, removed), floor=hankel_floor(floor_values, _real_order(system, kept.size)),
