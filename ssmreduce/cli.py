@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from ssmreduce import __version__
-from theory.errors import InputError, MissingDependencyError, OrderError, SSMReduceError, ToleranceError
-
-OK, UNEXPECTED, USAGE, UNREADABLE, UNCERTIFIED, MISSING, UNWRITABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+from ssmreduce.cli_commands import OutputError, run_compare, run_inspect, run_reduce
+from ssmreduce.exits import INTERRUPTED, MISSING, OK, UNCERTIFIED, UNEXPECTED, UNREADABLE, UNWRITABLE, USAGE
+from theory.errors import MissingDependencyError, SSMReduceError
 
 DESCRIPTION = """\
-Reduce the state dimension of trained state space layers (S5, S4D), with a proof of what the smaller layer gets wrong."""
+Reduce the state dimension of trained state space layers (S5, S4D), and prove what the smaller layers get wrong."""
 
 EXAMPLES = """\
 examples:
@@ -47,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
-    except _OutputError as error:
+    except OutputError as error:
         return _fail(error, UNWRITABLE)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing is left half-written", INTERRUPTED)
@@ -60,10 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("out of memory", UNEXPECTED)
     except SSMReduceError as error:
         return _fail(error, _status_of(error))
-
-
-class _OutputError(Exception):
-    """An output cannot be written."""
 
 
 def _status_of(error: SSMReduceError) -> int:
@@ -120,7 +114,7 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
 def _add_compare(commands: Any) -> None:
     text = "reduce one layer by every method at several orders, and certify each error"
     where = "[file with the trained parameters (safetensors, npz, Flax msgpack); the shipped model when left out"
-    parser = _add_command(commands, "compare", _compare, text, where)
+    parser = _add_command(commands, "compare", run_compare, text, where)
     parser.add_argument("--layer", metavar="L", help="number (from 0) or name of the layer; default: the first")
     parser.add_argument("--methods", metavar="M,M", type=_names, help="names, separated by commas; default: all")
     parser.add_argument(
@@ -147,7 +141,7 @@ def _add_compare(commands: Any) -> None:
 
 def _add_inspect(commands: Any) -> None:
     text = "say what a checkpoint holds: layers, sizes, options, stability, and how compressible each layer is"
-    parser = _add_command(commands, "inspect", _inspect, text, "[checkpoint; the shipped model when left out")
+    parser = _add_command(commands, "inspect", run_inspect, text, "[checkpoint; the shipped model when left out")
     parser.add_argument(
         "--json", metavar="FILE", help="write it as JSON; - writes it to the output instead of the table"
     )
@@ -155,7 +149,7 @@ def _add_inspect(commands: Any) -> None:
 
 def _add_reduce(commands: Any) -> None:
     text = "write a smaller checkpoint that the original code can run"
-    parser = _add_command(commands, "reduce", _reduce, text, "file with the trained parameters")
+    parser = _add_command(commands, "reduce", run_reduce, text, "file with the trained parameters")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--ratio", type=float, metavar="X", help="part of all stored states to remove, between 0 and 1")
     size.add_argument("--order", type=int, metavar="N", help="stored states to keep in every layer")
@@ -164,6 +158,15 @@ def _add_reduce(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+    parser.add_argument(
+        "--pad", action="store_true", help="fill all layers up to one size with zero states (reference S5)"
+    )
+    parser.add_argument(
+        "--no-certify",
+        dest="certify",
+        action="store_false",
+        help="leave out the certified error of each layer (faster)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write what was done, layer by layer, as JSON; - for the output")
 
 
@@ -176,143 +179,3 @@ def _orders(text: str) -> list[int]:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise argparse.ArgumentTypeError(f"whole numbers separated by commas are needed, got {text!r}") from None
-
-
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def check_writable(path: str | None, *, force: bool = True) -> None:
-    """Refuse an output that could not be written, before hours of work and not after."""
-    if path is None or path == "-":
-        return
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise _OutputError(f"{target} is a directory; name a file in it")
-    if not folder.is_dir():
-        raise _OutputError(f"{target}: the folder {folder} does not exist; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _OutputError(f"{target}: the folder {folder} is not writable")
-    if target.exists() and not force:
-        raise _OutputError(f"{target} exists; --force replaces it")
-
-
-def _written(path: str, content: bytes) -> None:
-    from ssmreduce.storage import CheckpointIOError, write_files
-
-    try:
-        write_files({Path(path): content})
-    except CheckpointIOError as error:
-        raise _OutputError(str(error)) from None
-
-
-def _load(arguments: argparse.Namespace) -> Any:
-    from ssmreduce.checkpoint import load
-    from ssmreduce.shipped import shipped_checkpoint
-
-    options = {key: getattr(arguments, key) for key in ("conj_sym", "clip_eigs", "discretization", "step_rescale")}
-    path = arguments.checkpoint or shipped_checkpoint()
-    return load(path, **{key: value for key, value in options.items() if value is not None})
-
-
-def _layer(model: Any, wanted: str | None) -> Any:
-    if wanted is None:
-        return model.layers[0]
-    by_name = {layer.name: layer for layer in model.layers}
-    if wanted in by_name:
-        return by_name[wanted]
-    names = ", ".join(f"{i} ({layer.name})" for i, layer in enumerate(model.layers))
-    try:
-        index = int(wanted)
-    except ValueError:
-        raise InputError(f"no layer named {wanted!r}; the layers are {names}") from None
-    if not 0 <= index < len(model.layers):
-        raise InputError(f"no layer {index}; the layers are {names}")
-    return model.layers[index]
-
-
-# --- commands -------------------------------------------------------------------------------------------------------
-
-
-def _compare(arguments: argparse.Namespace) -> int:
-    from ssmreduce.plot import checked_format, plot, require_matplotlib
-
-    if arguments.output is not None:
-        folder = Path(arguments.output)
-        if not folder.is_dir():
-            raise _OutputError(f"the folder {folder} does not exist; make it first")
-        for kind, suffix in (("json", "json"), ("plot", "png"), ("html", "html")):
-            if getattr(arguments, kind) is None:
-                setattr(arguments, kind, str(folder / f"compare.{suffix}"))
-    for path in (arguments.json, arguments.plot, arguments.html):
-        check_writable(path)
-    if arguments.plot is not None:
-        checked_format(arguments.plot)
-        require_matplotlib()
-    layer = _layer(_load(arguments), arguments.layer)
-
-    from ssmreduce.comparison import compare
-    from ssmreduce.progress import progress_bar
-
-    with progress_bar(quiet=arguments.quiet) as progress:
-        comparison = compare(
-            layer,
-            arguments.methods,
-            arguments.orders,
-            rtol=arguments.rtol,
-            crosscheck=arguments.crosscheck,
-            crosscheck_seconds=arguments.crosscheck_seconds,
-            seed=arguments.seed,
-            progress=progress,
-        )
-    comparison.provenance["command"] = "ssmreduce " + " ".join(sys.argv[1:])
-    comparison.provenance["checkpoint"] = Path(arguments.checkpoint).name if arguments.checkpoint else "shipped model"
-    if arguments.json == "-":
-        sys.stdout.write(comparison.to_json())
-    elif not arguments.quiet:
-        _print_table(comparison)
-    if arguments.json not in (None, "-"):
-        _written(arguments.json, comparison.to_json().encode())
-    if arguments.plot is not None:
-        from ssmreduce.plot import image
-
-        _written(arguments.plot, image(plot(comparison), checked_format(arguments.plot)))
-    if arguments.html is not None:
-        _written(arguments.html, comparison.to_html().encode())
-    if not arguments.quiet:
-        stream = sys.stderr if arguments.json == "-" else sys.stdout
-        for what, path in (("figure", arguments.plot), ("report", arguments.html), ("numbers", arguments.json)):
-            if path not in (None, "-"):
-                print(f"{what + ':':<9}{path}", file=stream)
-    return OK if not comparison.violations and any(row.delivered for row in comparison.rows) else UNCERTIFIED
-
-
-def _print_table(comparison: Any) -> None:
-    from rich.console import Console
-
-    from ssmreduce.table import render, renderable
-
-    if sys.stdout.isatty():
-        console = Console(highlight=False)
-        console.print(renderable(comparison, console.width))
-    else:
-        print(render(comparison))
-
-
-def _inspect(arguments: argparse.Namespace) -> int:
-    from ssmreduce.inspection import inspect_model
-
-    check_writable(arguments.json)
-    model = _load(arguments)
-    found = inspect_model(model)
-    if arguments.json == "-":
-        sys.stdout.write(found.to_json())
-    elif not arguments.quiet:
-        print(found)
-    if arguments.json not in (None, "-"):
-        _written(arguments.json, found.to_json().encode())
-    return OK
-
-
-def _reduce(arguments: argparse.Namespace) -> int:
-    raise InputError("not yet")

@@ -20,7 +20,7 @@ from ssmreduce.params import as_layer_or_system
 from ssmreduce.peers import response
 from ssmreduce.progress import Progress, silent
 from ssmreduce.reduction import Reduction, reduce
-from ssmreduce.results import Comparison, Row, worst
+from ssmreduce.results import Comparison, Opinion, Row, worst
 from theory.bracket import Bracket
 from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
 from theory.hankel import hankel_singular_values
@@ -121,10 +121,11 @@ def compare(
         source.require_stable()
     norm = worst(hinf_norm(system, rtol=rtol))
     hsv = np.sort(hankel_singular_values(system).ravel())[::-1]
-    work = []
+    work: list[_Work] = []
+    known: dict[bytes, Bracket] = {}
     for done, (order, name) in enumerate(jobs):
         report(done + 1, total, f"{name}, order {order}")
-        work.append(_one(source, system, name, order, norm, rtol, seed))
+        work.append(_one(source, system, name, order, norm, rtol, seed, known))
     done = len(jobs) + 1
     violations = list(_violations([item.row for item in work]))
     if sweep_points:
@@ -158,9 +159,16 @@ class _Work:
 
 
 def _one(
-    source: SSMLayer | System, system: System, name: str, order: int, norm: Bracket, rtol: float, seed: int
+    source: SSMLayer | System,
+    system: System,
+    name: str,
+    order: int,
+    norm: Bracket,
+    rtol: float,
+    seed: int,
+    known: dict[bytes, Bracket],
 ) -> _Work:
-    """Reduce once, and certify the error of what came out."""
+    """Reduce once, and certify the error of what came out; `known` has the errors of the selections seen before."""
     title = METHODS[name].title
     floor = 0.0
     try:
@@ -169,11 +177,15 @@ def _one(
         seconds = time.perf_counter() - start
         reduced = reduction.system
         floor = float(np.max(reduction.floor))
-        error = worst(error_norm(system, reduced, rtol=rtol))
+        kept = reduction.diagnostics.get("kept")
+        kept = None if kept is None else np.asarray(kept)
+        key = b"" if kept is None else np.sort(kept, axis=-1).tobytes()
+        error = known.get(key) if key else None
+        if error is None:
+            error = worst(error_norm(system, reduced, rtol=rtol))
+            known |= {key: error} if key else {}
     except (OrderError, AccuracyError, ConvergenceError, StabilityError) as failure:
         return _Work(row=Row(method=name, title=title, order=order, floor=floor, status=f"not delivered: {failure}"))
-    kept = reduction.diagnostics.get("kept")
-    kept = None if kept is None else np.asarray(kept)
     row = Row(
         method=name,
         title=title,
@@ -274,6 +286,7 @@ def _ask_python_control(
     new = sorted((task for task in tasks if task[0].row.kept is None), key=lambda task: task[1].n)
     selected = sorted((task for task in tasks if task[0].row.kept is not None), key=lambda task: task[1].n)
     done, left = 0, budget
+    asked: dict[bytes, Opinion] = {}
     for group, share in ((selected, 0.5 if new else 1.0), (new, 1.0)):
         allowance = left if np.isinf(left) else left * share
         cost, size = 0.0, 1
@@ -282,9 +295,14 @@ def _ask_python_control(
             report(done, f"python-control: {item.row.method}, order {item.row.order}")
             assert item.row.error is not None
             start = time.perf_counter()
-            if cost * (max(error.n, 1) / size) ** 3 <= allowance:
+            key = b"" if item.row.kept is None else np.sort(item.row.kept, axis=-1).tobytes()
+            if key in asked:
+                opinion = replace(asked[key], seconds=0.0)
+            elif cost * (max(error.n, 1) / size) ** 3 <= allowance:
                 opinion = python_control_opinion(error, item.row.error, rtol=rtol)
                 cost, size = opinion.seconds, max(error.n, 1)
+                if key:
+                    asked[key] = opinion
             else:
                 opinion = witness_opinion(error, item.row.error, rtol=rtol)
             spent = time.perf_counter() - start

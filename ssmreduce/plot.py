@@ -130,38 +130,35 @@ def draw_errors(comparison: Comparison, axes: Axes) -> None:
     """Relative error (bracket) and bound of each method over the order, and the floor that none can beat."""
     norm = float(comparison.norm.upper)
     scale = 1.0 / norm if norm > 0 else 1.0
-    for method, (colour, marker) in styles(comparison).items():
+    names = comparison.methods
+    for i, (method, (colour, marker)) in enumerate(styles(comparison).items()):
         rows = [row for row in comparison.of(method) if row.error is not None and row.error.upper > 0]
         if not rows:
             continue
         order = np.array([row.order for row in rows])
         upper = np.array([float(row.error.upper) for row in rows if row.error]) * scale
         lower = np.array([float(row.error.lower) for row in rows if row.error]) * scale
+        rank = 1.0 - i / max(len(names) - 1, 1)  # curves often coincide: later ones are smaller, and lie on top
         axes.plot(
             order,
             upper,
             color=colour,
             marker=marker,
-            markersize=5.5,
-            linewidth=1.6,
+            markersize=4.5 + 5.5 * rank,
+            markerfacecolor="white" if i else colour,
+            markeredgewidth=1.3,
+            linewidth=1.1 + 1.3 * rank,
             label=rows[0].title or method,
-            zorder=3,
+            zorder=3 + 0.1 * i,
         )
         is_open = lower < 0.9 * upper
         if is_open.any():
-            axes.vlines(
-                order[is_open],
-                np.maximum(lower[is_open], 1e-3 * upper[is_open]),
-                upper[is_open],
-                color=colour,
-                linewidth=3,
-                alpha=0.5,
-            )
-        bounded = [
-            (row.order, float(row.bound) * scale) for row in rows if row.bound is not None and 0 < row.bound < np.inf
-        ]
+            foot = np.maximum(lower[is_open], 1e-3 * upper[is_open])
+            axes.vlines(order[is_open], foot, upper[is_open], color=colour, linewidth=3, alpha=0.5)
+        bounded = [(row.order, row.bound * scale) for row in rows if row.bound is not None and 0 < row.bound < np.inf]
         if bounded:
-            axes.plot(*zip(*bounded), color=colour, linestyle=(0, (4, 2)), linewidth=1.0, alpha=0.8, zorder=2)
+            x, y = np.array(bounded).T
+            axes.plot(x, y, color=colour, linestyle=(0, (4, 2)), linewidth=1.0, zorder=2)
     floors = sorted(
         {row.order: row.floor * scale for row in comparison.rows if row.delivered and row.floor > 0}.items()
     )

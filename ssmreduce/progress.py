@@ -39,10 +39,12 @@ def progress_bar(*, quiet: bool = False, stream: TextIO | None = None, every: fl
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress as Bar,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
     )
 
     shown = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html as markup
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,20 +18,43 @@ from ssmreduce.table import columns, describe, number, peer_summary
 from theory.errors import MissingDependencyError
 
 EXPLAINED = (
-    ("order", "Stored complex states of the reduced layer: what its scan costs. A stored state stands for a conjugate pair, two states of the real system."),
-    ("error", "The H-infinity norm of the layer minus the reduced layer: the largest factor by which any input can come out wrong, "
-     "in the root of summed squares. A certified bracket: the left end is a gain that a frequency attains, the right end is proved. "
-     "It is the error of the system as written, with the parameters in the precision in which they are stored."),
+    (
+        "order",
+        "Stored complex states of the reduced layer: what its scan costs. A stored state of a real layer stands for a "
+        "conjugate pair, two states of the real system.",
+    ),
+    (
+        "error",
+        "The H-infinity norm of the layer minus the reduced layer: the largest factor by which any input can come out "
+        "wrong, in the root of summed squares. A certified bracket: the left end is a gain that a frequency attains, the "
+        "right end is proved. It is the error of the system as written, parameters in the precision in which they are stored.",
+    ),
     ("relative", "The same divided by the norm of the layer (the upper end, rounded up)."),
-    ("bound", "What the method promises before the error is known. Balanced truncation: twice the sum of the cut Hankel singular values. "
-     "Dropping modes: the sum of 2|c||b|/(1-|pole|) over the dropped ones. Bound/error tells how much it overstates."),
-    ("floor", "sigma_(r+1): by the theorem of Adamyan, Arov and Krein no system of this order comes closer, whatever the method."),
-    ("LAST eq. 3", "The quantity by which LAST (NeurIPS 2024) estimates the error of dropping states. It is a score: it can be smaller than the error."),
+    (
+        "bound",
+        "What the method promises before the error is known, rounding of the stored parameters included. Balanced "
+        "truncation: twice the sum of the cut Hankel singular values. Dropping modes: the sum of 2|c||b|/(1-|pole|) over "
+        "the dropped ones. bound/error tells how much it overstates.",
+    ),
+    (
+        "floor",
+        "sigma_(r+1): by the theorem of Adamyan, Arov and Krein no system of this order (with the D of the layer) comes "
+        "closer, whatever the method.",
+    ),
+    (
+        "LAST eq. 3",
+        "The quantity by which LAST (NeurIPS 2024) estimates the error of dropping states. It is a score, not a bound: it "
+        "can be smaller than the error.",
+    ),
     ("time", "Wall time of the reduction itself, without its certificate."),
-    ("python-control", "A second opinion. “agrees”: python-control's linfnorm of the error system lies in the bracket. “witness agrees”: its frequency "
-     "response at the peak was compared instead, since linfnorm would have taken too long. “wrong”: its value is below a gain that a frequency attains."),
-    ("status", "“ok”, or what the numbers of the row do not say."),
-)  # fmt: skip
+    (
+        "python-control",
+        "A second opinion. “agrees”: python-control's linfnorm of the error system lies in the bracket. “witness agrees”: "
+        "its frequency response at the peak was compared instead, since linfnorm would have taken too long. “wrong”: its "
+        "value is below a gain that a frequency attains.",
+    ),
+    ("status", "“ok”, or what the numbers of the row do not say. * marks the smallest error of each order."),
+)
 
 CELLS = {"green": "good", "yellow": "warn", "red": "bad"}
 
@@ -46,7 +70,7 @@ def html(comparison: Comparison, path: str | Path | None = None) -> str:
         The folder of `path` is missing or cannot be written to (:class:`CheckpointIOError`).
     """
     head, *rest = describe(comparison)
-    page = Template(_PAGE).substitute(
+    page = Template(_page()).substitute(
         title=_escaped(f"ssmreduce: {comparison.subject.get('name') or comparison.subject['kind']}"),
         head=_escaped(head),
         description="".join(f"<p>{_escaped(line)}</p>" for line in rest),
@@ -61,6 +85,10 @@ def html(comparison: Comparison, path: str | Path | None = None) -> str:
     if path is not None:
         write_files({Path(path): page.encode()})
     return page
+
+
+def _page() -> str:
+    return (resources.files("ssmreduce") / "templates" / "report.html").read_text(encoding="utf-8")
 
 
 def _escaped(value: Any) -> str:
@@ -139,51 +167,3 @@ def _provenance(comparison: Comparison) -> str:
 
 def _pairs(pairs: Iterable[tuple[str, Any]]) -> str:
     return "".join(f"<tr><th>{_escaped(key)}</th><td>{_escaped(value)}</td></tr>" for key, value in pairs)
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #1d2329; background: #fff;
-  max-width: 78rem; margin: 2rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.55rem; margin-bottom: .3rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #d6dbe0; padding-bottom: .2rem; }
-p { margin: .3rem 0; } .formula { font-family: Georgia, "Times New Roman", serif; font-size: 1.15rem; margin: .8rem 0 1rem; }
-.verdict { padding: .6rem .9rem; border-left: 4px solid; border-radius: 2px; margin: 1rem 0; }
-.verdict.good { border-color: #00785a; background: #eef8f4; } .verdict.bad { border-color: #b3261e; background: #fdf0ef; }
-img { width: 100%; height: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
-th, td { padding: .16rem .6rem; white-space: nowrap; } thead th { border-bottom: 2px solid #1d2329; text-align: left; }
-.right { text-align: right !important; } tr.first td { border-top: 1px solid #d6dbe0; } td:last-child { white-space: normal; }
-tbody tr:hover td { background: #f3f6f9; }
-td.good { color: #00694f; } td.warn, p.warn { color: #8a5a00; } td.bad { color: #b3261e; font-weight: 600; } td.best { font-weight: 700; }
-table.facts th { text-align: left; font-weight: 600; vertical-align: top; } table.facts td { white-space: normal; }
-dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0 0 0 1.2rem; max-width: 60rem; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
-</style>
-</head>
-<body>
-<h1>Every reduction of one layer</h1>
-<p><strong>$head</strong></p>
-$description
-<p class="formula">σ<sub>r+1</sub> &nbsp;≤&nbsp; ‖G − G<sub>r</sub>‖<sub>∞</sub> &nbsp;≤&nbsp; bound</p>
-$verdict
-<h2>The best of each order</h2>
-$answer
-<h2>Figure</h2>
-$figure
-<h2>Every method at every order</h2>
-<div class="wide">$table</div>
-$peers
-<h2>What the columns say</h2>
-<dl>$columns</dl>
-<h2>Where this comes from</h2>
-<table class="facts">$provenance</table>
-</body>
-</html>
-"""

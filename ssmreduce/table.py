@@ -23,16 +23,16 @@ WIDE = 400
 LEGEND = (
     (
         "error",
-        "largest gain of layer minus reduced layer over all inputs (H-infinity norm), as written: at least / at most; certified",
+        "H-infinity norm of layer minus reduced layer, as written: at least / at most; certified",
     ),
     ("relative", "the same over the norm of the layer (upper end)"),
-    ("bound", "what the method promises before the error is computed; looseness = bound / error"),
+    ("bound", "what the method promises before the error is computed"),
     ("floor", "sigma_(r+1): no layer with so many states comes closer, whatever the method"),
     ("LAST eq. 3", "root of the sum of LAST's squared scores of the removed states: a score, not a bound"),
     ("time", "wall time of the reduction, without the certificate"),
     (
         "python-control",
-        "agrees: its linfnorm lies in the bracket; witness: its gain at the peak frequency agrees, linfnorm not run",
+        "agrees: its linfnorm lies in the bracket; witness: only its gain at the peak was asked for",
     ),
     ("status", "ok, or what the numbers of the row do not say; * marks the smallest error of each order"),
 )
