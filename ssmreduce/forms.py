@@ -270,7 +270,7 @@ class _Torch:
                 chosen[name] = np.take(array, index, axis=axis)
             else:
                 rows = np.arange(H)[:, None]
-                lead = (slice(None),) * (axis - 1)
+                lead: tuple[Any, ...] = (slice(None),) * (axis - 1)
                 chosen[name] = array[(*lead, rows, index)]
         C = raw[f"{key}C"]
         chosen[f"{key}C"] = C[:, :, index] if index.ndim == 1 else C[:, np.arange(H)[:, None], index]

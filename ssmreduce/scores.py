@@ -131,7 +131,7 @@ def magnitude_scores(source: Scored) -> Array:
     r"""Return :math:`|\lambda|\|b\|\|c\|`, with :math:`\sqrt{(\|c_f\|^2+\|c_b\|^2)/2}` for two directions."""
     radius, _, b, c, reverse = _parts(source)
     output = c if reverse is None else np.sqrt(0.5 * (c**2 + reverse**2))
-    return radius * b * output  # type: ignore[no-any-return]
+    return radius * b * output
 
 
 def lamp_scores(source: Scored) -> Array:
