@@ -29,6 +29,7 @@ from lra.tasks.image import normalised_pixels
 from lra.tasks.sources import find_source
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
+from theory.errors import MissingDependencyError
 
 LEVELS = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")
 EMPTY_IN_RELEASE = "pathfinder32/curv_baseline/imgs/0/sample_172.png"
@@ -124,7 +125,7 @@ def pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise MissingDependencyError("Pathfinder images", "pillow", "lra") from error
+        raise MissingDependencyError("pillow", "lra") from error
     return Image
 
 

@@ -62,7 +62,7 @@ def read_npz(path: Path, arrays: Mapping[str, int]) -> dict[str, np.ndarray]:
         The file is cut short or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found = {name: file[name] for name in arrays}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or lacks an array ({error}); copy it again") from error
