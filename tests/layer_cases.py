@@ -52,7 +52,13 @@ def s4d_params(rng: np.random.Generator, form: str, H: int = 4, N: int = 5, dtyp
     imag = np.pi * np.arange(N) * np.ones((H, 1))
     decay, log_dt = np.log(0.5) + 0.3 * normal(H, N), np.log(rng.uniform(1e-2, 0.1, H))
     if form == "s4d-minimal":
-        raw = {"kernel.C": normal(H, N, 2), "kernel.log_dt": log_dt, "kernel.log_A_real": decay, "kernel.A_imag": imag, "D": normal(H)}
+        raw = {
+            "kernel.C": normal(H, N, 2),
+            "kernel.log_dt": log_dt,
+            "kernel.log_A_real": decay,
+            "kernel.A_imag": imag,
+            "D": normal(H),
+        }
     elif form == "s4d-jax":
         raw = {"A_re": -np.exp(decay).T, "A_im": imag.T, "B_re": normal(N, H), "B_im": normal(N, H), "C": normal(N, H, 2), "D": normal(1, H), "log_step": log_dt[None]}  # fmt: skip
     elif form == "s4d-v3":
