@@ -95,7 +95,7 @@ def _contract(C: Array, weights: Array, B: Array) -> Array:
 
 def _diagonal_response(system: DiagonalStateSpace, omega: Array) -> Array:
     discrete = system.is_discrete
-    z = np.exp(1j * omega)[:, None, None]
+    z = np.exp(1j * omega)[:, None, None] if discrete else np.ones(1)  # continuous time has no delay to apply
     direct = _resolvent(system.poles, omega, discrete)
     mirrored = _resolvent(system.poles.conj(), omega, discrete) if system.conjugate_pairs else None
     with np.errstate(invalid="ignore"):
@@ -126,7 +126,7 @@ def _dense_response(system: StateSpace, omega: Array) -> Array:
         return response
     T, Q = scipy.linalg.schur(system.A, output="complex")
     B, C = Q.conj().T @ system.B, system.C @ Q
-    z = np.exp(1j * omega) if system.is_discrete else 1j * omega
+    z = np.exp(1j * omega) if system.is_discrete else 1j * np.where(np.isinf(omega), 0.0, omega)
     diagonal = np.diag(T)
     chunk = max(1, 2_000_000 // (n * max(m, 1)))  # 32 MB of states at a time
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -137,8 +137,8 @@ def _dense_response(system: StateSpace, omega: Array) -> Array:
                 known = T[j, j + 1 :] @ states[j + 1 :]
                 states[j] = ((B[j] + known.reshape(-1, m)) / (points - diagonal[j])[:, None]).reshape(-1)
             response[start : start + chunk] += (C @ states).reshape(p, -1, m).swapaxes(0, 1)
-    response[np.isinf(omega)] = system.D
     response[(z[:, None] == diagonal).any(1)] = complex(np.inf)
+    response[np.isinf(omega)] = system.D
     return response
 
 
