@@ -5,11 +5,12 @@ On a small arc around a boundary point, in the local coordinate :math:`t` of a M
 .. math:: r(t) = a + \frac{b\,t}{1+j q t}, \qquad r^{(k)}(t) = \frac{k!\, b\,(-jq)^{k-1}}{(1+jqt)^{k+1}}\quad(k \ge 1),
 
 - circle: :math:`z = z_0\frac{1+jt}{1-jt}`, :math:`r = 1/(z-\lambda)`: :math:`a = 1/(z_0-\lambda)`,
-  :math:`b = -2jz_0 a^2`, :math:`q = (z_0+\lambda)a`; with ``delay=0``, :math:`r = z/(z-\lambda)`: ``a z_0`` and ``b lambda``;
-  the reverse direction is the same at :math:`\bar z_0` with :math:`t \to -t`;
-- axis: :math:`s = j(\omega_0+t)`, :math:`r = 1/(s-\lambda)`: :math:`a = 1/(j\omega_0-\lambda)`, :math:`b = -ja^2`, :math:`q = a`;
-- axis near infinity: :math:`s = j/(\tau_0+t)`: :math:`g = 1/(1+j\lambda\tau_0)`, :math:`a = -j\tau_0 g`, :math:`b = -jg^2`,
-  :math:`q = \lambda g`.
+  :math:`b = -2jz_0 a^2`, :math:`q = (z_0+\lambda)a`; with ``delay=0`` it is :math:`r = z/(z-\lambda)`:
+  ``a z_0`` and ``b lambda``; the reverse direction is the same at :math:`\bar z_0` with :math:`t \to -t`;
+- axis: :math:`s = j(\omega_0+t)`, :math:`r = 1/(s-\lambda)`: :math:`a = 1/(j\omega_0-\lambda)`,
+  :math:`b = -ja^2`, :math:`q = a`;
+- axis near infinity: :math:`s = j/(\tau_0+t)`: :math:`g = 1/(1+j\lambda\tau_0)`, :math:`a = -j\tau_0 g`,
+  :math:`b = -jg^2`, :math:`q = \lambda g`.
 
 The distance :math:`z_0-\lambda` is computed to a few units in the last place however close the pole is to the circle:
 the point of the circle is the pair ``z + z (1-|z|)`` of a float64 number and its exact correction to modulus one.
@@ -29,6 +30,31 @@ from theory.norm_rounding import TINY, frobenius, gamma, row_norms, up
 Array = NDArray[Any]
 
 CIRCLE, AXIS, INFINITY = "circle", "axis", "infinity"
+
+
+class Arc(NamedTuple):
+    """What is known of one arc each: samples at the centre, and bounds that hold on the whole arc.
+
+    `value` (S, p, m) with rounding `error` and model error `extra_centre`; `first`, `second`: bounds of the norms of
+    the first two derivatives in the local coordinate; `crude` of the gain itself; `extra` of the model error.
+    """
+
+    value: Array
+    error: Array
+    extra_centre: Array
+    first: Array
+    second: Array
+    crude: Array
+    extra: Array
+
+
+def charts(*, discrete: bool, real: bool, radius: float) -> list[tuple[str, float, float]]:
+    """Return the arcs that cover the boundary: (chart, from, to); half of it for a real system."""
+    if discrete:
+        return [(CIRCLE, 0.0 if real else -np.pi, np.pi)]
+    radius = float(2.0 ** np.ceil(np.log2(2.0 * radius))) if radius > 0 else 1.0
+    low = 0.0 if real else -1.0
+    return [(AXIS, low * radius, radius), (INFINITY, low / radius, 1.0 / radius)]
 
 
 class LocalModes(NamedTuple):
@@ -54,7 +80,7 @@ class Perturbation:
 
 @dataclass(frozen=True, kw_only=True)
 class ModalSum:
-    """``D + sum_i c_i r_i b_i`` on the boundary; ``reverse`` modes run in reversed time, ``direct`` ones have delay 0."""
+    """``D + sum_i c_i r_i b_i`` on the boundary; ``reverse`` modes run in reversed time, ``direct`` ones have no delay."""
 
     poles: Array
     margin: Array
@@ -68,6 +94,8 @@ class ModalSum:
     perturbation: Perturbation | None = None
     inflation: float = 0.0
     """Relative bound of what compression changed in the norm (see :func:`theory.norm_compress.compress`)."""
+    order: int = 6
+    """Order of the Taylor polynomials on an arc; 2 bounds everything by sums over modes."""
     leak: Array | None = None
     """(N,) bounds of ``|d(c_i b_i)|`` by compression."""
 
@@ -78,12 +106,8 @@ class ModalSum:
         return result
 
     def charts(self) -> list[tuple[str, float, float]]:
-        """Return the arcs that cover the boundary: (chart, from, to); half of it for a real system."""
-        if self.discrete:
-            return [(CIRCLE, 0.0 if self.real else -np.pi, np.pi)]
-        radius = float(2.0 ** np.ceil(np.log2(2.0 * np.abs(self.poles).max(initial=0.0)))) if np.any(self.poles) else 1.0
-        low = 0.0 if self.real else -1.0
-        return [(AXIS, low * radius, radius), (INFINITY, low / radius, 1.0 / radius)]
+        """Return the arcs that cover the boundary: (chart, from, to)."""
+        return charts(discrete=self.discrete, real=self.real, radius=float(np.abs(self.poles).max(initial=0.0)))
 
     def resonances(self, chart: str) -> Array:
         """Return the boundary coordinates next to the poles."""
@@ -140,14 +164,60 @@ class ModalSum:
             coupling = F.sum(axis=1)
             eta = (size * coupling).max(axis=1, initial=0.0)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                state = right + size * coupling * (right.max(axis=1, initial=0.0) / np.maximum(1.0 - eta, TINY))[:, None]
+                spread = right.max(axis=1, initial=0.0) / np.maximum(1.0 - eta, TINY)
+                state = right + size * coupling * spread[:, None]
                 error = size @ (dC * b + c * dB + dC * dB) + np.einsum("sn,sn->s", left @ F, state)
             total = total + np.where(eta < 0.5, error, np.inf)
         return np.asarray(up(total, 2 * self.poles.size + 32))
 
+    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
+        """Return the modal response at the points `x`, (S, p, m), its rounding error, and the model error."""
+        a = self.local(chart, x).a
+        value, error = self.evaluate(a)
+        return value, error, self.model_error(np.abs(a) * (1 + 1e-14))
+
+    def arc(self, chart: str, centre: Array, h: Array) -> Arc:
+        """Return samples and bounds on the arcs ``|t| <= h`` about the centres."""
+        local = self.local(chart, centre)
+        size_b, size_q = np.abs(local.b), np.abs(local.q)
+        mu = smallest_denominator(local, h)
+        largest = np.abs(local.a) + size_b * h[:, None] / mu
+        weights, n = self.weights, self.poles.size
+        value, error = self.evaluate(local.a)
+
+        def tail(k: int) -> Array:
+            return np.asarray((size_b * size_q ** (k - 1) / mu ** (k + 1)) @ weights)
+
+        remainder = tail(2)
+        first, second = size_b @ weights + 2.0 * h * remainder, 2.0 * remainder
+        order = self.order
+        if order > 2:
+            remainder = tail(order)
+            taylor_first = order * h ** (order - 1) * remainder
+            taylor_second = order * (order - 1) * h ** (order - 2) * remainder
+            term, size, through = local.b, size_b, 2.0 * frobenius(self.D)
+            for k in range(1, order):
+                norm = frobenius(self.evaluate(term)[0] - self.D) + gamma(n + 60) * (size @ weights + through)
+                taylor_first = taylor_first + k * norm * h ** (k - 1)
+                taylor_second = taylor_second + ((k * (k - 1)) * norm * h ** (k - 2) if k > 1 else 0.0)
+                term, size = term * (-1j * local.q), size * size_q
+            first, second = np.fmin(first, taylor_first), np.fmin(second, taylor_second)
+        return Arc(
+            value=value,
+            error=error,
+            extra_centre=self.model_error(np.abs(local.a) * (1 + 1e-14)),
+            first=first * (1 + 1e-11),
+            second=second * (1 + 1e-11),
+            crude=(largest @ weights + frobenius(self.D)) * (1 + 1e-11),
+            extra=self.model_error(largest * (1 + 1e-13)),
+        )
+
+    def accept(self, settled: Array) -> None:
+        """Nothing to note: the modes' denominators are known."""
+
 
 def smallest_denominator(modes: LocalModes, half: Array) -> Array:
-    r"""Lower bounds of :math:`\min_{|t|\le h}|1+jqt|`, (S, N); the floor is :math:`|\Re q|/|q|`, exact at the nearest point."""
+    r"""Lower bounds of :math:`\min_{|t|\le h}|1+jqt|`, (S, N); :math:`|\Re q|/|q|` is the least over all real t."""
     q, damping = modes.q, np.abs(modes.damping)
     size = q.real**2 + q.imag**2
     floor = damping / np.sqrt(np.maximum(size, 1e-300))

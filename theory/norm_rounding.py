@@ -44,7 +44,10 @@ def down(value: Any, operations: int = 16) -> Any:
 
 def row_norms(matrix: Array, axis: int = -1) -> Array:
     """Upper bounds of the Euclidean norms along `axis`."""
-    result: Array = up(np.linalg.norm(matrix, axis=axis), matrix.shape[axis] + 4)
+    size = np.abs(matrix)
+    largest = size.max(axis=axis, initial=0.0, keepdims=True)
+    scale = np.where(largest > 0, largest, 1.0)
+    result: Array = up(np.linalg.norm(size / scale, axis=axis) * np.squeeze(largest, axis), matrix.shape[axis] + 4)
     return result
 
 

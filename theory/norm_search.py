@@ -13,23 +13,40 @@ that sum the modes' exact derivatives. Arcs whose bound exceeds the target are h
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theory.norm_gain import largest_gain
-from theory.norm_modes import CIRCLE, ModalSum, smallest_denominator
-from theory.norm_rounding import frobenius, gamma, up
+from theory.norm_modes import CIRCLE, Arc
+from theory.norm_rounding import up
 
 Array = NDArray[Any]
+
+
+class Boundary(Protocol):
+    """A response along the stability boundary that can be sampled and bounded on arcs."""
+
+    @property
+    def inflation(self) -> float: ...
+
+    def charts(self) -> list[tuple[str, float, float]]: ...
+
+    def resonances(self, chart: str) -> Array: ...
+
+    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]: ...
+
+    def arc(self, chart: str, centre: Array, h: Array) -> Arc: ...
+
+    def accept(self, settled: Array) -> None: ...
 
 
 @dataclass(kw_only=True)
 class Search:
     """State of one search: the best gain seen (rounded down), where, and the proved bound so far."""
 
-    modes: ModalSum
+    boundary: Boundary
     rtol: float
     best: float = 0.0
     chart: str = CIRCLE
@@ -43,15 +60,13 @@ class Search:
         estimates, uppers = np.empty(x.size), np.empty(x.size)
         for start in range(0, x.size, chunk):
             part = slice(start, start + chunk)
-            local = self.modes.local(chart, x[part])
-            estimates[part], uppers[part] = self._gains(chart, x[part], local.a)
+            value, error, extra = self.boundary.response(chart, x[part])
+            estimates[part], uppers[part] = self._gains(chart, x[part], value, error, extra)
         return estimates, uppers
 
-    def _gains(self, chart: str, x: Array, a: Array) -> tuple[Array, Array]:
-        value, error = self.modes.evaluate(a)
+    def _gains(self, chart: str, x: Array, value: Array, error: Array, extra: Array) -> tuple[Array, Array]:
         estimate, upper = largest_gain(value)
-        slack = error + (upper - estimate) + self.modes.model_error(np.abs(a) * (1 + 1e-14))
-        attained = (estimate - slack) * (1.0 - self.modes.inflation)
+        attained = (estimate - (error + (upper - estimate) + extra)) * (1.0 - self.boundary.inflation)
         attained = np.where(np.isfinite(attained), attained, -np.inf)
         if attained.size and attained.max() > self.best:
             index = int(attained.argmax())
@@ -64,59 +79,33 @@ class Search:
             return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
         return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
 
-    def bound(self, chart: str, left: Array, right: Array, ends: Array, order: int) -> tuple[Array, Array, Array]:
+    def bound(self, chart: str, left: Array, right: Array, ends: Array) -> tuple[Array, Array, Array]:
         """Return (bound on each arc, upper bound of the gain at its centre, excess that halving can remove)."""
-        modes = self.modes
         centre, h = 0.5 * (left + right), self.half_width(chart, left, right)
-        local = modes.local(chart, centre)
-        size_b, size_q = np.abs(local.b), np.abs(local.q)
-        mu = smallest_denominator(local, h)
-        largest = np.abs(local.a) + size_b * h[:, None] / mu
-        extra = modes.model_error(largest * (1 + 1e-13))
-        weights = modes.weights
-        modal = largest @ weights + frobenius(modes.D)
-        _, middle = self._gains(chart, centre, local.a)
-
-        def tail(k: int) -> Array:
-            return np.asarray((size_b * size_q ** (k - 1) / mu ** (k + 1)) @ weights)
-
-        remainder = tail(2)
-        first, second = size_b @ weights + 2.0 * h * remainder, 2.0 * remainder
-        if order > 2:
-            remainder = tail(order)
-            taylor_first = order * h ** (order - 1) * remainder
-            taylor_second = order * (order - 1) * h ** (order - 2) * remainder
-            term, size = local.b, size_b
-            for k in range(1, order):
-                value, _ = modes.evaluate(term)
-                norm = frobenius(value - modes.D) + gamma(modes.poles.size + 60) * (size @ weights) + gamma(4) * frobenius(modes.D)
-                taylor_first = taylor_first + k * norm * h ** (k - 1)
-                taylor_second = taylor_second + (k * (k - 1)) * norm * (h ** (k - 2) if k > 1 else 0.0)
-                term, size = term * (-1j * local.q), size * size_q
-            first, second = np.fmin(first, taylor_first), np.fmin(second, taylor_second)
-        first, second = first * (1 + 1e-11), second * (1 + 1e-11)
-        beta = h * h * second / 8.0
+        arc = self.boundary.arc(chart, centre, h)
+        _, middle = self._gains(chart, centre, arc.value, arc.error, arc.extra_centre)
+        beta = h * h * arc.second / 8.0
         peak = np.maximum(ends, middle)
-        sup = beta + np.sqrt(beta * beta + peak * peak + (h * first) ** 2 / 4.0)
-        sup = up(np.fmin(up(sup), modal * (1 + 1e-11)))
-        result = up((sup + extra) * (1.0 + modes.inflation))
+        sup = up(beta + np.sqrt(beta * beta + peak * peak + (h * arc.first) ** 2 / 4.0))
+        sup = np.fmin(sup, arc.crude)
+        result = up((sup + arc.extra) * (1.0 + self.boundary.inflation))
         return np.where(np.isnan(result), np.inf, result), middle, sup - peak
 
-    def prove(self, *, order: int, chunk: int, budget: int) -> None:
+    def prove(self, *, chunk: int, budget: int) -> None:
         """Cover the boundary; raise `upper` to the largest bound that had to be accepted."""
         pending = []
-        for chart, low, high in self.modes.charts():
+        for chart, low, high in self.boundary.charts():
             grid = self.first_grid(chart, low, high)
             _, upper = self.sample(chart, grid, chunk)
             pending.append((chart, grid[:-1], grid[1:], np.maximum(upper[:-1], upper[1:]), upper))
         self.refine(chunk, pending)
         for chart, left, right, _, upper in pending:
-            self._prove_chart(chart, left, right, upper[:-1], upper[1:], order, chunk, budget)
+            self._prove_chart(chart, left, right, upper[:-1], upper[1:], chunk, budget)
         self.upper = max(self.upper, self.best)
 
     def first_grid(self, chart: str, low: float, high: float, uniform: int = 16) -> Array:
         """Pole angles and a few points between, end points included."""
-        resonances = self.modes.resonances(chart)
+        resonances = self.boundary.resonances(chart)
         inside = resonances[(resonances > low) & (resonances < high)]
         return np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
 
@@ -143,14 +132,14 @@ class Search:
                     break
 
     def _prove_chart(
-        self, chart: str, left: Array, right: Array, at_left: Array, at_right: Array, order: int, chunk: int, budget: int
+        self, chart: str, left: Array, right: Array, at_left: Array, at_right: Array, chunk: int, budget: int
     ) -> None:
         spent = 0
         while left.size:
             now = slice(0, chunk)
             l, r, fl, fr = left[now], right[now], at_left[now], at_right[now]
             left, right, at_left, at_right = left[chunk:], right[chunk:], at_left[chunk:], at_right[chunk:]
-            bound, middle, excess = self.bound(chart, l, r, np.maximum(fl, fr), order)
+            bound, middle, excess = self.bound(chart, l, r, np.maximum(fl, fr))
             spent += l.size
             target = self.best * (1.0 + 0.9 * self.rtol)
             mid = 0.5 * (l + r)
@@ -158,6 +147,7 @@ class Search:
             settled |= ~((mid > l) & (mid < r)) | (r - l <= 1e-15 * np.maximum(np.abs(l), np.abs(r)))
             if spent > budget:
                 settled[:] = True
+            self.boundary.accept(settled)
             if settled.any():
                 self.upper = max(self.upper, float(bound[settled].max()))
             go = ~settled

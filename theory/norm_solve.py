@@ -1,0 +1,196 @@
+"""From one system to one bracket: scale, search, prove, and re-evaluate the witness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from theory.bracket import Bracket
+from theory.errors import AccuracyError, StabilityError
+from theory.norm_dense import modal_sum, spectrum_radii
+from theory.norm_gain import largest_gain
+from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
+from theory.norm_resolvent import Resolvent
+from theory.norm_rounding import UNIT, row_norms
+from theory.norm_search import Boundary, Search
+from theory.norm_witness import attained_gain
+from theory.system import DiagonalStateSpace, StateSpace
+
+Array = NDArray[Any]
+
+
+def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
+    """Write out the modes of one diagonal system: conjugate halves, the reverse direction, the delays."""
+    poles, B, C, reverse = system.poles, system.B, system.C, system.C_reverse
+    if system.conjugate_pairs:
+        poles, B, C = (np.concatenate([x, x.conj()], axis=axis) for x, axis in ((poles, 0), (B, 0), (C, 1)))
+        reverse = None if reverse is None else np.concatenate([reverse, reverse.conj()], axis=1)
+    n = poles.size
+    # with D = 0 one factor z does not change the gain: delay 0 is delay 1
+    direct = np.full(n, system.delay == 0 and (reverse is not None or bool(np.any(system.D))))
+    backwards = np.zeros(n, bool)
+    if reverse is not None:
+        poles, B, C = np.concatenate([poles, poles]), np.concatenate([B, B]), np.concatenate([C, reverse], axis=1)
+        direct = np.concatenate([direct, np.full(n, system.delay_reverse == 0)])
+        backwards = np.concatenate([backwards, np.ones(n, bool)])
+    real = system.conjugate_pairs or not any(np.any(np.imag(array)) for array in (poles, B, C, system.D))
+    active = np.any(B != 0, axis=1) & np.any(C != 0, axis=0)
+    poles, B, C = poles[active], B[active], C[:, active]
+    balance = _power_of_two(np.sqrt(row_norms(B) / row_norms(C, axis=0)))
+    margin = DiagonalStateSpace(poles, B, C, dt=system.dt, conjugate_pairs=False).margin
+    return ModalSum(
+        poles=poles,
+        margin=margin,
+        B=B / balance[:, None],
+        C=C * balance,
+        D=system.D,
+        reverse=backwards[active],
+        direct=direct[active],
+        discrete=system.is_discrete,
+        real=real,
+    )
+
+
+def diagonal_bracket(system: DiagonalStateSpace, rtol: float) -> Bracket:
+    """Bracket the largest gain of one diagonal system on the boundary; a pole there gives ``inf``."""
+    modes = diagonal_modes(system)
+    on_boundary = modes.margin == 0
+    if on_boundary.any():
+        pole = modes.poles[on_boundary][0]
+        frequency = float(np.angle(pole)) if system.is_discrete else float(pole.imag)
+        same = on_boundary & (modes.poles == pole)
+        residue = modes.C[:, same] @ modes.B[same]
+        cancels = np.abs(residue).max() <= 1e-13 * float(modes.weights[same].sum())
+        return Bracket(0.0 if cancels else np.inf, np.inf, abs(frequency), "open" if cancels else "closed", {"pole": pole})
+    return modal_bracket(modes, rtol)
+
+
+def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
+    """Bracket the largest gain of a dense system on the boundary; with `stable`, prove stability or raise."""
+    if system.n == 0:
+        return static_bracket(system.D, rtol)
+    modes = modal_sum(system)
+    proven = not stable or _stability_proven(system, modes)
+    bracket = Bracket(0.0, np.inf, 0.0, "open")
+    if not (np.any(system.B) and np.any(system.C)) and proven:
+        return static_bracket(system.D, rtol)
+    if modes is not None:
+        bracket = modal_bracket(modes, rtol)
+        if proven and bracket.status == "closed":
+            return bracket
+    A, scaling = scipy.linalg.matrix_balance(system.A, permute=False, separate=True)
+    B, C = system.B / scaling[0][:, None], system.C * scaling[0]
+    poles = np.linalg.eigvals(A)
+    balance, scale = _scales(B, C, system.D)
+    resolvent = Resolvent(
+        A=A, B=B / balance, C=C / (scale / balance), D=system.D / scale, poles=poles, discrete=system.is_discrete, real=system.is_real
+    )
+    search, frequency = _search(resolvent, rtol, budget=4000, work=system.n**2)
+    if not proven:
+        inside = resolvent.stable_count()
+        if inside is None or inside < system.n:
+            margin = 1.0 - np.abs(poles) if system.is_discrete else -poles.real
+            if inside is not None or margin.min() <= 0:
+                outside = margin <= max(float(margin.min()), 0.0)
+                raise StabilityError(
+                    f"the system is unstable, or cannot be told from an unstable one; the smallest margin is {margin.min():.3g}",
+                    poles[outside],
+                    float(margin.min()),
+                )
+            raise AccuracyError(
+                f"rounding cannot decide whether the system is stable; the smallest margin is {margin.min():.3g}",
+                resolvent.largest_resolvent,
+            )
+    lower, upper = search.best * scale, search.upper * scale
+    if bracket.lower > lower:
+        lower, frequency = bracket.lower, bracket.frequency
+    return close(lower, min(upper, bracket.upper), frequency, rtol, {"arcs": search.arcs, "proof": "resolvent"})
+
+
+def _stability_proven(system: StateSpace, modes: ModalSum | None) -> bool:
+    """Whether eigenvalue discs prove stability; raise where they prove, or nearly prove, the opposite."""
+    if modes is None:
+        return False
+    radii, margin = spectrum_radii(modes), modes.margin
+    if (margin > radii).all():
+        return True
+    size = float(np.linalg.norm(scipy.linalg.matrix_balance(system.A, permute=False)[0], 2))
+    working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
+    outside = (margin < -radii) | (np.abs(margin) <= np.minimum(working, radii))
+    if outside.any():
+        raise StabilityError(
+            f"{int(outside.sum())} of {system.n} poles are outside the stability region or, to working precision, on its "
+            f"boundary; the first is {modes.poles[outside][0]:.6g}, the smallest margin is {float(margin.min()):.3g}",
+            modes.poles[outside],
+            float(margin.min()),
+        )
+    return False
+
+
+def static_bracket(D: Array, rtol: float) -> Bracket:
+    """Bracket the largest singular value of `D`."""
+    scale = _power_of_two(np.abs(D).max(initial=0.0))
+    estimate, upper = largest_gain((D / scale).astype(complex)[None])
+    low = float(max(2.0 * estimate[0] - upper[0], 0.0))
+    return close(low * scale, float(upper[0]) * scale, 0.0, rtol, {"proof": "static"}) if D.any() else Bracket(0.0, 0.0, 0.0)
+
+
+def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
+    """Bracket the largest gain of a modal sum on the boundary."""
+    if modes.poles.size == 0:
+        return static_bracket(modes.D, rtol)
+    p, m = modes.D.shape
+    balance, scale = _scales(modes.B, modes.C, modes.D)
+    modes = replace(
+        modes,
+        B=modes.B / balance,
+        C=modes.C / (scale / balance),
+        D=modes.D / scale,
+        order=6 if p * m <= 64 else 2,
+    )
+    if modes.perturbation is not None:
+        old = modes.perturbation
+        modes = replace(modes, perturbation=replace(old, dB=old.dB / balance, dC=old.dC / (scale / balance)))
+    search, frequency = _search(modes, rtol, budget=20_000, work=modes.poles.size + p * m)
+    with np.errstate(all="ignore"):
+        lower = attained_gain(modes, frequency)
+    return close(lower * scale, search.upper * scale, frequency, rtol, {"arcs": search.arcs, "proof": "modes"})
+
+
+def _search(boundary: Boundary, rtol: float, *, budget: int, work: int) -> tuple[Search, float]:
+    """Run the search and turn its witness into a frequency."""
+    search = Search(boundary=boundary, rtol=rtol)
+    with np.errstate(all="ignore"):
+        search.prove(chunk=max(8, min(4096, int(4e5 / max(work, 1)))), budget=budget)
+        frequency = search.where
+        if search.chart == INFINITY:
+            frequency = np.inf if frequency == 0.0 else 1.0 / frequency
+        if isinstance(boundary, Resolvent) and np.isfinite(search.where):
+            # the sample lies within rounding of the frequency that is reported
+            slip = {CIRCLE: 4e-16, AXIS: 0.0, INFINITY: 4e-16 * abs(search.where)}[search.chart]
+            slope = boundary.arc(search.chart, np.array([search.where]), np.array([slip + 1e-300])).first[0]
+            search.best = max(search.best - 1.01 * float(slope) * slip, 0.0) if np.isfinite(slope) else 0.0
+    return search, float(frequency)
+
+
+def close(lower: float, upper: float, frequency: float, rtol: float, diagnostics: dict[str, Any]) -> Bracket:
+    """Make the bracket, "closed" if it meets `rtol`."""
+    lower, upper = float(lower), float(max(upper, lower))
+    return Bracket(lower, upper, frequency, "closed" if upper <= lower * (1.0 + rtol) else "open", diagnostics)
+
+
+def _scales(B: Array, C: Array, D: Array) -> tuple[float, float]:
+    """Powers of two (for B, for the whole) that bring the system to size one."""
+    b, c = float(np.abs(B).max(initial=0.0)), float(np.abs(C).max(initial=0.0))
+    size = max(float(np.abs(D).max(initial=0.0)), b * c)
+    return float(_power_of_two(b)), float(_power_of_two(size))
+
+
+def _power_of_two(x: Any) -> Any:
+    """The power of two nearest to `x`, elementwise; 1 for zero."""
+    x = np.asarray(x, dtype=float)
+    return 2.0 ** np.clip(np.round(np.log2(np.where(x > 0, x, 1.0))), -1000, 1000)
