@@ -58,8 +58,7 @@ def test_lock_is_exact_and_names_no_index() -> None:
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line) for line in lines)
     locked = {line.split("==")[0].lower().replace("_", "-") for line in lines}
-    wanted = {
-        re.split(r"[\s<>=!~\[;]", text, maxsplit=1)[0].lower()
-        for text in [*PROJECT["dependencies"], *(text for group in PROJECT["optional-dependencies"].values() for text in group)]
-    } - {"ssmreduce"}
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    texts = [text for group in groups for text in group]
+    wanted = {re.split(r"[\s<>=!~\[;]", text, maxsplit=1)[0].lower() for text in texts} - {"ssmreduce"}
     assert wanted <= locked, f"run make lock: {sorted(wanted - locked)}"

@@ -1,4 +1,4 @@
-"""Every public name has a docstring and a place in the reference; an undocumented one fails here and in the docs build."""
+"""Every public name has a docstring and a place in the reference; one without fails here and in the docs build."""
 
 from __future__ import annotations
 

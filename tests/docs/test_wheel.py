@@ -1,4 +1,4 @@
-"""The wheel holds `ssmreduce` and `theory` and nothing else at the top (PyPI has another `lra`), and it works by itself."""
+"""The wheel holds `ssmreduce` and `theory` and nothing else at the top (PyPI has another `lra`); it works alone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ pytest.importorskip("build")
 pytest.importorskip("hatchling")
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+import ssmreduce, theory
+print(ssmreduce.__file__)
+print(ssmreduce.hinf_norm(ssmreduce.StateSpace([[0.5]], [[1]], [[1]], dt=1)).upper)
+"""
 SOURCES = ("ssmreduce", "theory", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
 
 
@@ -49,10 +54,9 @@ def test_shipped_checkpoints_and_type_markers_are_inside(wheel: Path) -> None:
 
 def test_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = "import ssmreduce, theory; print(ssmreduce.__file__); print(ssmreduce.hinf_norm(ssmreduce.StateSpace(0.5, 1, 1, dt=1)).upper)"
-    code = code.replace("(0.5, 1, 1, dt=1)", "([[0.5]], [[1]], [[1]], dt=1)")
     environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     where, upper = done.stdout.split()
     assert where.startswith(str(tmp_path))
