@@ -257,7 +257,7 @@ def _truncate_dense(shared: Balancing, order: int) -> Truncation:
 def _first_order_effect(system: StateSpace, uncertainty: Array, most: int = 64) -> float:
     """What entries of ``A`` that are off by `uncertainty` change in the transfer function.
 
-    With ``R = (zI - A)^{-1}`` the change is ``C R dA R B``: columns of ``C R`` and rows of ``R B``, at their largest over
+    With ``R = (zI - A)^{-1}`` the change is ``C R dA R B``: columns of ``C R`` and rows of ``R B``, largest over
     the frequencies of the least damped poles; twice that, for what lies between.
     """
     poles = system.poles

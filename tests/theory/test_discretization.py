@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import scipy.signal
 from hypothesis import given
-
 from strategies import dense_systems, diagonal_systems
+from tolerance import EPS, relative, tol
+
 from theory.discretization import (
     bilinear,
     discretize,
@@ -20,7 +21,6 @@ from theory.hankel import hankel_singular_values
 from theory.realization import dense
 from theory.response import frequency_response
 from theory.system import DiagonalStateSpace, StateSpace
-from tolerance import EPS, relative, tol
 
 
 def layer(rng, n=9, m=3):

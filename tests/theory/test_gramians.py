@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import scipy.linalg
 from hypothesis import given
-
 from strategies import dense_systems, diagonal_systems
+from tolerance import relative, tol
+
 from theory.errors import StabilityError
 from theory.gramians import gramian_factors, gramians, scaled_cholesky_factors, stacked_output
 from theory.hammarling import diagonal_factor, triangular_factor
 from theory.realization import dense
 from theory.system import DiagonalStateSpace, StateSpace
-from tolerance import relative, tol
 
 
 def residual(A, X, B, discrete):

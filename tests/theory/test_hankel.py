@@ -4,8 +4,9 @@ import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
-
 from strategies import POLE_KINDS, dense_systems, diagonal_systems, gaussian, stable_poles
+from tolerance import tol
+
 from theory.errors import StabilityError
 from theory.gramians import stacked_output
 from theory.hankel import (
@@ -17,7 +18,6 @@ from theory.hankel import (
 from theory.realization import dense, standard_form, with_conjugates
 from theory.response import impulse_response
 from theory.system import DiagonalStateSpace, StateSpace
-from tolerance import tol
 
 
 def reference(system, digits=60):

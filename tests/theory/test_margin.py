@@ -3,9 +3,9 @@
 import mpmath
 import numpy as np
 import pytest
+from tolerance import EPS
 
 from theory.margin import disc_gap, discrete_margin
-from tolerance import EPS
 
 
 @pytest.mark.parametrize("exponent", [-0.1, -1, -3, -6, -9, -12, -15])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import given
-
 from strategies import diagonal_systems
+from tolerance import relative, tol
+
 from theory.errors import DimensionError, InputError
 from theory.realization import anticausal_part, causal_part, dense, feedthrough_of_delay, standard_form, with_conjugates
 from theory.system import DiagonalStateSpace
-from tolerance import relative, tol
 
 OMEGA = np.array([-2.0, -0.3, 0.0, 0.4, 1.7, 3.0])
 

@@ -4,13 +4,13 @@ import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
-
 from strategies import dense_systems, diagonal_systems
+from tolerance import relative, tol
+
 from theory.errors import DimensionError, InputError, TimeBaseError
 from theory.realization import dense
 from theory.response import frequency_response, impulse_response, simulate, two_sided_impulse_response
 from theory.system import DiagonalStateSpace, StateSpace
-from tolerance import relative, tol
 
 OMEGA = np.linspace(-np.pi, np.pi, 9)
 
@@ -77,7 +77,7 @@ def test_dense_simulation_with_a_start(system):
 
 
 def test_scan_semantics():
-    """design.md: x[k] = L x[k-1] + B u[k], y[k] = 2 Re(C x[k]) + D u[k], and the reverse kernel of S4D starts one later."""
+    """x[k] = L x[k-1] + B u[k], y[k] = 2 Re(C x[k]) + D u[k]; the reverse kernel of S4D starts one sample later."""
     l, b, c, r = 0.5 + 0.2j, 1 - 1j, 0.3 + 2j, 1 + 1j
     layer = DiagonalStateSpace([l], [[b]], [[c]], [[3.0]], C_reverse=[[r]], delay=0, delay_reverse=1)
     taps = two_sided_impulse_response(layer, 3)[:, 0, 0]
