@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 
 from theory.bracket import Bracket
 from theory.errors import DimensionError, InputError
-from theory.norm_batch_taylor import ANGLE_SLACK, Scalars, attained_gain, axis_frequency, local_models
+from theory.norm_batch_scalars import Scalars, axis_frequency, exponents, is_silent, scalars_of, unscaled
+from theory.norm_batch_taylor import ANGLE_SLACK, attained_gain, local_models
 from theory.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
+
+PARABOLAS = 5
+"""Rounds with parabolas, which settle most intervals; the flat or cancelling rest gets six coefficients."""
 
 
 def batch_hinf_norm(
@@ -59,12 +63,12 @@ def batch_hinf_norm(
     if not rtol > 0:
         raise InputError(f"rtol must be positive, got {rtol!r}")
     require_stable(system)
-    exponent = _exponent(system)
-    scalars = _scalars(system, exponent)
+    exponent = exponents(system)
+    scalars = scalars_of(system, exponent)
     lower, upper, theta, cost = _cover(scalars, _first_intervals(scalars, system), rtol, max_rounds, max_intervals)
     frequency = theta if scalars.scale is None else axis_frequency(scalars.scale, theta)
-    lower, upper = _unscaled(lower, upper, exponent)
-    upper = np.where(_is_silent(system), 0.0, upper)
+    lower, upper = unscaled(lower, upper, exponent)
+    upper = np.where(is_silent(system), 0.0, upper)
     shape = system.batch_shape
     is_open = upper - lower > rtol * upper
     diagnostics = {"method": "Taylor models, branch and bound", "open": np.flatnonzero(is_open), **cost}
@@ -72,87 +76,6 @@ def batch_hinf_norm(
     if not shape:
         return Bracket(float(lower[0]), float(upper[0]), float(frequency[0]), status, diagnostics)
     return Bracket(lower.reshape(shape), upper.reshape(shape), frequency.reshape(shape), status, diagnostics)
-
-
-def _exponent(system: DiagonalStateSpace) -> Array:
-    """Power of two of the largest residue or of `D`, whichever is larger, (N,): squares must not under- or overflow."""
-    count, n = system.D.size, system.n
-
-    def power(array: Array) -> Array:  # of the largest entry; that of a zero row does not matter
-        size = np.abs(array).reshape(count, -1 if count else n).max(axis=1, initial=0.0)
-        return np.where(size > 0, np.frexp(size)[1], -10000)
-
-    outputs = power(system.C) if system.C_reverse is None else np.maximum(power(system.C), power(system.C_reverse))
-    return np.asarray(np.maximum(np.maximum(power(system.B) + outputs, power(system.D)), -2000))
-
-
-def _is_silent(system: DiagonalStateSpace) -> Array:
-    """Whether a channel is zero because every product of its entries is, (N,)."""
-    outputs = system.C if system.C_reverse is None else np.abs(system.C) + np.abs(system.C_reverse)
-    alive = ((system.B[..., 0] != 0) & (outputs[..., 0, :] != 0)).any(axis=-1)
-    return np.asarray(~(alive | (system.D[..., 0, 0] != 0)).ravel())
-
-
-def _unscaled(lower: Array, upper: Array, exponent: Array) -> tuple[Array, Array]:
-    """Multiply by ``2**exponent``, outwards where that is not exact."""
-    low, high = np.ldexp(lower, exponent), np.ldexp(upper, exponent)
-    low = np.where(np.ldexp(low, -exponent) == lower, low, np.nextafter(low, 0.0))
-    return low, np.where(np.ldexp(high, -exponent) == upper, high, np.nextafter(high, np.inf))
-
-
-def _scaled(values: Array, exponent: Array) -> Array:
-    """``values * 2**exponent`` row by row."""
-    power = exponent if values.ndim == 1 else exponent[:, None]
-    real: Array = np.ldexp(values.real, power)
-    return real + 1j * np.ldexp(values.imag, power) if values.dtype.kind == "c" else real
-
-
-def _scalars(system: DiagonalStateSpace, exponent: Array) -> Scalars:
-    """Write the batch as sums over poles; ``delay=0`` becomes ``z/(z-l) = 1 + l/(z-l)`` where the one matters."""
-    n, count = system.n, system.D.size
-    pole = system.poles.reshape(count, n)
-    margin = system.margin.reshape(count, n)
-    b = _scaled(system.B.reshape(count, n), -(exponent // 2))
-    constant = _scaled(system.D.reshape(count), -exponent).astype(complex)
-    uncertainty = np.abs(constant)
-    paired = system.conjugate_pairs
-    lone = system.C_reverse is None and not constant.any()  # then |z| = 1 drops out
-
-    def residues(C: Array, delay: int) -> Array:
-        nonlocal constant, uncertainty
-        residue = _scaled(C.reshape(count, n), exponent // 2 - exponent) * b
-        if delay == 1 or lone:
-            return residue
-        total = residue.sum(axis=1)
-        constant = constant + (2.0 * total.real if paired else total)
-        uncertainty = uncertainty + (2.0 if paired else 1.0) * np.abs(residue).sum(axis=1)
-        return residue * pole
-
-    forward = residues(system.C, system.delay)
-    reverse = None if system.C_reverse is None else residues(system.C_reverse, system.delay_reverse).conj()
-    if paired:
-        pole, margin = np.hstack([pole, pole.conj()]), np.hstack([margin, margin])
-        forward = np.hstack([forward, forward.conj()])
-        # s/(conj z - l) + conj(s)/(conj z - conj l) = conj(conj(s)/(z - conj l) + s/(z - l))
-        reverse = None if reverse is None else np.hstack([reverse.conj(), reverse])
-    elif reverse is not None:
-        pole, margin = np.hstack([pole, pole.conj()]), np.hstack([margin, margin])
-        zero = np.zeros_like(forward)
-        forward, reverse = np.hstack([forward, zero]), np.hstack([zero, reverse])
-    scale = None
-    if not system.is_discrete:
-        size = np.abs(pole)
-        scale = np.exp(np.log(size).mean(axis=1)) if n else np.ones(count)
-    return Scalars(
-        real=pole.real.copy(),
-        imag=pole.imag.copy(),
-        margin=margin,
-        forward=forward,
-        reverse=reverse,
-        constant=constant,
-        uncertainty=uncertainty,
-        scale=scale,
-    )
 
 
 def _first_intervals(scalars: Scalars, system: DiagonalStateSpace) -> tuple[Array, Array, Array]:
@@ -183,7 +106,7 @@ def _cover(
         rounds += 1
         spent += np.bincount(channel, minlength=count)
         theta, half = 0.5 * (low + high), 0.5 * (high - low)
-        model = local_models(scalars, channel, theta, half)
+        model = local_models(scalars, channel, theta, half, 3 if rounds <= PARABOLAS else 6)
         best = np.lexsort((model.gain, channel))
         best = best[np.flatnonzero(np.diff(channel[best], append=-1))]  # the largest gain of every channel
         attained = attained_gain(scalars, channel[best], theta[best])

@@ -10,88 +10,38 @@ geometric series in real `t`:
           \text{axis: } g=\tfrac1{j\omega-\lambda},\ A=\alpha(1+x^2)g^2,\ \kappa=(\alpha-jx\lambda)g,
 
 with :math:`e=e^{j\theta_0}`; on the axis :math:`\omega=\alpha\tan(\theta/2)` and :math:`x=\omega/\alpha`, so that
-infinity is the angle pi. Truncation after K terms costs at most :math:`|A||\kappa|^{K-1}T^K/(1-|\kappa|T)` on
-:math:`|t|\le T`. Poles with :math:`|\kappa|T` above `NEAR` are taken out of the polynomial and bounded by the largest
-:math:`|\phi|` instead.
+infinity is the angle pi. Both have :math:`\kappa=Fg+\nu`, :math:`A=Fg^2` with numbers F and :math:`\nu` of the centre.
+Truncation after K coefficients costs at most :math:`|A||\kappa|^{K-1}T^K/(1-|\kappa|T)` on :math:`|t|\le T`. Poles with
+:math:`|\kappa|T` above `NEAR` are taken out of the polynomial and bounded by the largest :math:`|\phi|` instead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.norm_batch_scalars import EPS, Scalars, axis_frequency
+
 Array = NDArray[Any]
 
-EPS = float(np.finfo(float).eps)
-
-ORDER = 4
-"""Taylor coefficients kept; the remainder is of this order in ``t``."""
-
-NEAR = 0.6
+NEAR = 0.75
 """Poles with a convergence ratio above this are bounded by their peak, not expanded."""
 
 ANGLE_SLACK = 16 * EPS
 """Absolute: every interval is widened by this, which covers the rounding of centres, ends and of sin and cos."""
 
-UNDERFLOW = 1e-280
-"""Absolute, with the largest residue or feedthrough near 1: covers whatever underflows."""
-
-CHUNK_ENTRIES = 1 << 13
-"""Intervals times poles that are summed at once: the temporaries stay in the second-level cache."""
-
 POINT_SLACK = 2 * EPS
 """Absolute: the angle of the point where a centre is evaluated differs from the centre by less than this."""
 
+UNDERFLOW = 1e-280
+"""Absolute, with the largest residue or feedthrough near 1: covers whatever underflows."""
 
-@dataclass(frozen=True, kw_only=True)
-class Scalars:
-    """Many scalar rational functions with the same number of poles.
-
-    Attributes
-    ----------
-    real, imag : ndarray, (N, J)
-        The poles.
-    margin : ndarray, (N, J)
-        Distance of the poles from the stability boundary.
-    forward : ndarray of complex, (N, J)
-        Residues ``r``.
-    reverse : ndarray of complex, (N, J), or None
-        Conjugated residues ``s`` of the reverse direction.
-    constant : ndarray of complex, (N,)
-        What is added to the sum over the poles.
-    uncertainty : ndarray, (N,)
-        Sum of the magnitudes that were added up in `constant`.
-    scale : ndarray, (N,), or None
-        Frequency ``alpha`` (rad/s) at the angle pi/2; ``None`` in discrete time.
-    """
-
-    real: Array
-    imag: Array
-    margin: Array
-    forward: Array
-    reverse: Array | None
-    constant: Array
-    uncertainty: Array
-    scale: Array | None
-
-    @cached_property
-    def size(self) -> Array:
-        """``|r| + |s|``, (N, J), rounded up."""
-        size = np.abs(self.forward) if self.reverse is None else np.abs(self.forward) + np.abs(self.reverse)
-        return np.asarray(size * (1.0 + 8 * EPS))
-
-    @property
-    def rounding(self) -> float:
-        r"""Error of a computed Taylor coefficient relative to the sum of the magnitudes of its terms.
-
-        A residue, a resolvent and each further product cost at most 16 roundings (a complex product
-        :math:`\sqrt8\,u`, Higham 3.6), adding J terms at most J more in any order; doubled for safety.
-        """
-        return EPS * float(self.real.shape[-1] * (1 if self.reverse is None else 2) + 16 * ORDER)
+CHUNK_ENTRIES = 1 << 14
+"""Intervals times poles that are summed at once: the work space stays in the second-level cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +70,29 @@ class Model:
     near: Array
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Centres:
+    """Points of the circle (with the tails of cos and sin) or of the axis, and their numbers F and nu; all (n,)."""
+
+    x: Array
+    y: Array
+    x_low: Array | None
+    y_low: Array | None
+    factor: Array
+    shift: Array
+
+
+def _centres(scalars: Scalars, channel: Array, theta: Array) -> _Centres:
+    if scalars.scale is None:
+        c, s, c_low, s_low = circle_point(theta)
+        return _Centres(x=c, y=s, x_low=c_low, y_low=s_low, factor=2.0 * (c + 1j * s), shift=-np.ones(len(theta)))
+    alpha = scalars.scale[channel]
+    omega = axis_frequency(alpha, theta)
+    x = omega / alpha
+    factor = alpha * (1.0 + x * x)
+    return _Centres(x=np.zeros_like(omega), y=omega, x_low=None, y_low=None, factor=factor, shift=1j * x)
+
+
 def circle_point(theta: Array) -> tuple[Array, Array, Array, Array]:
     """Return cos and sin of (nearly) `theta` as head and tail: on the circle to 1e-30, within EPS of the angle."""
     c, s = np.cos(theta), np.sin(theta)
@@ -145,119 +118,162 @@ def _square(x: Array) -> tuple[Array, Array]:
     return head, ((high * high - head) + 2.0 * high * low) + low * low
 
 
-def local_models(scalars: Scalars, channel: Array, theta: Array, half: Array) -> Model:
-    """Model the functions `channel` (n,) on the angles ``theta +- half``, half at most pi/2; see :class:`Model`."""
+def local_models(scalars: Scalars, channel: Array, theta: Array, half: Array, order: int = 3) -> Model:
+    """Model the functions `channel` (n,) on the angles ``theta +- half``, half at most pi/2; see :class:`Model`.
+
+    `order` is the number K of Taylor coefficients, at least 3.
+    """
     T = np.tan(0.5 * (half + ANGLE_SLACK)) * (1.0 + 4 * EPS)
-    n, J = len(channel), scalars.real.shape[-1]
-    coefficient, magnitude = np.empty((ORDER, n), complex), np.empty((ORDER, n))
-    value, level, tail, peak = np.empty(n, complex), np.empty(n), np.empty(n), np.zeros(n)
-    step = max(1, CHUNK_ENTRIES // max(1, J))
-    for start in range(0, n, step):
-        part = slice(start, start + step)
-        out = (coefficient[:, part], magnitude[:, part], value[part], level[part], tail[part], peak[part])
-        _sum_over_poles(scalars, channel[part], theta[part], half[part], T[part], out)
+    centres = _centres(scalars, channel, theta)
+    sums = _Sums.of(scalars, channel, half, T, centres, order)
     rounding = scalars.rounding
-    constant, uncertainty = scalars.constant[channel], scalars.uncertainty[channel]
-    coefficient[0] += constant
-    magnitude[0] += uncertainty
-    slope, curvature, ceiling = _largest(coefficient, magnitude, tail * (1.0 + rounding), T, rounding)
+    coefficient, magnitude = sums.coefficients(scalars, channel, centres)
+    gain = np.abs(coefficient[0] + sums.near)
+    slope, curvature, ceiling = _largest(coefficient, magnitude, T, rounding)
     return Model(
-        gain=np.abs(value + constant),
-        noise=rounding * (level + uncertainty),
+        gain=gain,
+        noise=rounding * magnitude[0],
         slope=slope,
         curvature=curvature,
-        ceiling=(ceiling + peak * (1.0 + rounding)) * (1.0 + 4 * EPS) + UNDERFLOW,
-        near=peak > 0,
+        ceiling=(ceiling + sums.peak * (1.0 + rounding)) * (1.0 + 4 * EPS) + UNDERFLOW,
+        near=sums.peak > 0,
     )
 
 
-def _sum_over_poles(
-    scalars: Scalars, channel: Array, theta: Array, half: Array, T: Array, out: tuple[Array, ...]
-) -> None:
-    """Fill `out`: coefficients and magnitudes without near poles, value and level with them, tail, peak of the near."""
-    coefficient, magnitude, value, level, tail, peak = out
-    real, imag = scalars.real[channel], scalars.imag[channel]
-    g, square, factor, kappa, growth = _expansion(scalars.scale, channel, theta, real, imag)
-    size = scalars.size[channel]
-    sides = [scalars.forward[channel] * g]
-    if scalars.reverse is not None:
-        sides.append(scalars.reverse[channel] * g)
+@dataclass(frozen=True, kw_only=True)
+class _Sums:
+    """Sums over the poles of n intervals.
 
-    def total(turn: Array | complex) -> Array:
-        """Sum over the poles; the reverse direction is conjugated as a whole."""
-        summed: Array = sides[0].sum(axis=1) * turn
-        if len(sides) > 1:
-            summed += (sides[1].sum(axis=1) * turn).conj()
-        return summed
+    ``powers[d][k] = sum r g^(k+1)`` per direction d; ``magnitude`` their counterparts with absolute values and, last,
+    the tail; `near` the part of ``G`` that near poles have at the centre, `peak` the bound of that part.
+    """
 
-    weight = np.sqrt(square)
-    weight *= size
-    level[:] = weight.sum(axis=1)
-    value[:] = total(1.0)
-    ratio = growth * T[:, None]
-    row, column = np.nonzero(ratio > NEAR)
-    if len(row):
-        reach = _reach(scalars, channel[row], theta[row], half[row], column)
-        peak += np.bincount(row, weights=size[row, column] * reach, minlength=len(peak))
-        for array in (size, weight, ratio, *sides):
-            array[row, column] = 0.0
-    coefficient[0], magnitude[0] = total(1.0), weight.sum(axis=1)
-    for side in sides:
-        side *= g
-    np.multiply(size, square, out=weight)
-    scale = np.abs(factor) * (1.0 + 4 * EPS)
-    turn = factor * -1j
-    for k in range(1, ORDER):
-        coefficient[k], magnitude[k] = total(turn), weight.sum(axis=1) * scale
-        weight *= growth
-        if k + 1 < ORDER:
-            for side in sides:
-                side *= kappa
-            turn = turn * -1j
-    np.subtract(1.0, ratio, out=ratio)
-    weight /= ratio
-    tail[:] = weight.sum(axis=1) * scale
+    powers: list[Array]
+    magnitude: Array
+    near: Array
+    peak: Array
+
+    @classmethod
+    def of(cls, scalars: Scalars, channel: Array, half: Array, T: Array, centres: _Centres, order: int) -> _Sums:
+        """Sum in pieces that fit the cache."""
+        n, J = len(channel), scalars.real.shape[-1]
+        residues = [scalars.forward] if scalars.reverse is None else [scalars.forward, scalars.reverse]
+        sums = cls(
+            powers=[np.empty((order, n), complex) for _ in residues],
+            magnitude=np.empty((order + 1, n)),
+            near=np.zeros(n, complex),
+            peak=np.zeros(n),
+        )
+        rows = min(n, max(1, CHUNK_ENTRIES // max(1, J)))
+        work = [np.empty((rows, J), complex if k < 2 else float) for k in range(8)]
+        for start in range(0, n, rows):
+            part = slice(start, min(start + rows, n))
+            sums._add(scalars, residues, channel[part], half, T, centres, part, [w[: part.stop - start] for w in work])
+        return sums
+
+    def _add(
+        self,
+        scalars: Scalars,
+        residues: list[Array],
+        channel: Array,
+        half: Array,
+        T: Array,
+        centres: _Centres,
+        part: slice,
+        work: list[Array],
+    ) -> None:
+        """Sum one piece. Every array operation writes into `work`: allocation would cost more than arithmetic."""
+        g, term, u, v, square, modulus, weight, ratio = work
+        np.take(scalars.real, channel, axis=0, out=u, mode="clip")
+        np.take(scalars.imag, channel, axis=0, out=v, mode="clip")
+        growth = None
+        if scalars.scale is not None:  # |alpha - j x pole|, for |kappa|
+            alpha, x = scalars.scale[channel][:, None], centres.shift[part].imag[:, None]
+            growth = np.hypot(alpha + x * v, x * u)
+        np.subtract(centres.x[part, None], u, out=u)
+        np.subtract(v, centres.y[part, None], out=v)  # u - j v = point - pole
+        if centres.x_low is not None and centres.y_low is not None:
+            u += centres.x_low[part, None]
+            v -= centres.y_low[part, None]
+        np.multiply(u, u, out=square)
+        np.multiply(v, v, out=modulus)
+        square += modulus
+        np.divide(1.0, square, out=square)
+        np.sqrt(square, out=modulus)
+        np.multiply(u, square, out=g.real)
+        np.multiply(v, square, out=g.imag)
+        if growth is None:
+            np.multiply(modulus, 2.0 * T[part, None], out=ratio)  # |kappa| = |e + pole| |g| <= 2 |g|
+        else:
+            growth *= modulus
+            np.multiply(growth, T[part, None], out=ratio)
+        np.take(scalars.size, channel, axis=0, out=weight, mode="clip")
+        weight *= modulus
+        weight.sum(axis=1, out=self.magnitude[0, part])
+        row, column = np.nonzero(ratio > NEAR)
+        if len(row):
+            reach = _reach(scalars, channel[row], column, half[part][row], centres, row + part.start)
+            self.peak[part] = np.bincount(row, scalars.size[channel[row], column] * reach, len(channel))
+            weight[row, column] = 0.0
+            ratio[row, column] = 0.0
+        for direction, (residue, power) in enumerate(zip(residues, self.powers, strict=True)):
+            np.take(residue, channel, axis=0, out=term, mode="clip")
+            term *= g
+            if len(row):
+                close = term[row, column]
+                term[row, column] = 0.0
+                imag = np.bincount(row, close.imag, len(channel)) * (-1.0 if direction else 1.0)
+                self.near[part] += np.bincount(row, close.real, len(channel)) + 1j * imag
+            for k, total in enumerate(power):
+                if k:
+                    term *= g
+                term.sum(axis=1, out=total[part])
+        for total in self.magnitude[1:-1]:
+            weight *= modulus
+            weight.sum(axis=1, out=total[part])
+        # the tail: |g|^2 |kappa|^(K-1) / (1 - |kappa| T), from |g|^K
+        order = len(self.magnitude) - 1
+        if growth is None:
+            weight *= modulus
+            weight *= 2.0 ** (order - 1)
+        else:
+            growth /= modulus
+            np.power(growth, order - 1, out=growth)
+            weight *= growth
+            weight *= modulus
+        np.subtract(1.0, ratio, out=ratio)
+        weight /= ratio
+        weight.sum(axis=1, out=self.magnitude[-1, part])
+
+    def coefficients(self, scalars: Scalars, channel: Array, centres: _Centres) -> tuple[Array, Array]:
+        """Taylor coefficients without the near poles, and the magnitudes that were added up for them, then the tail."""
+        F, nu = centres.factor, centres.shift
+        coefficient = np.zeros((len(self.powers[0]), len(channel)), complex)
+        for direction, power in enumerate(self.powers):
+            one = np.array([power[0], *((-1j) ** k * F * _shifted(power, F, nu, k) for k in range(1, len(power)))])
+            coefficient += one.conj() if direction else one
+        coefficient[0] += scalars.constant[channel]
+        size = np.abs(F) * (1.0 + 4 * EPS)
+        level, *rest, tail = self.magnitude
+        parts = np.array([level, *rest])
+        rest = [size * _shifted(parts, size, np.abs(nu), k) for k in range(1, len(parts))]
+        return coefficient, np.array([level + scalars.uncertainty[channel], *rest, size * tail])
 
 
-def _expansion(
-    scale: Array | None, channel: Array, theta: Array, real: Array, imag: Array
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Return ``g``, ``|g|^2``, ``A / g^2`` (n,), ``kappa`` and ``|kappa|``."""
-    g, kappa = np.empty(real.shape, complex), np.empty(real.shape, complex)
-    if scale is None:
-        c, s, c_low, s_low = (part[:, None] for part in circle_point(theta))
-        up, across = (c - real) + c_low, (s - imag) + s_low
-        np.add(c, real, out=real)
-        np.add(s, imag, out=imag)
-        factor = 2.0 * (c + 1j * s)[:, 0]
-    else:
-        alpha = scale[channel][:, None]
-        omega = axis_frequency(alpha, theta[:, None])
-        x = omega / alpha
-        up, across = -real, omega - imag
-        real, imag = alpha + x * imag, -x * real
-        factor = (alpha * (1.0 + x * x)).astype(complex)[:, 0]
-    square = 1.0 / (up * up + across * across)
-    np.multiply(up, square, out=g.real)
-    np.multiply(across, -square, out=g.imag)
-    kappa.real, kappa.imag = real, imag
-    kappa *= g
-    real *= real
-    imag *= imag
-    real += imag
-    real *= square
-    return g, square, factor, kappa, np.sqrt(real, out=real)
+def _shifted(power: Array, F: Array, nu: Array, k: int) -> Array:
+    """``sum r g^2 (F g + nu)^(k-1)`` from the sums of powers."""
+    return np.asarray(sum(comb(k - 1, i) * F**i * nu ** (k - 1 - i) * power[i + 1] for i in range(k)))
 
 
-def _reach(scalars: Scalars, channel: Array, theta: Array, half: Array, column: Array) -> Array:
-    """Largest ``|phi|`` of pole `column` of each channel on ``theta +- half``, rounded up."""
+def _reach(scalars: Scalars, channel: Array, column: Array, half: Array, centres: _Centres, row: Array) -> Array:
+    """Largest ``|phi|`` of pole `column` of each channel on its interval, rounded up."""
     real, imag, margin = (array[channel, column] for array in (scalars.real, scalars.imag, scalars.margin))
     half = half + ANGLE_SLACK
     if scalars.scale is None:
-        c, s, _, _ = circle_point(theta)
-        away = np.hypot(c - real, s - imag) * (1.0 - 8 * EPS) - half
+        away = np.hypot(centres.x[row] - real, centres.y[row] - imag) * (1.0 - 8 * EPS) - half
     else:
         alpha = scalars.scale[channel]
+        theta = 2.0 * np.arctan(centres.y[row] / alpha)
         lowest = axis_frequency(alpha, np.maximum(theta - half, -np.pi))
         highest = axis_frequency(alpha, np.minimum(theta + half, np.pi))
         away = np.abs(imag - np.clip(imag, lowest, highest)) * (1.0 - 8 * EPS)
@@ -271,56 +287,52 @@ def attained_gain(scalars: Scalars, channel: Array, theta: Array) -> Array:
     The computed value belongs to a point within `POINT_SLACK` of `theta`: its rounding error, the slope of
     ``|G|`` over that distance and a bound of the second order are taken off.
     """
-    real, imag = scalars.real[channel], scalars.imag[channel]
-    g, square, factor, _, growth = _expansion(scalars.scale, channel, theta, real, imag)
-    value = (scalars.forward[channel] * g).sum(axis=1)
-    drift = -1j * factor * (scalars.forward[channel] * g * g).sum(axis=1)
-    if scalars.reverse is not None:
-        value += (scalars.reverse[channel] * g).sum(axis=1).conj()
-        drift += (-1j * factor * (scalars.reverse[channel] * g * g).sum(axis=1)).conj()
-    value += scalars.constant[channel]
-    size = scalars.size[channel]
-    noise = scalars.rounding * (scalars.uncertainty[channel] + (size * np.sqrt(square)).sum(axis=1))
-    step = 0.5 * POINT_SLACK
-    beyond = np.where(growth * step < 0.5, 2.0 * size * square * growth, np.inf).sum(axis=1) * np.abs(factor)
-    length = np.abs(value)
+    centres = _centres(scalars, channel, theta)
+    sums = _Sums.of(scalars, channel, np.zeros(len(theta)), np.zeros(len(theta)), centres, 3)
+    coefficient, magnitude = sums.coefficients(scalars, channel, centres)
+    step = 0.5 * POINT_SLACK  # of t; the terms from the second order on are at most `beyond` while kappa * step < 1/2
+    growth = 2.0 / np.min(scalars.margin[channel], axis=1, initial=np.inf)
+    if scalars.scale is not None:
+        growth = np.abs(centres.factor) * growth + np.abs(centres.shift)
+    beyond = np.where(growth * step < 0.5, 2.0 * magnitude[2] * step * step, np.inf)
+    length = np.abs(coefficient[0])
     with np.errstate(divide="ignore", invalid="ignore"):  # |G(t)| >= Re(conj(G0) G(t)) / |G0|
-        slope = np.where(length > 0, np.abs((value.conj() * drift).real) / length, 0.0) * (1.0 + 1e-6)
-    return np.asarray(length * (1.0 - 8 * EPS) - noise - step * (slope + 2.0 * step * beyond) - UNDERFLOW)
+        slope = np.where(length > 0, np.abs((coefficient[0].conj() * coefficient[1]).real) / length, 0.0)
+    lost = scalars.rounding * (magnitude[0] + step * magnitude[1]) + step * slope * (1.0 + 1e-6) + beyond
+    return np.asarray(length * (1.0 - 8 * EPS) - lost - UNDERFLOW)
 
 
-def axis_frequency(alpha: Array, theta: Array) -> Array:
-    """``alpha tan(theta/2)``, the frequency (rad/s) of an angle in continuous time."""
-    omega: Array = alpha * np.tan(0.5 * theta)
-    return omega
-
-
-def _largest(
-    coefficient: Array, magnitude: Array, tail: Array, T: Array, rounding: float
-) -> tuple[Array, Array, Array]:
+def _largest(coefficient: Array, magnitude: Array, T: Array, rounding: float) -> tuple[Array, Array, Array]:
     r"""Bound ``|p(t) + rest|`` on ``|t| <= T``: slope and curvature of ``|p|^2`` at 0, and the bound.
 
     With :math:`|p+\rho|^2 = f_0+f_1t+f_2t^2+\varepsilon(t)`, :math:`|\varepsilon|\le E|t|^3`, the square is at most
     :math:`f_0+|f_1||t|+(f_2+ET)t^2`, whose maximum is known: at a concave peak it exceeds :math:`f_0` by
     :math:`f_1^2/4|f_2+ET|` only, which vanishes as the centre converges.
     """
-    powers = T[None, :] ** np.arange(2 * ORDER - 1)[:, None]
+    order = len(coefficient)
     size = np.abs(coefficient)
-    product = np.zeros((2 * ORDER - 1, len(T)))
-    gross = np.zeros((2 * ORDER - 1, len(T)))
-    for i in range(ORDER):
-        for j in range(ORDER):
-            product[i + j] += (coefficient[i].conj() * coefficient[j]).real
-            gross[i + j] += size[i] * size[j]
-    envelope = (size * powers[:ORDER]).sum(axis=0)
-    E = (np.abs(product[3:]) * powers[: 2 * ORDER - 4]).sum(axis=0)
-    E = E + 2.0 * envelope * tail * powers[ORDER - 3] + tail * tail * T ** (2 * ORDER - 3)
-    bend = product[2] + E * T + 32 * EPS * (gross[2] + E * T)
-    rise = np.abs(product[1]) + 32 * EPS * gross[1]
+    tail = magnitude[-1] * (1.0 + rounding)
+    product = [np.zeros_like(T) for _ in range(2 * order - 1)]
+    for i in range(order):
+        product[2 * i] = product[2 * i] + size[i] ** 2
+        for k in range(i + 1, order):
+            product[i + k] = product[i + k] + 2.0 * (coefficient[i].conj() * coefficient[k]).real
+    envelope = _horner(list(size), T)
+    E = _horner([np.abs(f) for f in product[3:]], T)
+    E = E + tail * (2.0 * envelope * T ** (order - 3) + tail * T ** (2 * order - 3))
+    bend = product[2] + E * T + 32 * EPS * (size[1] ** 2 + 2.0 * size[0] * size[2] + E * T)
+    rise = np.abs(product[1]) + 32 * EPS * size[0] * size[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         vertex = np.where(bend < 0, -rise / (2.0 * bend), np.inf)
     t = np.minimum(vertex, T)
     square = product[0] + t * (rise + bend * t)
-    perturbation = rounding * (magnitude * powers[:ORDER]).sum(axis=0)
-    ceiling = np.sqrt(np.maximum(square, 0.0) * (1.0 + 32 * EPS)) + perturbation * (1.0 + 32 * EPS)
+    perturbation = rounding * _horner(list(magnitude[:-1]), T)
+    ceiling = np.sqrt(np.maximum(square, 0.0) + 32 * EPS * envelope**2) + perturbation * (1.0 + 32 * EPS)
     return product[1], product[2], ceiling
+
+
+def _horner(coefficient: list[Array], t: Array) -> Array:
+    total = coefficient[-1]
+    for term in coefficient[-2::-1]:
+        total = term + t * total
+    return total
