@@ -48,7 +48,10 @@ _WHERE = {
     "compare": "ssmreduce.comparison",
     "Comparison": "ssmreduce.results",
     "Row": "ssmreduce.results",
-    "crosscheck": "ssmreduce.crosscheck",
+    "Opinion": "ssmreduce.results",
+    "crosscheck": "ssmreduce.second_opinions",
+    "SecondOpinions": "ssmreduce.second_opinions",
+    "shipped_checkpoint": "ssmreduce.shipped",
     # errors
     "SSMReduceError": "theory.errors",
     "InputError": "theory.errors",

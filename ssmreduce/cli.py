@@ -123,8 +123,12 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument(
         "--rtol", type=float, default=1e-3, metavar="X", help="relative width of the error brackets (default 1e-3)"
     )
-    parser.add_argument("--crosscheck", choices=("auto", "all", "none"), default="auto",
-                        help="ask python-control: for all rows, for as many as fit in the time, or not at all")  # fmt: skip
+    parser.add_argument(
+        "--crosscheck",
+        choices=("auto", "all", "none"),
+        default="auto",
+        help="ask python-control for all rows, for as many as fit in the time (the default), or for none",
+    )
     parser.add_argument(
         "--crosscheck-seconds", type=float, default=15.0, metavar="S", help="time for auto (default 15)"
     )

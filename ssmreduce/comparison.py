@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.crosscheck import python_control_opinion, quick_sweep, witness_opinion
 from ssmreduce.layer import SSMLayer
 from ssmreduce.methods import METHODS
 from ssmreduce.params import as_layer_or_system
@@ -21,11 +20,13 @@ from ssmreduce.peers import response
 from ssmreduce.progress import Progress, silent
 from ssmreduce.reduction import Reduction, reduce
 from ssmreduce.results import Comparison, Opinion, Row, worst
+from ssmreduce.second_opinions import python_control_opinion, quick_sweep, witness_opinion
 from theory.bracket import Bracket
 from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
 from theory.hankel import hankel_singular_values
 from theory.modal import last_gains
-from theory.norms import difference, error_norm, hinf_norm
+from theory.norm_difference import difference
+from theory.norms import error_norm, hinf_norm
 from theory.system import DiagonalStateSpace, System
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
@@ -245,13 +246,12 @@ def _violations(rows: Iterable[Row]) -> Iterable[str]:
 
 def _swept(system: System, work: Sequence[_Work], points: int, seed: int) -> list[str]:
     """Sweep every error on one shared grid, by the route of :mod:`ssmreduce.peers`."""
-    angle = np.angle(system.poles.ravel()) if system.is_discrete else system.poles.ravel().imag * 1.0
-    angle = angle / float(system.dt or 1.0)
+    angle = np.angle(system.poles.ravel()) if system.is_discrete else system.poles.ravel().imag
     omega = np.unique(np.abs(angle) if system.is_real else angle)
     omega = (
         omega[np.unique(np.linspace(0, omega.size - 1, min(points, omega.size)).astype(int))] if omega.size else omega
     )
-    top = np.pi / float(system.dt) if system.dt else 2.0 * float(np.abs(system.poles).max(initial=1.0))
+    top = np.pi if system.is_discrete else 2.0 * float(np.abs(system.poles).max(initial=1.0))
     omega = np.unique(np.concatenate([omega, np.linspace(0.0 if system.is_real else -top, top, points)]))
     full = response(system, omega)
     found = []
@@ -335,7 +335,7 @@ def _checked_orders(orders: Iterable[int] | None, n: int) -> tuple[int, ...]:
     chosen = [orders] if isinstance(orders, (int, np.integer)) else list(orders)
     for order in chosen:
         if isinstance(order, bool) or int(order) != order or not 1 <= order <= n:
-            raise OrderError(f"an order is a whole number from 1 to {n} (stored states), got {order!r}", order, n)
+            raise OrderError(f"an order is a whole number from 1 to {n} (stored states), got {order!r}", int(order), n)
     if not chosen:
         raise InputError("no order was asked for")
     return tuple(sorted({int(order) for order in chosen}))

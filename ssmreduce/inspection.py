@@ -105,12 +105,12 @@ def _layer(index: int, layer: SSMLayer) -> dict[str, Any]:
 
 
 def _enough(layer: SSMLayer, hsv: Any, target: float) -> int:
-    """Fewest stored states whose balanced-truncation bound is at most `target` times sigma_1 (which the norm exceeds)."""
+    """Fewest stored states whose balanced-truncation bound is at most `target` times sigma_1 (at most the norm)."""
     directions = 2 if layer.is_bidirectional else 1
     for order in range(1, layer.order):
         if np.all(balanced_bound(hsv, 2 * order, directions=directions) <= target * hsv[..., 0]):
             return order
-    return layer.order
+    return int(layer.order)
 
 
 def _render(found: Inspection) -> str:
@@ -120,8 +120,8 @@ def _render(found: Inspection) -> str:
         ", ".join(f"{key} {model['training'][key]}" for key in _RECORD if key in model["training"]) or "no record"
     )
     head = [
-        Text(f"{model['path']}: {model['architecture'].upper()}, {model['layers']} layers, {model['states']} stored states, "
-             f"{model['parameters']} parameters", style="bold"),
+        Text(f"{model['path']}: {model['architecture'].upper()}, {model['layers']} layers, "
+             f"{model['states']} stored states, {model['parameters']} parameters", style="bold"),
         Text(f"options:  {options}"),
         Text(f"training: {training}"),
         Text(""),
@@ -131,7 +131,7 @@ def _render(found: Inspection) -> str:
     for title in (*titles, *(f"{target:g}" for target in TARGETS)):
         table.add_column(title, justify="left" if title in ("name",) else "right")
     for layer in found.layers:
-        cells = [
+        cells: list[str | Text] = [
             str(layer["index"]),
             layer["name"],
             str(layer["states"]),
@@ -140,7 +140,7 @@ def _render(found: Inspection) -> str:
         ]
         cells.append(number(layer["smallest_margin"], 3))
         if layer["unstable"]:
-            cells += [Text(f"{layer['unstable']} unstable", style="red"), "–", *("–" for _ in TARGETS)]  # type: ignore[list-item]
+            cells += [Text(f"{layer['unstable']} unstable", style="red"), "–", *("–" for _ in TARGETS)]
         else:
             cells += [
                 f"{layer['slowest_samples']:.4g} samples",
@@ -151,18 +151,21 @@ def _render(found: Inspection) -> str:
     legend = [
         Text(""),
         Text(
-            "last columns: stored states that are enough for a balanced truncation whose proved error is at most this part of",
+            "last columns: stored states that are enough for a balanced truncation whose proved error is at most this "
+            "part of",
             style="dim",
         ),
         Text(
-            "the largest Hankel singular value (and so of the norm); the error itself is usually smaller: see ssmreduce compare",
+            "the largest Hankel singular value (and so of the norm); the error itself is usually smaller: see "
+            "ssmreduce compare",
             style="dim",
         ),
     ]
     if any(layer["unstable"] for layer in found.layers):
         legend.append(
             Text(
-                "unstable layers cannot be reduced: drop the unstable states, or pass --clip-eigs if the model clips them",
+                "unstable layers cannot be reduced: drop the unstable states, or pass --clip-eigs if the model "
+                "clips them",
                 style="yellow",
             )
         )

@@ -1,4 +1,4 @@
-r"""Other programs' view of our systems: real dense realizations with well-scaled modes, and gains by a route of their own.
+r"""Other programs' view of our systems: real dense realizations with well-scaled modes, and gains by another route.
 
 Python-control and slycot take real matrices of one causal (or L-infinity) system. Complex systems go in through
 the real embedding :math:`[\Re\; -\Im; \Im\; \Re]`, which has the same norm; bidirectional layers as an unstable system
@@ -78,14 +78,16 @@ def compressed(matrices: tuple[Array, ...]) -> tuple[Array, ...]:
         return matrices
     n = A.shape[0]
     if C.shape[0] > n:
-        C = np.linalg.qr(C, mode="r")
+        C = np.asarray(np.linalg.qr(C, mode="r"))
     if B.shape[1] > n:
-        B = np.linalg.qr(B.T, mode="r").T
+        B = np.asarray(np.linalg.qr(B.T, mode="r")).T
     return A, B, C, np.zeros((C.shape[0], B.shape[1])), E
 
 
 def response(system: System, omega: ArrayLike) -> Array:
     r"""Frequency response by partial fractions (diagonal) or complex solves (dense), shape (..., W, p, m).
+
+    `omega` is in rad/sample, in continuous time in rad/s.
 
     Written apart from :mod:`theory.response`, so that the two check each other. For a diagonal system
     :math:`1 - \lambda e^{-j\omega} = (1-|\lambda|) + |\lambda|(1 - e^{j(\arg\lambda-\omega)})`, without cancellation.
@@ -100,10 +102,9 @@ def response(system: System, omega: ArrayLike) -> Array:
             kernel = 1.0 / (1j * omega[:, None] - system.poles.conj()[..., None, :])
             value = value + (system.C.conj()[..., None, :, :] * kernel[..., None, :]) @ system.B.conj()[..., None, :, :]
         return np.asarray(value + system.D[..., None, :, :])
-    theta = omega * system.dt
-    value = _half(system, theta)
+    value = _half(system, omega)
     if system.conjugate_pairs:
-        value = value + _half(system, -theta).conj()
+        value = value + _half(system, -omega).conj()
     return np.asarray(value + system.D[..., None, :, :])
 
 
@@ -126,7 +127,7 @@ def _half(system: DiagonalStateSpace, theta: Array) -> Array:
 
 
 def _dense_response(system: StateSpace, omega: Array) -> Array:
-    z = np.exp(1j * omega * system.dt) if system.is_discrete else 1j * omega
+    z = np.exp(1j * omega) if system.is_discrete else 1j * omega
     value = np.empty((omega.size, system.p, system.m), dtype=complex)
     for k, point in enumerate(z):
         if system.n == 0 or not np.isfinite(point):
@@ -147,7 +148,7 @@ def gain(system: System, omega: ArrayLike) -> Array:
 
 
 def attained_gain(value: Array, rng: np.random.Generator, steps: int = 12) -> Array:
-    """Lower bound of the largest singular value of each matrix (..., p, m), by power iteration: cheap, one-sided."""
+    """Lower bound of the largest singular value of each matrix (..., p, m), by power iteration."""
     if min(value.shape[-2:]) == 0:
         return np.zeros(value.shape[:-2])
     left = value.conj().swapaxes(-1, -2)
@@ -160,17 +161,15 @@ def attained_gain(value: Array, rng: np.random.Generator, steps: int = 12) -> Ar
 
 
 def grid(system: System, points: int, extra: ArrayLike = ()) -> Array:
-    """Frequencies that a sweep should not miss: pole angles, points around them as narrow as they are, a uniform rest."""
+    """Frequencies that a sweep should not miss: around every pole as narrowly as it is damped, and a uniform rest."""
     poles = np.unique(system.poles.ravel())
     real = system.is_real
     if system.is_discrete:
-        dt = float(system.dt or 1.0)
         width = np.abs(1.0 - np.abs(poles))
         centre = np.angle(poles)
         lines = [centre + k * width for k in (-3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0)]
-        omega = np.concatenate([*lines, np.linspace(0.0 if real else -np.pi, np.pi, points)]) / dt
-        limit = np.pi / dt
-        omega = (omega + limit) % (2 * limit) - limit
+        omega = np.concatenate([*lines, np.linspace(0.0 if real else -np.pi, np.pi, points)])
+        omega = (omega + np.pi) % (2 * np.pi) - np.pi
     else:
         scale = np.abs(poles)[np.abs(poles) > 0]
         low, high = (scale.min() / 100, scale.max() * 100) if scale.size else (0.01, 100.0)

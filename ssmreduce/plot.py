@@ -144,7 +144,7 @@ def draw_errors(comparison: Comparison, axes: Axes) -> None:
             upper,
             color=colour,
             marker=marker,
-            markersize=4.5 + 5.5 * rank,
+            markersize=4.5 + 4.0 * rank,
             markerfacecolor="white" if i else colour,
             markeredgewidth=1.3,
             linewidth=1.1 + 1.3 * rank,
@@ -196,9 +196,16 @@ def draw_hankel(comparison: Comparison, axes: Axes) -> None:
         axes.set_yscale("log")
         factor = comparison.subject["real_states"] / max(comparison.subject["states"], 1)
         if not comparison.subject.get("batch"):
+
+            def to_order(x: Any) -> Any:
+                return (x - 0.5) / factor
+
+            def to_index(x: Any) -> Any:
+                return x * factor + 0.5
+
             for order in comparison.orders:
                 axes.axvline(order * factor + 0.5, color="0.75", linewidth=0.8, zorder=0)
-            top = axes.secondary_xaxis("top", functions=(lambda x: (x - 0.5) / factor, lambda x: x * factor + 0.5))
+            top = axes.secondary_xaxis("top", functions=(to_order, to_index))
             top.set_xticks(comparison.orders)
             top.tick_params(labelsize=SIZE - 2)
             top.set_xlabel("order (stored states)", fontsize=SIZE - 1)

@@ -26,32 +26,33 @@ EXPLAINED = (
     (
         "error",
         "The H-infinity norm of the layer minus the reduced layer: the largest factor by which any input can come out "
-        "wrong, in the root of summed squares. A certified bracket: the left end is a gain that a frequency attains, the "
-        "right end is proved. It is the error of the system as written, parameters in the precision in which they are stored.",
+        "wrong, in the root of summed squares. A certified bracket: the left end is a gain that a frequency attains, "
+        "the right end is proved. It is the error of the system as written, parameters in the precision in which they "
+        "are stored.",
     ),
     ("relative", "The same divided by the norm of the layer (the upper end, rounded up)."),
     (
         "bound",
         "What the method promises before the error is known, rounding of the stored parameters included. Balanced "
-        "truncation: twice the sum of the cut Hankel singular values. Dropping modes: the sum of 2|c||b|/(1-|pole|) over "
-        "the dropped ones. bound/error tells how much it overstates.",
+        "truncation: twice the sum of the cut Hankel singular values. Dropping modes: the sum of "
+        "2|c||b|/(1-|pole|) over the dropped ones. bound/error tells how much it overstates.",
     ),
     (
         "floor",
-        "sigma_(r+1): by the theorem of Adamyan, Arov and Krein no system of this order (with the D of the layer) comes "
-        "closer, whatever the method.",
+        "sigma_(r+1): by the theorem of Adamyan, Arov and Krein no system of this order (with the D of the layer) "
+        "comes closer, whatever the method.",
     ),
     (
         "LAST eq. 3",
-        "The quantity by which LAST (NeurIPS 2024) estimates the error of dropping states. It is a score, not a bound: it "
-        "can be smaller than the error.",
+        "The quantity by which LAST (NeurIPS 2024) estimates the error of dropping states. It is a score, not a "
+        "bound: it can be smaller than the error.",
     ),
     ("time", "Wall time of the reduction itself, without its certificate."),
     (
         "python-control",
-        "A second opinion. “agrees”: python-control's linfnorm of the error system lies in the bracket. “witness agrees”: "
-        "its frequency response at the peak was compared instead, since linfnorm would have taken too long. “wrong”: its "
-        "value is below a gain that a frequency attains.",
+        "A second opinion. “agrees”: python-control's linfnorm of the error system lies in the bracket. “witness "
+        "agrees”: its frequency response at the peak was compared instead, since linfnorm would have taken too long. "
+        "“wrong”: its value is below a gain that a frequency attains.",
     ),
     ("status", "“ok”, or what the numbers of the row do not say. * marks the smallest error of each order."),
 )

@@ -16,7 +16,7 @@ from ssmreduce.results import AGREES, DISAGREES, FAILED, NOT_AVAILABLE, WITNESS,
 from theory.bracket import Bracket
 
 if TYPE_CHECKING:
-    from ssmreduce.crosscheck import SecondOpinions
+    from ssmreduce.second_opinions import SecondOpinions
 
 WIDE = 400
 
@@ -61,9 +61,9 @@ def outward(value: float, direction: int, digits: int = 5) -> str:
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
     steps = value / unit
     rounded = math.floor(steps) if direction < 0 else math.ceil(steps)
-    rounded *= unit
+    shown = rounded * unit
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{rounded:.{max(decimals, 0)}f}" if 1e-2 <= abs(value) < 1e4 else f"{rounded:.{digits - 1}e}"
+    return f"{shown:.{max(decimals, 0)}f}" if 1e-2 <= abs(value) < 1e4 else f"{shown:.{digits - 1}e}"
 
 
 def percent(bracket: Bracket | None) -> str:
@@ -144,7 +144,7 @@ def describe(comparison: Comparison) -> list[str]:
     traits += [f"{s['discretization']}"] if s.get("discretization") else []
     traits += [f"parameters in {s['precision']}"]
     low, high = ends(comparison.norm, 6)
-    unit = "rad/s" if s["dt"] is None or s["dt"] != 1.0 else "rad/sample"
+    unit = "rad/s" if s["dt"] is None else "rad/sample"
     lines = [
         f"{what}{name}: {sizes}; {', '.join(traits)}",
         f"norm of the layer: {low} to {high}, attained at {number(float(comparison.norm.frequency))} {unit}",

@@ -108,7 +108,8 @@ def crosscheck(
     StabilityError
         A pole lies on or outside the stability boundary.
     """
-    from theory.norms import difference, hinf_norm
+    from theory.norm_difference import difference
+    from theory.norms import hinf_norm
 
     system = _as_system(layer_or_system)
     subject = repr(system)
@@ -149,7 +150,7 @@ def python_control_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6)
         if not np.array_equal(E, np.eye(len(E))):
             A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
         value, frequency = control.linfnorm(control.StateSpace(A, B, C, D, _control_dt(system)), tol=rtol)
-        return float(value), float(frequency)
+        return float(value), float(frequency) * float(system.dt or 1.0)
 
     return _asked(source, system, ours, rtol, ask, ("control", "slycot"))
 
@@ -170,7 +171,7 @@ def slycot_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opin
         value, frequency = slycot.ab13dd(
             base, "G" if general else "I", "S", "D" if D.any() else "Z", n, m, p, *arrays, rtol
         )
-        return float(value), float(frequency) / (float(system.dt or 1.0))
+        return float(value), float(frequency)
 
     return _asked(SOURCES[1], system, ours, rtol, ask, ("slycot",))
 
@@ -217,7 +218,8 @@ def lmi_opinion(system: System, ours: Bracket, *, states: int = 20, margin: floa
         frequency = float(ours.frequency)
         attained = float(gain(system, frequency)[0])
         wrong = "theirs" if attained > ours.lower * (1 - margin) else "ours"
-        detail = f"feasible at {ours.lower * (1 - margin):.6g}, but the gain at {frequency:.6g} is {attained:.6g}: {_who(wrong, source)}"
+        level = f"feasible at {ours.lower * (1 - margin):.6g}"
+        detail = f"{level}, but the gain at {frequency:.6g} is {attained:.6g}: {_who(wrong, source)}"
         return Opinion(source=source, verdict=DISAGREES, wrong=wrong, detail=detail, seconds=seconds, evidence=evidence)
     detail = f"no certificate found at {1 + margin:g} x upper; this proves nothing (the solver may have stopped early)"
     return Opinion(source=source, verdict=FAILED, detail=detail, seconds=seconds, evidence=evidence)
@@ -235,7 +237,7 @@ def witness_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opi
             A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
         peer = control.StateSpace(A, B, C, D, _control_dt(system))
         omega = float(ours.frequency)
-        point = np.exp(1j * omega * float(system.dt or 1.0)) if system.is_discrete else 1j * omega
+        point = np.exp(1j * omega) if system.is_discrete else 1j * omega
         value = D if not np.isfinite(omega) else np.atleast_2d(peer(point, squeeze=False, warn_infinite=False))
         attained = float(np.linalg.norm(value, 2)) if min(value.shape) else 0.0
     except ImportError as error:
@@ -252,7 +254,7 @@ def witness_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opi
 
 
 def quick_sweep(reduced: System, omega: Any, full_response: Any, *, seed: int = 0) -> tuple[float, float]:
-    """Largest gain of the difference that power iteration attains on a grid shared by many reductions: gain, frequency."""
+    """Largest gain of a difference that power iteration attains on a shared grid: gain and frequency."""
     value = full_response - response(reduced, omega)
     gains = attained_gain(value, np.random.default_rng(seed))
     peak = int(gains.reshape(-1, gains.shape[-1]).max(axis=0).argmax())
@@ -280,7 +282,8 @@ def judged(
             detail = f"our upper end {ours.upper:.6g} is exceeded: the gain at {frequency:.6g} is {attained:.6g}"
         elif value > ours.upper * (1 + rtol):
             wrong, verdict = "theirs", DISAGREES
-            detail = f"its value {value:.6g} is not attained: the gain at its own frequency {frequency:.6g} is {attained:.6g}"
+            at = f"at its own frequency {frequency:.6g}"
+            detail = f"its value {value:.6g} is not attained: the gain {at} is {attained:.6g}"
     return Opinion(
         source=source, verdict=verdict, value=value, frequency=frequency, wrong=wrong, detail=detail, seconds=seconds
     )
