@@ -21,12 +21,18 @@ from theory.system import StateSpace
 Array = NDArray[Any]
 
 
+def balanced(system: StateSpace) -> tuple[Array, Array, Array]:
+    """Return A, B, C after LAPACK's balancing: powers of two, hence exactly the same transfer function."""
+    (gebal,) = scipy.linalg.get_lapack_funcs(("gebal",), (system.A,))
+    _, _, _, scaling, info = gebal(system.A, scale=1, permute=0)
+    s = scaling if info == 0 and np.isfinite(scaling).all() and (scaling > 0).all() else np.ones(system.n)
+    return system.A / s[:, None] * s, system.B / s[:, None], system.C * s
+
+
 def modal_sum(system: StateSpace) -> ModalSum | None:
     """Return the modes of a dense system with a bound of what they leave out; ``None`` if it cannot be diagonalised."""
     n = system.n
-    A, scaling = scipy.linalg.matrix_balance(system.A, permute=False, separate=True)
-    s = scaling[0]
-    B, C = system.B / s[:, None], system.C * s[None, :]  # powers of two: exact
+    A, B, C = balanced(system)
     try:
         poles, V = np.linalg.eig(A)
         W = np.linalg.inv(V)

@@ -25,7 +25,7 @@ def largest_gain(stack: Array) -> tuple[Array, Array]:
         return zero, zero
     whole = frobenius(stack)
     if min(p, m) == 1:
-        return whole, whole
+        return np.sqrt(np.sum(stack.real**2 + stack.imag**2, axis=(-2, -1))), whole
     G = stack if m <= p else np.conj(np.swapaxes(stack, -1, -2))
     k, tall = G.shape[-1], G.shape[-2]
     scale = np.where((whole > 0) & np.isfinite(whole), whole, 1.0)
@@ -44,3 +44,14 @@ def largest_gain(stack: Array) -> tuple[Array, Array]:
     bound = np.minimum(np.sqrt(np.maximum(bound, 0.0)), 1.0) * scale
     estimate = np.sqrt(np.maximum(values[:, -1], 0.0)) * scale
     return np.where(np.isfinite(whole), estimate, np.inf), np.where(np.isfinite(whole), up(bound), np.inf)
+
+
+def gain_of(matrix: Array) -> float:
+    r"""Return :math:`|u^*Gv|/(\|u\|\|v\|)` at computed leading singular vectors, rounded down: below the largest gain."""
+    p, m = matrix.shape
+    left, _, right = np.linalg.svd(matrix)
+    u, v = left[:, 0], right[0].conj()
+    value = abs(complex(u.conj() @ (matrix @ v)))
+    size = float(np.linalg.norm(matrix))
+    norms = float(np.linalg.norm(u) * np.linalg.norm(v)) * (1.0 + gamma(p + m))
+    return max((value - (gamma(p) + gamma(m)) * 1.01 * size) / norms * (1.0 - gamma(4)), 0.0)

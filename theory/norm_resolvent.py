@@ -94,10 +94,8 @@ class Resolvent:
         value = (self.C @ state) * factor + self.D
         left = frobenius(self.C @ g) + gamma(n) * frobenius(self.C[None]) * frobenius(g)
         error = frobenius(np.abs(self.C) @ np.abs(state)) * gamma(n)
-        error = error + np.minimum(
-            relative * frobenius(self.C[None]) * frobenius(g) * frobenius(self.B[None]),
-            left * (1 + relative) * self._residual(chart, x, state),
-        )
+        whole = relative * frobenius(self.C[None]) * frobenius(g)
+        error = error + np.minimum(whole * frobenius(self.B[None]), (left + whole) * self._residual(chart, x, state))
         error = error * np.abs(np.asarray(factor)).reshape(-1) + gamma(2) * frobenius(self.D)
         error = np.where(np.isfinite(relative), up(error, 64), np.inf)
         return np.where(np.isfinite(value), value, 0.0), np.where(np.isnan(error), np.inf, error)

@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from theory.bracket import Bracket
 from theory.errors import AccuracyError, StabilityError
-from theory.norm_dense import modal_sum, spectrum_radii
-from theory.norm_gain import largest_gain
+from theory.norm_dense import balanced, modal_sum, spectrum_radii
+from theory.norm_gain import gain_of, largest_gain
 from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norm_resolvent import Resolvent
 from theory.norm_rounding import UNIT, row_norms
@@ -82,8 +81,7 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
         bracket = modal_bracket(modes, rtol)
         if proven and bracket.status == "closed":
             return bracket
-    A, scaling = scipy.linalg.matrix_balance(system.A, permute=False, separate=True)
-    B, C = system.B / scaling[0][:, None], system.C * scaling[0]
+    A, B, C = balanced(system)
     poles = np.linalg.eigvals(A)
     balance, scale = _scales(B, C, system.D)
     resolvent = Resolvent(
@@ -118,7 +116,7 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None) -> bool:
     radii, margin = spectrum_radii(modes), modes.margin
     if (margin > radii).all():
         return True
-    size = float(np.linalg.norm(scipy.linalg.matrix_balance(system.A, permute=False)[0], 2))
+    size = float(np.linalg.norm(balanced(system)[0], 2))
     working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
     outside = (margin < -radii) | (np.abs(margin) <= np.minimum(working, radii))
     if outside.any():
@@ -134,9 +132,10 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None) -> bool:
 def static_bracket(D: Array, rtol: float) -> Bracket:
     """Bracket the largest singular value of `D`."""
     scale = _power_of_two(np.abs(D).max(initial=0.0))
-    estimate, upper = largest_gain((D / scale).astype(complex)[None])
-    low = float(max(2.0 * estimate[0] - upper[0], 0.0))
-    return close(low * scale, float(upper[0]) * scale, 0.0, rtol, {"proof": "static"}) if D.any() else Bracket(0.0, 0.0, 0.0)
+    if not D.any():
+        return Bracket(0.0, 0.0, 0.0)
+    _, upper = largest_gain((D / scale).astype(complex)[None])
+    return close(gain_of(D / scale) * scale, float(upper[0]) * scale, 0.0, rtol, {"proof": "static"})
 
 
 def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
@@ -169,12 +168,20 @@ def _search(boundary: Boundary, rtol: float, *, budget: int, work: int) -> tuple
         frequency = search.where
         if search.chart == INFINITY:
             frequency = np.inf if frequency == 0.0 else 1.0 / frequency
-        if isinstance(boundary, Resolvent) and np.isfinite(search.where):
-            # the sample lies within rounding of the frequency that is reported
-            slip = {CIRCLE: 4e-16, AXIS: 0.0, INFINITY: 4e-16 * abs(search.where)}[search.chart]
-            slope = boundary.arc(search.chart, np.array([search.where]), np.array([slip + 1e-300])).first[0]
-            search.best = max(search.best - 1.01 * float(slope) * slip, 0.0) if np.isfinite(slope) else 0.0
+        if isinstance(boundary, Resolvent):
+            search.best = _resolvent_witness(boundary, search.chart, search.where)
     return search, float(frequency)
+
+
+def _resolvent_witness(boundary: Resolvent, chart: str, where: float) -> float:
+    """Return a gain attained at the float64 frequency that is reported for the sample at `where`."""
+    x = np.array([where])
+    value, error, _ = boundary.response(chart, x)
+    # the sample lies within rounding of the frequency that is reported
+    slip = {CIRCLE: 4e-16, AXIS: 0.0, INFINITY: 4e-16 * abs(where)}[chart]
+    slope = boundary.arc(chart, x, np.array([slip + 1e-300])).first[0] if slip else 0.0
+    gain = gain_of(value[0]) - 1.01 * (float(error[0]) + float(slope) * slip)
+    return max(gain, 0.0) if np.isfinite(gain) else 0.0
 
 
 def close(lower: float, upper: float, frequency: float, rtol: float, diagnostics: dict[str, Any]) -> Bracket:
