@@ -199,16 +199,16 @@ def pad(layer: SSMLayer, order: int) -> SSMLayer:
 
 
 def _nested(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Split keys at ``/`` into nested dicts."""
+    """Split keys at ``/`` into nested dicts; empty mappings stay."""
     result: dict[str, Any] = {}
-    for path, value in leaves(tree):
-        parts = [piece for part in path for piece in part.split("/")]
+    for key, value in tree.items():
+        *parts, last = str(key).split("/")
         node = result
-        for part in parts[:-1]:
+        for part in parts:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
-                raise CheckpointError(f"the key {'/'.join(parts)} runs through an array")
-        node[parts[-1]] = value
+                raise CheckpointError(f"the key {key} runs through an array")
+        node[last] = _nested(value) if isinstance(value, Mapping) else value
     return result
 
 

@@ -12,7 +12,8 @@ With :math:`g_i=\|c_i\|\|b_i\|/(1-|\lambda_i|)` of the discretized layer:
 ``random``         a uniform draw
 =================  =====================================================================================
 
-None of these is a bound on the error; :func:`theory.bounds.modal_bound` is one.
+In continuous time (systems only) :math:`-\Re\lambda` takes the place of :math:`1-|\lambda|`, and twice that the place of
+:math:`1-|\lambda|^2`. None of these is a bound on the error; :func:`theory.bounds.modal_bound` is one.
 """
 
 from __future__ import annotations
@@ -50,8 +51,6 @@ def _parts(source: Scored) -> tuple[Array, Array, Array, Array, Array | None]:
         system, outputs, margin = source, 1.0, source.margin
     else:
         raise InputError(f"scores are for layers and diagonal systems, got {type(source).__name__}")
-    if not system.is_discrete:
-        raise InputError("scores are for discrete-time systems; discretize first")
     reverse = None if system.C_reverse is None else outputs * np.linalg.norm(system.C_reverse, axis=-2)
     b, c = np.linalg.norm(system.B, axis=-1), outputs * np.linalg.norm(system.C, axis=-2)
     return np.abs(system.poles), margin, b, c, reverse
@@ -124,7 +123,8 @@ def aire_scores(source: Scored) -> Array:
     r"""Return :math:`\|c\|^2\|b\|^2/(1-|\lambda|^2)`, each state's impulse energy, prefix-normalised."""
     _, margin, b, c, reverse = _parts(source)
     square = c**2 if reverse is None else 0.5 * (c**2 + reverse**2)
-    return prefix_normalised(square * b**2 / (margin * (2.0 - margin)))
+    discrete = source.system.is_discrete if isinstance(source, SSMLayer) else source.is_discrete
+    return prefix_normalised(square * b**2 / (margin * (2.0 - margin) if discrete else 2.0 * margin))
 
 
 def magnitude_scores(source: Scored) -> Array:

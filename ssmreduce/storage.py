@@ -88,8 +88,8 @@ def sniff(data: bytes, path: Path) -> str:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 names = archive.namelist()
-        except zipfile.BadZipFile:
-            raise CheckpointError("a truncated zip archive (npz or PyTorch); copy or save it again", path) from None
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error):
+            raise CheckpointError("a truncated or damaged zip archive; copy or save it again", path) from None
         if any(name.endswith(".pkl") for name in names):
             raise CheckpointError(f"this is a PyTorch checkpoint, a pickle inside a zip. {_CONVERT}", path)
         if names and all(name.endswith(".npy") for name in names):
@@ -177,7 +177,7 @@ def to_safetensors(arrays: Mapping[str, Array]) -> bytes:
     """Serialize named arrays, sorted by name, so that the same arrays give the same bytes."""
     import safetensors.numpy
 
-    return bytes(safetensors.numpy.save({key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}))
+    return bytes(safetensors.numpy.save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}))
 
 
 def to_npz(arrays: Mapping[str, Array]) -> bytes:
@@ -238,6 +238,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             with suppress(OSError):
                 if old is not None:
                     os.replace(old, path)
+                    old.unlink(missing_ok=True)  # rename of one link onto another of the same file leaves both
                 elif not ready[path].exists():  # ours is in place, and nothing was there before
                     path.unlink()
         for leftover in ready.values():

@@ -60,12 +60,34 @@ def s4d_params(rng: np.random.Generator, form: str, H: int = 4, N: int = 5, dtyp
             "D": normal(H),
         }
     elif form == "s4d-jax":
-        raw = {"A_re": -np.exp(decay).T, "A_im": imag.T, "B_re": normal(N, H), "B_im": normal(N, H), "C": normal(N, H, 2), "D": normal(1, H), "log_step": log_dt[None]}  # fmt: skip
+        raw = {
+            "A_re": -np.exp(decay).T,
+            "A_im": imag.T,
+            "B_re": normal(N, H),
+            "B_im": normal(N, H),
+            "C": normal(N, H, 2),
+            "D": normal(1, H),
+            "log_step": log_dt[None],
+        }
     elif form == "s4d-v3":
         key = "kernel.kernel."
-        raw = {key + "C": normal(2, H, N, 2), key + "log_dt": log_dt, key + "B": normal(2, N, 2), key + "inv_A_real": decay[:2], key + "A_imag": imag[:2], "D": normal(H)}  # fmt: skip
+        raw = {
+            key + "C": normal(2, H, N, 2),
+            key + "log_dt": log_dt,
+            key + "B": normal(2, N, 2),
+            key + "inv_A_real": decay[:2],
+            key + "A_imag": imag[:2],
+            "D": normal(H),
+        }
     else:
-        raw = {"kernel.C": normal(2, H, N, 2), "kernel.inv_dt": log_dt[:, None], "kernel.B": normal(1, 2, N, 2), "kernel.A_real": decay[:2], "kernel.A_imag": imag[:2], "D": normal(1, H)}  # fmt: skip
+        raw = {
+            "kernel.C": normal(2, H, N, 2),
+            "kernel.inv_dt": log_dt[:, None],
+            "kernel.B": normal(1, 2, N, 2),
+            "kernel.A_real": decay[:2],
+            "kernel.A_imag": imag[:2],
+            "D": normal(1, H),
+        }
     return {key: value.astype(dtype) for key, value in raw.items()}
 
 
@@ -78,7 +100,15 @@ S4D_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def s5_scan(raw: dict[str, np.ndarray], u: np.ndarray, *, conj_sym: bool, discretization: str = "zoh", clip_eigs: bool = False, step_rescale: float = 1.0) -> np.ndarray:  # fmt: skip
+def s5_scan(
+    raw: dict[str, np.ndarray],
+    u: np.ndarray,
+    *,
+    conj_sym: bool,
+    discretization: str = "zoh",
+    clip_eigs: bool = False,
+    step_rescale: float = 1.0,
+) -> np.ndarray:
     """The reference S5 layer on one sequence (L, H), step by step, from its stored arrays."""
     f = {key: value.astype(np.float64) for key, value in raw.items()}
     real = np.minimum(f["Lambda_re"], -1e-4) if clip_eigs else f["Lambda_re"]

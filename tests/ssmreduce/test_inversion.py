@@ -1,4 +1,4 @@
-"""Back from a system to stored parameters: the layer that is written computes the system, up to the rounding it reports."""
+"""Back from a system to stored parameters: the layer written computes the system, up to the rounding it reports."""
 
 from __future__ import annotations
 
