@@ -24,17 +24,16 @@ Array = NDArray[Any]
 
 
 def _reflect(G: Array, row: Array) -> Array:
-    """Apply on the right the reflection that turns `row` into ``[g, 0, ..., 0]``, g >= 0; batched."""
-    length = np.linalg.norm(row, axis=-1)
-    head = row[..., 0]
-    phase = np.where(head == 0, 1.0, head / np.where(head == 0, 1.0, np.abs(head)))
-    v = row.conj().copy()
-    v[..., 0] += phase.conj() * length
-    weight = np.sum(v.real**2 + v.imag**2, axis=-1)
-    scale = np.where(weight == 0, 0.0, 2.0 / np.where(weight == 0, 1.0, weight))
-    along = (G @ v[..., None])[..., 0]
-    G = G - (scale[..., None] * along)[..., None] * v.conj()[..., None, :]
-    G[..., 0] *= -phase.conj()[..., None]
+    """Apply on the right the reflection that turns `row` into ``[g, 0, ..., 0]``, g >= 0."""
+    size = np.abs(row).max()
+    if size == 0:
+        return G
+    v = row.conj() / size
+    v /= np.linalg.norm(v)
+    phase = 1.0 if v[0] == 0 else v[0] / abs(v[0])
+    v[0] += phase  # now |v|^2 = 2 (1 + |head|), between 2 and 4
+    G = G - (2.0 / np.vdot(v, v).real) * np.outer(G @ v, v.conj())
+    G[:, 0] *= -phase
     return G
 
 

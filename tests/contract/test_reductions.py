@@ -138,21 +138,14 @@ def measured_error(system, reduced):
 def rounding(system):
     """What the plain evaluation above is off by: eps over the margin, times what the modes add up to."""
     if isinstance(system, StateSpace):
-        poles = system.poles
-        margin = (1 - np.abs(poles) if system.is_discrete else -poles.real).min()
-        return (
-            tol(system.n)
-            * np.linalg.norm(system.B)
-            * np.linalg.norm(system.C)
-            / margin**2
-            * (1 + np.linalg.norm(system.A))
-        )
+        margin = (1 - np.abs(system.poles) if system.is_discrete else -system.poles.real).min()
+        size = np.linalg.norm(system.B) * np.linalg.norm(system.C) * (1 + np.linalg.norm(system.A))
+        return tol(system.n) * size / margin**2
     C = np.linalg.norm(system.C, axis=0)
     C = C if system.C_reverse is None else C + np.linalg.norm(system.C_reverse, axis=0)
     gains = 2 * C * np.linalg.norm(system.B, axis=1) / system.margin
-    return float(
-        (4 * EPS * (1 + np.abs(system.poles)) / system.margin * gains).sum() + 4 * system.n * EPS * gains.sum()
-    )
+    angles = 4 * EPS * (1 + np.abs(system.poles)) / system.margin * gains
+    return float(angles.sum() + 4 * system.n * EPS * gains.sum())
 
 
 def orders(system):
@@ -165,7 +158,8 @@ def reductions(name, system):
         try:
             yield order, METHODS[name].reduce(system, order=order, seed=0)
         except OrderError as refusal:
-            assert refusal.attainable < order, "an order that is attainable was refused"
+            if refusal.attainable >= order:
+                raise
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

@@ -55,8 +55,11 @@ def test_a_budget_in_stored_states_is_kept_and_used(system):
     for order in range(1, system.n):
         try:
             found = balanced_truncation(system, order, balancing=balancing, condition_limit=1e12)
-        except (OrderError, AccuracyError, StabilityError) as refusal:
-            assert not isinstance(refusal, OrderError) or refusal.attainable < order
+        except (AccuracyError, StabilityError):
+            continue
+        except OrderError as refusal:
+            if refusal.attainable >= order:
+                raise
             continue
         poles = found.system.poles
         assert found.order == found.system.n <= order
