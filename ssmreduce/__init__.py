@@ -42,6 +42,11 @@ _WHERE = {
     "METHODS": "ssmreduce.methods",
     "Method": "ssmreduce.methods",
     "Reduction": "ssmreduce.reduction",
+    "last_scores": "ssmreduce.scores",
+    "state_scores": "ssmreduce.scores",
+    "released_threshold": "ssmreduce.scores",
+    "ReleasedThreshold": "ssmreduce.scores",
+    "allocate": "ssmreduce.allocation",
     "reduce": "ssmreduce.reduction",
     "reduce_model": "ssmreduce.reduced_model",
     # comparison

@@ -12,8 +12,8 @@ With :math:`g_i=\|c_i\|\|b_i\|/(1-|\lambda_i|)` of the discretized layer:
 ``random``         a uniform draw
 =================  =====================================================================================
 
-In continuous time (systems only) :math:`-\Re\lambda` takes the place of :math:`1-|\lambda|`, and twice that the place of
-:math:`1-|\lambda|^2`. None of these is a bound on the error; :func:`theory.bounds.modal_bound` is one.
+In continuous time (systems only) :math:`-\Re\lambda` takes the place of :math:`1-|\lambda|`, and twice that the
+place of :math:`1-|\lambda|^2`. None of these is a bound on the error; :func:`theory.bounds.modal_bound` is one.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def random_scores(source: Scored, seed: int = 0) -> Array:
     return np.random.default_rng(seed).random(shape)
 
 
-def scores(source: Scored, criterion: str = "last", *, variant: Variant = "paper", seed: int = 0) -> Array:
+def state_scores(source: Scored, criterion: str = "last", *, variant: Variant = "paper", seed: int = 0) -> Array:
     """Return the score of every stored state, in the shape of the poles.
 
     Parameters

@@ -85,7 +85,7 @@ def test_s4d_counts_states_of_a_channel(allocation: str, rng: np.random.Generato
     ("budget", "error"), [(1, OrderError), (12, OrderError), (2.5, OrderError), (True, OrderError)]
 )
 def test_impossible_budgets(budget: object, error: type) -> None:
-    with pytest.raises(error, match="between 2 .* and 11"):
+    with pytest.raises(error, match=r"between 2 .* and 11"):
         allocate(layers_of(0, [5, 6]), budget)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what was saved is what is loaded; nothing is unpickled; a failed save leaves the old files and no others."""
+"""Checkpoints: what was saved is loaded; nothing is unpickled; a failed save leaves the old files, no others."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_truncated_files(suffix: str, rng: np.random.Generator, tmp_path: Path) 
 def test_damaged_files_never_crash(suffix: str, rng: np.random.Generator, tmp_path: Path) -> None:
     whole = small(rng).save(tmp_path / f"whole{suffix}").read_bytes()
     path = tmp_path / f"damaged{suffix}"
-    for _ in range(200):
+    for _ in range(60):
         data = bytearray(whole)
         for _ in range(3):
             data[rng.integers(len(data))] = rng.integers(256)
@@ -233,7 +233,11 @@ def test_damaged_files_never_crash(suffix: str, rng: np.random.Generator, tmp_pa
         try:
             load(path, conj_sym=True)
         except InputError as error:
-            assert str(path) in str(error) or isinstance(error, CheckpointError)
+            message = str(error)
+            known = isinstance(error, CheckpointError)
+        else:
+            continue
+        assert known or str(path) in message
 
 
 def test_missing_files_and_directories(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -304,7 +308,9 @@ FAILURES = ["fsync", "replace", "second replace", "write", "link"]
 
 @pytest.mark.parametrize("where", FAILURES)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_full_disk_leaves_the_old_pair(where: str, code: int, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_full_disk_leaves_the_old_pair(
+    where: str, code: int, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = small(rng, run=1).save(tmp_path / "model")
     before = {name: (tmp_path / name).read_bytes() for name in sorted(os.listdir(tmp_path))}
     calls = {"count": 0}
@@ -352,7 +358,9 @@ def test_a_full_disk_leaves_the_old_pair(where: str, code: int, tmp_path: Path, 
     assert load(path).training == {"run": 1}
 
 
-def test_a_failed_first_save_leaves_nothing(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_failed_first_save_leaves_nothing(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, calls = os.replace, []
 
     def second_fails(*args: Any) -> None:
@@ -368,7 +376,9 @@ def test_a_failed_first_save_leaves_nothing(tmp_path: Path, rng: np.random.Gener
     assert os.listdir(tmp_path) == []
 
 
-def test_an_interrupt_leaves_the_old_pair(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_an_interrupt_leaves_the_old_pair(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = small(rng, run=1).save(tmp_path / "model")
 
     def interrupted(*args: Any) -> None:
@@ -428,7 +438,8 @@ def test_file_mode_is_the_usual_one(tmp_path: Path, rng: np.random.Generator) ->
 def test_s4d_checkpoints_tell_their_transform(tmp_path: Path, rng: np.random.Generator) -> None:
     for form, options in S4D_OPTIONS.items():
         raw = s4d_params(rng, form)
-        model = Model(tree={f"layers.0.{key}" if "." in key or key == "D" else f"layers_0/{key}": value for key, value in raw.items()} if form != "s4d-jax" else {"layers_0": raw}, options=options)  # fmt: skip
+        tree = {"layers_0": raw} if form == "s4d-jax" else {f"layers.0.{key}": value for key, value in raw.items()}
+        model = Model(tree=tree, options=options)
         again = load(model.save(tmp_path / f"{form}.safetensors"))
         assert same(model, again)
         assert again.layers[0].form == form

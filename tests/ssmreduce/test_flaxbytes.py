@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,20 @@ from theory.errors import InputError
 
 STATE = (GOLDEN / "s5_tiny_trainstate.msgpack").read_bytes()
 
-scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False), st.text(), st.binary(max_size=300), st.complex_numbers(allow_nan=False))  # fmt: skip
-trees = st.recursive(scalars, lambda inner: st.one_of(st.lists(inner, max_size=20), st.dictionaries(st.text(max_size=40), inner, max_size=20)), max_leaves=20)  # fmt: skip
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.binary(max_size=300),
+    st.complex_numbers(allow_nan=False),
+)
+trees = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=20), st.dictionaries(st.text(max_size=40), inner, max_size=20)),
+    max_leaves=20,
+)
 
 
 @given(trees)
@@ -81,14 +94,12 @@ def test_truncated_at_every_byte() -> None:
 def test_flipped_bytes_never_crash() -> None:
     """Whatever a damaged file holds, the answer is a value or a typed error."""
     rng = np.random.default_rng(0)
-    for _ in range(300):
+    for _ in range(100):
         data = bytearray(STATE)
         for _ in range(3):
             data[rng.integers(len(data))] = rng.integers(256)
-        try:
+        with suppress(InputError):
             flaxbytes.read(bytes(data))
-        except InputError:
-            pass
 
 
 def ext(code: int, body: bytes) -> bytes:

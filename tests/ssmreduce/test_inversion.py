@@ -54,7 +54,7 @@ def test_written_layer_runs_in_the_original_scan(layer: SSMLayer) -> None:
 
 @given(s5_layers(), st.integers(0, 2**32 - 1))
 def test_any_stable_poles_can_be_written(layer: SSMLayer, seed: int) -> None:
-    """Real poles on both sides, zero, very close to the circle: margins survive float32, clipping does not touch them."""
+    """Real poles on both sides, zero, very close to the circle: margins survive float32, clips touch nothing."""
     rng = np.random.default_rng(seed)
     margin = 10.0 ** rng.uniform(-7, -0.01, 8)
     poles = (1 - margin) * np.exp(1j * rng.uniform(-np.pi, np.pi, 8))

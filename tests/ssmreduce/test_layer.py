@@ -229,8 +229,16 @@ def test_bad_options_are_named(change: dict[str, object], match: str, rng: np.ra
 
 
 @pytest.mark.parametrize(
-    ("index", "match"), [([0, 0], "twice"), ([7], "indices run"), ([-1], "indices run"), ([0.5], "integers"), ([True], "mask"), ([[0]], "shape")]
-)  # fmt: skip
+    ("index", "match"),
+    [
+        ([0, 0], "twice"),
+        ([7], "indices run"),
+        ([-1], "indices run"),
+        ([0.5], "integers"),
+        ([True], "mask"),
+        ([[0]], "shape"),
+    ],
+)
 def test_bad_indices_are_refused(index: list[object], match: str, rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match=match):
         layer_from_params(s5_params(rng), conj_sym=True).keep(index)

@@ -1,4 +1,4 @@
-"""Scores: LAST in both variants, golden numbers, invariances, deterministic ties, and no finite score for instability."""
+"""Scores: LAST in both variants, golden numbers, invariances, deterministic ties, no score for instability."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ssmreduce.scores import (
     magnitude_scores,
     prefix_normalised,
     released_threshold,
-    scores,
+    state_scores,
     top,
 )
 from theory.errors import InputError, StabilityError
@@ -124,12 +124,12 @@ def test_exact_gains_stay_below_their_bound(layer: SSMLayer) -> None:
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_criterion_on_s4d(form: str, criterion: str, rng: np.random.Generator) -> None:
     layer = layer_from_params(s4d_params(rng, form), **S4D_OPTIONS[form])
-    values = scores(layer, criterion)
+    values = state_scores(layer, criterion)
     assert values.shape == (4, 5)
     assert (np.isfinite(values) & (values >= 0)).all()
     for h in range(4):
         if criterion not in ("random", "last_released"):
-            single = scores(layer.system[h], criterion)  # magnitude alone has a scale, and conj_sym enters it
+            single = state_scores(layer.system[h], criterion)  # magnitude alone has a scale, and conj_sym enters it
             factor = 2.0 if criterion == "magnitude" and not layer.conj_sym else 1.0
             assert np.allclose(values[h], factor * single, rtol=1e-9)
 
@@ -140,8 +140,8 @@ def test_unstable_states_have_no_score(criterion: str, rng: np.random.Generator)
     raw["Lambda_re"][1] = 1e-3
     layer = layer_from_params(raw, conj_sym=True, name="layers_4")
     with pytest.raises(StabilityError, match=r"layers_4.*state 1"):
-        scores(layer, criterion)
-    assert np.isfinite(scores(layer.replace(clip_eigs=True), criterion)).all()
+        state_scores(layer, criterion)
+    assert np.isfinite(state_scores(layer.replace(clip_eigs=True), criterion)).all()
 
 
 def test_ties_are_broken_by_index() -> None:
@@ -155,8 +155,8 @@ def test_ties_are_broken_by_index() -> None:
 
 def test_random_is_seeded(rng: np.random.Generator) -> None:
     layer = layer_from_params(s5_params(rng), conj_sym=True)
-    assert np.array_equal(scores(layer, "random", seed=3), scores(layer, "random", seed=3))
-    assert not np.array_equal(scores(layer, "random", seed=3), scores(layer, "random", seed=4))
+    assert np.array_equal(state_scores(layer, "random", seed=3), state_scores(layer, "random", seed=3))
+    assert not np.array_equal(state_scores(layer, "random", seed=3), state_scores(layer, "random", seed=4))
 
 
 def test_released_threshold_keeps_ties_and_every_top_state() -> None:
@@ -174,8 +174,8 @@ def test_released_threshold_keeps_ties_and_every_top_state() -> None:
 def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
     layer = layer_from_params(s5_params(rng), conj_sym=True)
     with pytest.raises(InputError, match="unknown criterion"):
-        scores(layer, "best")
+        state_scores(layer, "best")
     with pytest.raises(InputError, match="variant"):
-        scores(layer, "last", variant="draft")  # type: ignore[arg-type]
+        state_scores(layer, "last", variant="draft")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="got str"):
-        scores("layer", "last")  # type: ignore[arg-type]
+        state_scores("layer", "last")  # type: ignore[arg-type]
