@@ -9,6 +9,7 @@ pairs; each distinct text is stored once.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
 from lra.tasks.ragged import Pairs, Ragged
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
-from lra.tasks.vocabulary import CODE_POINTS, EOS, Vocabulary, character_counts, code_points
+from lra.tasks.vocabulary import CODE_POINTS, EOS, Vocabulary, character_counts
 
 FILES = {part: f"new_aan_pairs.{part}.tsv" for part in ("train", "eval", "test")}
 FOLDERS = ("lra_release/lra_release/tsv_data", "tsv_data", "")
@@ -127,7 +128,7 @@ def _blocks(starts: np.ndarray) -> list[tuple[int, int]]:
     """Return ranges of documents of about BLOCK characters each."""
     cuts = np.unique(np.searchsorted(starts, np.arange(BLOCK, starts[-1], BLOCK)))
     edges = [0, *cuts[(cuts > 0) & (cuts < len(starts) - 1)].tolist(), len(starts) - 1]
-    return list(zip(edges[:-1], edges[1:]))
+    return list(itertools.pairwise(edges))
 
 
 def _task(data: Converted, L: int) -> Task:
