@@ -124,7 +124,7 @@ def bounded_real_certificate(system: System, gamma: float, *, solver: str | None
 def _checked(system: StateSpace, P: Array, T: Array, gamma: float) -> tuple[float, float, float]:
     """Smallest eigenvalue of P, largest of M(P), and their rounding, after a congruence with ``T``.
 
-    Signs survive a congruence (Sylvester), so `T` only has to make the numbers alike, and nothing about it must be exact.
+    Signs survive a congruence (Sylvester): `T` only has to make the numbers alike, nothing about it must be exact.
     """
     n, m, root = system.n, system.m, np.sqrt(gamma)
     S = scipy.linalg.block_diag(T / root, np.eye(m) / gamma)
