@@ -19,12 +19,14 @@ the point of the circle is the pair ``z + z (1-|z|)`` of a float64 number and it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theory.margin import discrete_margin
+from theory.norm_curvature import derivative_bounds
 from theory.norm_rounding import TINY, frobenius, gamma, row_norms, up
 
 Array = NDArray[Any]
@@ -36,7 +38,8 @@ class Arc(NamedTuple):
     """What is known of one arc each: samples at the centre, and bounds that hold on the whole arc.
 
     `value` (S, p, m) with rounding `error` and model error `extra_centre`; `first`, `second`: bounds of the norms of
-    the first two derivatives in the local coordinate; `crude` of the gain itself; `extra` of the model error.
+    the first two derivatives in the local coordinate; `curvature` of the second derivative of ``G^* G``; `crude` of the
+    gain itself; `extra` of the model error.
     """
 
     value: Array
@@ -44,6 +47,7 @@ class Arc(NamedTuple):
     extra_centre: Array
     first: Array
     second: Array
+    curvature: Array
     crude: Array
     extra: Array
 
@@ -94,16 +98,25 @@ class ModalSum:
     perturbation: Perturbation | None = None
     inflation: float = 0.0
     """Relative bound of what compression changed in the norm (see :func:`theory.norm_compress.compress`)."""
-    order: int = 6
+    order: int = 8
     """Order of the Taylor polynomials on an arc; 2 bounds everything by sums over modes."""
     leak: Array | None = None
     """(N,) bounds of ``|d(c_i b_i)|`` by compression."""
 
-    @property
+    @cached_property
+    def row_sizes(self) -> Array:
+        """Upper bounds of ``|b_i|``, (N,)."""
+        return row_norms(self.B, axis=1)
+
+    @cached_property
+    def column_sizes(self) -> Array:
+        """Upper bounds of ``|c_i|``, (N,)."""
+        return row_norms(self.C, axis=0)
+
+    @cached_property
     def weights(self) -> Array:
         """Upper bounds of ``|c_i| |b_i|``, (N,)."""
-        result: Array = up(row_norms(self.C, axis=0) * row_norms(self.B, axis=1))
-        return result
+        return np.asarray(up(self.column_sizes * self.row_sizes))
 
     def charts(self) -> list[tuple[str, float, float]]:
         """Return the arcs that cover the boundary: (chart, from, to)."""
@@ -159,7 +172,7 @@ class ModalSum:
             total = total + size @ self.leak
         if self.perturbation is not None:
             F, dB, dC = self.perturbation.F, self.perturbation.dB, self.perturbation.dC
-            c, b = row_norms(self.C, axis=0), row_norms(self.B, axis=1)
+            c, b = self.column_sizes, self.row_sizes
             left, right = (c + dC) * size, (b + dB) * size
             coupling = F.sum(axis=1)
             eta = (size * coupling).max(axis=1, initial=0.0)
@@ -190,25 +203,25 @@ class ModalSum:
 
         remainder = tail(2)
         first, second = size_b @ weights + 2.0 * h * remainder, 2.0 * remainder
-        order = self.order
-        if order > 2:
-            remainder = tail(order)
-            taylor_first = order * h ** (order - 1) * remainder
-            taylor_second = order * (order - 1) * h ** (order - 2) * remainder
+        crude = (largest @ weights + frobenius(self.D)) * (1 + 1e-11)
+        curvature = np.full(h.size, np.inf)
+        if self.order > 2:
+            coefficients, noise = [value], [error]
             term, size, through = local.b, size_b, 2.0 * frobenius(self.D)
-            for k in range(1, order):
-                norm = frobenius(self.evaluate(term)[0] - self.D) + gamma(n + 60) * (size @ weights + through)
-                taylor_first = taylor_first + k * norm * h ** (k - 1)
-                taylor_second = taylor_second + ((k * (k - 1)) * norm * h ** (k - 2) if k > 1 else 0.0)
+            for _ in range(1, self.order):
+                coefficients.append(self.evaluate(term)[0] - self.D)
+                noise.append(up(gamma(n + 60) * (size @ weights + through)))
                 term, size = term * (-1j * local.q), size * size_q
-            first, second = np.fmin(first, taylor_first), np.fmin(second, taylor_second)
+            bounds = derivative_bounds(coefficients, noise, tail(self.order) * (1 + 1e-11), h, crude)
+            first, second, curvature = np.fmin(first, bounds[0]), np.fmin(second, bounds[1]), bounds[2]
         return Arc(
             value=value,
             error=error,
             extra_centre=self.model_error(np.abs(local.a) * (1 + 1e-14)),
             first=first * (1 + 1e-11),
             second=second * (1 + 1e-11),
-            crude=(largest @ weights + frobenius(self.D)) * (1 + 1e-11),
+            curvature=curvature,
+            crude=crude,
             extra=self.model_error(largest * (1 + 1e-13)),
         )
 

@@ -21,6 +21,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from theory.margin import discrete_margin
+from theory.norm_curvature import derivative_bounds
 from theory.norm_modes import AXIS, CIRCLE, Arc, charts
 from theory.norm_rounding import UNIT, frobenius, gamma, up
 
@@ -38,7 +39,7 @@ class Resolvent:
     poles: Array
     discrete: bool
     real: bool
-    order: int = 6
+    order: int = 8
     inflation: float = 0.0
     largest_resolvent: float = 0.0
     """Largest bound of the resolvent's norm on the arcs that the search accepted."""
@@ -143,21 +144,17 @@ class Resolvent:
         left, right = self.C @ g, g @ self.B
         size_c, size_b = frobenius(self.C[None]) * size_g, frobenius(self.B[None]) * size_g
         left_norm, right_norm = frobenius(left) + noise * size_c, frobenius(right) + noise * size_b
-        order = self.order
-        first, second = np.zeros(centre.size), np.zeros(centre.size)
+        coefficients, noises = [value], [error]
         term, term_norm = right, right_norm
         chain = np.ones(centre.size)  # ||Q||^{k-1}, for the rounding of the products
-        for k in range(1, order):
-            norm = frobenius(self.C @ g @ term) + (k + 3) * noise * size_c * size_b * chain
-            norm = scale * np.fmin(norm, left_norm * term_norm)
-            first = first + k * norm * h ** (k - 1)
-            second = second + ((k * (k - 1)) * norm * h ** (k - 2) if k > 1 else 0.0)
+        for k in range(1, self.order):
+            coefficients.append((beta * (-1j) ** (k - 1))[:, None, None] * (left @ term))
+            noises.append(up(scale * (k + 4) * noise * size_c * size_b * chain))
             term, chain = Q @ term, chain * size_q * (1 + noise)
             term_norm = frobenius(term) + (k + 3) * noise * size_b * chain
-        remainder = scale * left_norm * term_norm * neumann ** (order + 1)
-        first = first + order * h ** (order - 1) * remainder
-        second = second + order * (order - 1) * h ** (order - 2) * remainder
+        remainder = scale * left_norm * term_norm * neumann ** (self.order + 1)
         crude = frobenius(value) + error + h * scale * left_norm * right_norm * neumann
+        first, second, curvature = derivative_bounds(coefficients, noises, remainder, h, crude)
         bound = 1.01 * size_g * (1.0 + relative) * neumann
         if chart == CIRCLE:
             bound = bound * (1.0 + h * h)
@@ -165,9 +162,11 @@ class Resolvent:
             bound = bound * (np.abs(centre) + h)
         self._last = np.where(np.isfinite(bound), bound, np.inf)
         ok = np.isfinite(relative) & np.isfinite(neumann)
-        first, second, crude = (np.where(ok, item, np.inf) * (1 + 1e-11) for item in (first, second, crude))
+        first, second, curvature, crude = (
+            np.where(ok, item, np.inf) * (1 + 1e-11) for item in (first, second, curvature, crude)
+        )
         zero = np.zeros(centre.size)
-        return Arc(value, error, zero, first, second, crude, zero)
+        return Arc(value, error, zero, first, second, curvature, crude, zero)
 
     def accept(self, settled: Array) -> None:
         """Note which of the arcs bounded last are part of the proof."""

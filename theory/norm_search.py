@@ -1,13 +1,15 @@
 r"""Branch and bound along the stability boundary: the proof of the upper end of a norm.
 
-On an arc :math:`|t|\le h` (local coordinate of :mod:`theory.norm_modes`) and for a fixed unit vector u the function
-:math:`f(t)=\|G(t)u\|^2` has :math:`|f''| \le 2(\sup\|G'\|^2+\sup\|G\|\,\sup\|G''\|)`, so between two samples
-it exceeds neither by more than the sagitta of that curvature. With samples at -h, 0, h and :math:`s=\sup\|G\|`:
+On an arc :math:`|t|\le h` (local coordinate of :mod:`theory.norm_modes`) and for a fixed unit vector u, the function
+:math:`f(t)=\|G(t)u\|^2` exceeds the larger of two samples by no more than :math:`\tfrac{d^2}{8}\sup|f''|`, d their
+distance, and :math:`|f''| \le \sup\|(G^*G)''\| \le 2(S_1^2+s\,S_2)` with :math:`s=\sup\|G\|,\, S_k=\sup\|G^{(k)}\|`.
+With samples at -h, 0, h:
 
-.. math:: s^2 \le \max\big(\sigma^2(-h),\sigma^2(0),\sigma^2(h)\big) + \tfrac{h^2}{4}\,\big(S_1^2 + s\,S_2\big)
+.. math:: s^2 \le \max\big(\sigma^2(-h),\sigma^2(0),\sigma^2(h)\big)
+          + \tfrac{h^2}{8}\min\big(\sup\|(G^*G)''\|,\; 2S_1^2 + 2s\,S_2\big),
 
-which is solved for s. :math:`S_1, S_2` come from Taylor polynomials at the centre with Lagrange remainders
-that sum the modes' exact derivatives. Arcs whose bound exceeds the target are halved.
+which is solved for s. The bounds come from Taylor polynomials at the centre (:mod:`theory.norm_curvature`) with
+remainders that sum the modes' exact derivatives. Arcs whose bound exceeds the target are halved.
 """
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ class Search:
         beta = h * h * arc.second / 8.0
         peak = np.maximum(ends, middle)
         sup = up(beta + np.sqrt(beta * beta + peak * peak + (h * arc.first) ** 2 / 4.0))
+        sup = np.fmin(sup, up(np.sqrt(peak * peak + h * h * arc.curvature / 8.0)))
         sup = np.fmin(sup, arc.crude)
         result = up((sup + arc.extra) * (1.0 + self.boundary.inflation))
         return np.where(np.isnan(result), np.inf, result), middle, sup - peak

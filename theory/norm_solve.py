@@ -149,7 +149,7 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
         B=modes.B / balance,
         C=modes.C / (scale / balance),
         D=modes.D / scale,
-        order=6 if p * m <= 64 else 2,
+        order=8 if p * m <= 64 else 2,
     )
     if modes.perturbation is not None:
         old = modes.perturbation
