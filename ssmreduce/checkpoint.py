@@ -140,11 +140,14 @@ class Model:
                 )
             arrays = new.to_params()
             changes |= {path: None for key, path in paths.items() if key not in arrays}
-            changes |= {paths[key]: value for key, value in arrays.items()}
-        kept = {key: value for key, value in self.tree.items() if key not in _STATE and not str(key).startswith(_STATE)}
+            changes |= {paths[key]: value for key, value in arrays.items() if key in paths}  # unused ones may be absent
+        kept = {key: value for key, value in self.tree.items() if str(key).split("/")[0] not in _STATE}
+        options, sizes = dict(self.options), [layer.order for layer in layers]
+        if "P" in options:  # noted by our training code for the reader; programs look at the arrays
+            options["P"] = sizes[0] if len(set(sizes)) == 1 else sizes
         return Model(
             tree=_changed(kept, changes),
-            options=self.options,
+            options=options,
             training=self.training,
             format=self.format,
             path=self.path,

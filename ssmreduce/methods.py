@@ -34,6 +34,8 @@ class Method:
         ``reduce(system, order=None, rtol=None, seed=0) -> Truncation``; either `order` or `rtol`.
     score : callable or None
         Of a modal method: ``score(layer_or_system, seed)``, larger is kept.
+    allocation : str
+        How :func:`ssmreduce.reduce_model` spreads the states over layers for this method, unless told otherwise.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Method:
     summary: str
     reduce: Callable[..., Truncation]
     score: Callable[[Scored, int], Array] | None = None
+    allocation: str = "uniform"
 
 
 @lru_cache(maxsize=1)
@@ -135,13 +138,17 @@ def take(system: DiagonalStateSpace, index: Array) -> DiagonalStateSpace:
     )
 
 
-def modal(name: str, title: str, score: Callable[[Scored, int], Array], summary: str) -> Method:
+def modal(
+    name: str, title: str, score: Callable[[Scored, int], Array], summary: str, allocation: str = "uniform"
+) -> Method:
     """Make a method of a score."""
 
     def reduce(system: System, order: int | None = None, rtol: float | None = None, seed: int = 0) -> Truncation:
         return keep_best(system, score, order, rtol, seed)  # type: ignore[arg-type]
 
-    return Method(name=name, title=title, kind="modal", summary=summary, reduce=reduce, score=score)
+    return Method(
+        name=name, title=title, kind="modal", summary=summary, reduce=reduce, score=score, allocation=allocation
+    )
 
 
 _ALL = (
@@ -151,24 +158,28 @@ _ALL = (
         kind="projection",
         summary="Keeps the states that are both reached and seen; error at most twice the sum of the truncated hsv.",
         reduce=_balanced,
+        allocation="hsv",
     ),
     modal(
         "modal",
         "modal, exact gain",
         lambda source, seed: hinf_scores(source),
         "Keeps the poles with the largest exact H-infinity gain.",
+        "hinf",
     ),
     modal(
         "last",
         "LAST score",
         lambda source, seed: last_scores(source),
         "Keeps the poles with the largest LAST score as in the paper.",
+        "last",
     ),
     modal(
         "last_released",
         "LAST score, released code",
         lambda source, seed: last_scores(source, "released"),
         "Keeps the poles with the largest LAST score as the released code computes it.",
+        "last_released",
     ),
     modal(
         "magnitude",

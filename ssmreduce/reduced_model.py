@@ -18,7 +18,7 @@ def reduce_model(
     model: Model,
     ratio: float | None = None,
     method: str = "balanced",
-    allocation: str = "uniform",
+    allocation: str | None = None,
     *,
     budget: int | None = None,
     seed: int = 0,
@@ -35,8 +35,9 @@ def reduce_model(
         least one a layer.
     method : str
         One of :data:`ssmreduce.methods.METHODS`.
-    allocation : str
-        How the budget is spread over the layers, one of :data:`ssmreduce.allocation.ALLOCATIONS`.
+    allocation : str, optional
+        How the budget is spread over the layers, one of :data:`ssmreduce.allocation.ALLOCATIONS`; by default the one
+        that goes with the method: "hsv" for "balanced", its own scores for "modal" and LAST, else "uniform".
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.
     seed : int, keyword only
@@ -71,6 +72,7 @@ def reduce_model(
     assert states is not None
     report = progress or (lambda done, total, what: None)
     report(0, len(layers), "spreading the budget")
+    allocation = METHODS[method].allocation if allocation is None else allocation
     orders = allocate(layers, states, allocation)
     reductions = []
     for i, (layer, order) in enumerate(zip(layers, orders, strict=True)):

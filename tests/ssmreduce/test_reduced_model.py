@@ -56,6 +56,29 @@ def test_saved_and_loaded_again(name: str, suffix: str, tmp_path: Path) -> None:
     assert len({layer.order for layer in padded.layers}) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "allocation"),
+    [
+        ("balanced", "hsv"),
+        ("last", "last"),
+        ("last_released", "last_released"),
+        ("modal", "hinf"),
+        ("random", "uniform"),
+    ],
+)
+def test_the_allocation_goes_with_the_method(method: str, allocation: str, rng: np.random.Generator) -> None:
+    model = model_of(rng)
+    assert reduce_model(model, ratio=0.5, method=method).training["reduction"]["allocation"] == allocation
+
+
+def test_noted_sizes_follow(rng: np.random.Generator) -> None:
+    model = model_of(rng, (6, 6))
+    model = Model(tree=model.tree, options={**model.options, "P": 6})
+    one, two = model.layers
+    assert model.replace_layers([one.keep([0]), two.keep([1, 2])]).options["P"] == [1, 2]
+    assert model.replace_layers([one.keep([0]), two.keep([1])]).options["P"] == 1
+
+
 def test_keeping_everything_changes_nothing(rng: np.random.Generator) -> None:
     model = model_of(rng)
     same = reduce_model(model, ratio=0.0)
