@@ -64,7 +64,12 @@ def as_array(value: Any, name: str) -> Array:
     """Turn a leaf (NumPy, JAX, a Flax variable) into a NumPy array of real numbers; 16-bit floats are widened."""
     if not isinstance(value, np.ndarray) and hasattr(value, "value") and not hasattr(value, "__array__"):
         value = value.value
-    array = np.asarray(value)
+    if callable(getattr(value, "detach", None)):  # a PyTorch tensor that may require a gradient or sit elsewhere
+        value = value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from error
     if array.dtype.name in ("bfloat16", "float16"):
         array = array.astype(np.float32)
     if array.dtype.kind not in "iuf":

@@ -97,7 +97,9 @@ def _reduced(layer: SSMLayer, order: int, method: str, seed: int) -> Reduction:
     try:
         return reduce(layer, order=order, method=method, seed=seed)
     except OrderError as error:
-        if not 1 <= error.attainable < order:
+        if error.attainable == 0:  # no state reaches an output: any one of them will do
+            return reduce(layer, order=1, method="modal")
+        if error.attainable >= order:
             raise
         return reduce(layer, order=error.attainable, method=method, seed=seed)
 

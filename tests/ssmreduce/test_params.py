@@ -121,6 +121,29 @@ def test_leaves_of_other_kinds(rng: np.random.Generator) -> None:
     assert layer_from_params({**raw, "D": raw["D"].tolist()}, conj_sym=True).n_channels == 3
 
 
+def test_tensors_are_detached(rng: np.random.Generator) -> None:
+    class Tensor:
+        """What a PyTorch parameter does."""
+
+        def __init__(self, array: np.ndarray, live: bool = True) -> None:
+            self.array, self.live = array, live
+
+        def detach(self) -> Tensor:
+            return Tensor(self.array, live=False)
+
+        def cpu(self) -> Tensor:
+            return self
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            if self.live:
+                raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+            return self.array
+
+    raw = s4d_params(rng, "s4d-minimal")
+    state = {key: Tensor(value) for key, value in raw.items()}
+    assert same_bits(raw, layer_from_params(state).to_params())
+
+
 def test_what_a_tree_cannot_tell_is_asked_for(rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match=r"conj_sym=True.*conj_sym=False"):
         layer_from_params(s5_params(rng))

@@ -115,6 +115,16 @@ def test_states_that_are_not_there_are_not_asked_for(rng: np.random.Generator) -
     assert smaller.n_states <= 8
 
 
+def test_a_dead_layer_keeps_one_state(rng: np.random.Generator) -> None:
+    raw = s5_params(rng, P=6)
+    raw["C"][:] = 0
+    model = Model(tree={"layers_0": raw, "layers_1": s5_params(rng, P=6)}, options={"conj_sym": True})
+    for allocation in ALLOCATIONS:
+        smaller = reduce_model(model, ratio=0.3, allocation=allocation)
+        assert smaller.layers[0].order == 1
+        assert smaller.training["reduction"]["bounds"][0] == 0
+
+
 def test_progress_is_reported(rng: np.random.Generator) -> None:
     seen: list[tuple[int, int, str]] = []
     reduce_model(model_of(rng), ratio=0.5, method="last", progress=lambda *step: seen.append(step))

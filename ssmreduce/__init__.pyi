@@ -1,0 +1,53 @@
+"""Types of the lazy names in ``__init__.py``; a test keeps the two together."""
+
+from ssmreduce.allocation import allocate as allocate
+from ssmreduce.checkpoint import Model as Model
+from ssmreduce.checkpoint import load as load
+from ssmreduce.checkpoint import save as save
+from ssmreduce.comparison import compare as compare
+from ssmreduce.layer import SSMLayer as SSMLayer
+from ssmreduce.methods import METHODS as METHODS
+from ssmreduce.methods import Method as Method
+from ssmreduce.params import as_layer_or_system as as_layer_or_system
+from ssmreduce.params import layer_from_params as layer_from_params
+from ssmreduce.params import read_layers as read_layers
+from ssmreduce.reduced_model import reduce_model as reduce_model
+from ssmreduce.reduction import Reduction as Reduction
+from ssmreduce.reduction import reduce as reduce
+from ssmreduce.results import Comparison as Comparison
+from ssmreduce.results import Opinion as Opinion
+from ssmreduce.results import Row as Row
+from ssmreduce.scores import ReleasedThreshold as ReleasedThreshold
+from ssmreduce.scores import last_scores as last_scores
+from ssmreduce.scores import released_threshold as released_threshold
+from ssmreduce.scores import state_scores as state_scores
+from ssmreduce.second_opinions import SecondOpinions as SecondOpinions
+from ssmreduce.second_opinions import crosscheck as crosscheck
+from ssmreduce.shipped import shipped_checkpoint as shipped_checkpoint
+from ssmreduce.storage import CheckpointError as CheckpointError
+from ssmreduce.storage import CheckpointIOError as CheckpointIOError
+from theory.bracket import Bracket as Bracket
+from theory.errors import AccuracyError as AccuracyError
+from theory.errors import ConvergenceError as ConvergenceError
+from theory.errors import DimensionError as DimensionError
+from theory.errors import InputError as InputError
+from theory.errors import MissingDependencyError as MissingDependencyError
+from theory.errors import OrderError as OrderError
+from theory.errors import SSMReduceError as SSMReduceError
+from theory.errors import StabilityError as StabilityError
+from theory.errors import TimeBaseError as TimeBaseError
+from theory.errors import ToleranceError as ToleranceError
+from theory.h2 import h2_norm as h2_norm
+from theory.hankel import hankel_singular_values as hankel_singular_values
+from theory.norms import error_norm as error_norm
+from theory.norms import hinf_norm as hinf_norm
+from theory.norms import linf_norm as linf_norm
+from theory.response import frequency_response as frequency_response
+from theory.response import impulse_response as impulse_response
+from theory.response import simulate as simulate
+from theory.system import DiagonalStateSpace as DiagonalStateSpace
+from theory.system import StateSpace as StateSpace
+from theory.truncation import balanced_truncation as balanced_truncation
+from theory.truncation import modal_truncation as modal_truncation
+
+__version__: str
