@@ -92,11 +92,10 @@ def ask_python_control(
     selected = sorted((task for task in tasks if task[0].row.kept is not None), key=lambda task: task[1].n)
     if importlib.util.find_spec("control") is not None:
         importlib.import_module("control")  # seconds that are not the price of a norm
-    done, left = 0, budget
+    done, left, cost, size = 0, budget, 0.0, SMALL
     asked: dict[bytes, Opinion] = {}
     for group, share in ((selected, 0.5 if new else 1.0), (new, 1.0)):
         allowance = left if np.isinf(left) else left * share
-        cost, size = 0.0, SMALL
         for item, error in group:
             done += 1
             report(done, f"python-control: {item.row.method}, order {item.row.order}")
@@ -105,7 +104,7 @@ def ask_python_control(
             key = item.selection
             if key in asked:
                 opinion = replace(asked[key], seconds=0.0)
-            elif cost * (max(error.n, SMALL) / size) ** 3 <= allowance:
+            elif cost * (max(error.n, SMALL) / size) ** 3 < allowance:
                 opinion = python_control_opinion(error, item.row.error, rtol=rtol)
                 cost, size = opinion.seconds, max(error.n, SMALL)
                 if key:
