@@ -73,8 +73,8 @@ MODAL = [name for name in METHODS if name not in PROJECTIONS]
 
 
 def applies(name, system):
-    """Modal methods rank the stored poles of a discrete-time system; the others take everything."""
-    return name in PROJECTIONS or (isinstance(system, DiagonalStateSpace) and system.is_discrete)
+    """Modal methods rank the stored poles of a diagonal system; the others take everything."""
+    return name in PROJECTIONS or isinstance(system, DiagonalStateSpace)
 
 
 CASES = [
