@@ -1,4 +1,4 @@
-"""The command line of `lra`: ``python -m lra train | evaluate | export | configs``."""
+"""The command line of `lra`: ``python -m lra train | evaluate | export | configs | data``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.errors import LRAError
+from lra.tasks.commands import add_data_commands, run_data
 
 EPILOG = """\
 examples:
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     top = argparse.ArgumentParser(
         prog="python -m lra",
-        description="Train deep state space models (S5) on sequence tasks, measure them, and export them for ssmreduce.",
+        description="Train deep state space models on sequence tasks, measure them, and export them for ssmreduce.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("output", metavar="OUTPUT", type=Path, help="NAME.safetensors; NAME.json is written beside it")
 
     commands.add_parser("configs", help="list the configs")
+    add_data_commands(commands.add_parser("data", help="generate, convert and check data sets"))
     return top
 
 
@@ -106,9 +108,7 @@ def _train(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from lra.evaluate import evaluate
 
-    result = evaluate(
-        arguments.checkpoint, data=arguments.data, split=arguments.split, batch_size=arguments.batch_size
-    )
+    result = evaluate(arguments.checkpoint, data=arguments.data, split=arguments.split, batch_size=arguments.batch_size)
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -143,7 +143,7 @@ def _configs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"train": _train, "evaluate": _evaluate, "export": _export, "configs": _configs}
+COMMANDS = {"train": _train, "evaluate": _evaluate, "export": _export, "configs": _configs, "data": run_data}
 
 
 def _restart_with_huge_pages() -> None:
