@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ssmreduce.forms import FORMS
 from theory import discretization as rules
 from theory.errors import DimensionError, InputError, StabilityError, require_finite
+from theory.margin import discrete_margin
 from theory.system import DiagonalStateSpace
 
 Array = NDArray[Any]
@@ -247,7 +248,7 @@ class SSMLayer:
 
     def require_stable(self) -> None:
         """Raise :class:`~theory.errors.StabilityError` that names the unstable states and the two ways on."""
-        bad = ~(self.margin > 0)
+        bad = ~((self.margin > 0) & (discrete_margin(self.poles) > 0))  # in itself, and as a float64 pole
         if bad.any():
             where = np.argwhere(bad)
             listing = ", ".join(str(i.tolist() if i.size > 1 else int(i[0])) for i in where[:8]) + (

@@ -83,7 +83,7 @@ def _order(path: Path) -> list[Any]:
 
 
 def find_layers(tree: Mapping[Any, Any]) -> dict[str, dict[str, Path]]:
-    """Locate the layers of a tree.
+    """Locate the layers of a tree; of a training state, those under ``params``.
 
     Returns
     -------
@@ -94,6 +94,8 @@ def find_layers(tree: Mapping[Any, Any]) -> dict[str, dict[str, Path]]:
     where: dict[Path, Path] = {}
     for path, _ in leaves(tree):
         where[tuple(piece for part in path for piece in split(part))] = path
+    if any(path[0] == "params" for path in where):  # a training state: optimizer moments have the same keys
+        where = {path: original for path, original in where.items() if path[0] == "params"}
     anchors = {tuple(form.anchor.split(".")) for form in FORMS.values()}
     bases: set[Path] = set()
     for path in where:

@@ -105,6 +105,15 @@ def test_a_pole_on_the_circle_is_not_stable(rng: np.random.Generator) -> None:
         layer_from_params(raw, conj_sym=True).require_stable()
 
 
+def test_a_margin_that_float64_poles_cannot_hold_is_not_stable(rng: np.random.Generator) -> None:
+    raw = s5_params(rng)
+    raw["Lambda_re"][0] = -1e-20
+    layer = layer_from_params(raw, conj_sym=True)
+    assert 0 < layer.margin[0] < 1e-20
+    with pytest.raises(StabilityError, match="state 0"):
+        layer.require_stable()
+
+
 @given(s5_layers())
 def test_kept_states_are_bit_equal(layer: SSMLayer) -> None:
     kept = np.arange(layer.order)[::2][::-1]

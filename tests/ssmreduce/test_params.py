@@ -106,6 +106,14 @@ def test_reference_s4d_kernels(name: str) -> None:
         assert np.abs(mine - kernel).max() < 5e-7 * max(1.0, np.abs(kernel).max())
 
 
+def test_optimizer_moments_are_no_layers(rng: np.random.Generator) -> None:
+    raw = s5_params(rng)
+    state = {"step": 3, "params": {"seq": raw}, "opt_state": {"mu": {"seq": raw}, "nu": {"seq": raw}}}
+    assert [layer.name for layer in read_layers(state, conj_sym=True)] == ["params/seq"]
+    everything = dict(np.load(GOLDEN / next(iter(TINY))))  # holds the parameters after a training step, too
+    assert len(read_layers(everything, conj_sym=True)) == 2
+
+
 def test_layers_come_in_the_order_of_the_network(rng: np.random.Generator) -> None:
     tree = {f"layers_{i}": {"seq": s5_params(rng, P=i + 1)} for i in (10, 2, 0, 1)}
     assert [layer.order for layer in read_layers(tree, conj_sym=True)] == [1, 2, 3, 11]
