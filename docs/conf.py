@@ -37,7 +37,7 @@ myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 240
+nb_execution_timeout = 900  # seconds a cell; a loaded machine is slow, not broken
 nb_execution_show_tb = True
 nb_merge_streams = True
 

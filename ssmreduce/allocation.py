@@ -40,7 +40,7 @@ def allocate(
     layers : sequence of SSMLayer
         An S4D layer counts the states of one channel; all its channels keep the same number.
     budget : int
-        States to keep in total, ``len(layers) <= budget <= `` all.
+        States to keep in total: at least one a layer, at most all.
     allocation : str
         ``"uniform"``: the same fraction of every layer (largest remainders). ``"last"``, ``"last_released"``: the
         states with the largest LAST scores of all layers together (its global threshold, met exactly). ``"hinf"``: the
