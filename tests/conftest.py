@@ -1,4 +1,4 @@
-"""Hypothesis profiles (HYPOTHESIS_PROFILE = dev, ci or nightly) and a seeded generator."""
+"""Hypothesis profiles (HYPOTHESIS_PROFILE = dev, ci, nightly; only nightly draws new systems), a seeded generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 _SLOW_OK = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("dev", max_examples=15, deadline=None, suppress_health_check=_SLOW_OK)
+settings.register_profile("dev", max_examples=15, deadline=None, suppress_health_check=_SLOW_OK, derandomize=True)
 settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=_SLOW_OK, derandomize=True)
 settings.register_profile("nightly", max_examples=2000, deadline=None, suppress_health_check=_SLOW_OK)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

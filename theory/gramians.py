@@ -11,8 +11,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.errors import StabilityError
 from theory.hammarling import diagonal_factor, real_factor, triangular_factor
-from theory.margin import disc_gap
+from theory.margin import disc_gap, discrete_margin, state_scaling
 from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -169,12 +170,17 @@ def _unitary_real(L: Array) -> Array:
 def _dense_factors(system: StateSpace) -> tuple[Array, Array]:
     if system.n == 0:
         return np.zeros((0, 0)), np.zeros((0, 0))
-    T, Z = scipy.linalg.schur(system.A, output="complex")
-    discrete = system.is_discrete
-    Lc = Z @ triangular_factor(T, Z.conj().T @ system.B, discrete)
+    d = state_scaling(system.A)
+    T, Z = scipy.linalg.schur(system.A * d / d[:, None], output="complex")
+    discrete, poles = system.is_discrete, np.diag(T)
+    margin = discrete_margin(poles) if discrete else -poles.real
+    if not (margin > 0).all():  # passed by the eigenvalue solver, not by this one
+        raise StabilityError("a pole is within rounding of the stability boundary", poles[margin <= 0], margin.min())
+    Lc = Z @ triangular_factor(T, Z.conj().T @ (system.B / d[:, None]), discrete)
     # A^* = Z T^* Z^* is lower triangular in Z; reversing the order of the states makes it upper triangular
     flipped = T.conj().T[::-1, ::-1]
-    Lo = Z @ triangular_factor(flipped, (Z.conj().T @ system.C.conj().T)[::-1], discrete)[::-1]
+    Lo = Z @ triangular_factor(flipped, (Z.conj().T @ (system.C * d).conj().T)[::-1], discrete)[::-1]
+    Lc, Lo = d[:, None] * Lc, Lo / d[:, None]
     if system.is_real:
         return real_factor(Lc), real_factor(Lo)
     return Lc, Lo

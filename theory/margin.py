@@ -1,10 +1,11 @@
-r"""The stability margin :math:`1-|\lambda|` of a float64 pole, without cancellation."""
+r"""Stability margins without cancellation, and what rounding errors of a dense matrix are relative to."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -74,3 +75,29 @@ def disc_gap(left: ArrayLike, right: ArrayLike) -> NDArray[Any]:
     apart = one - other
     real = 0.5 * (mine * (2.0 - mine) + theirs * (2.0 - theirs) + (apart.real**2 + apart.imag**2))
     return real + 1j * (apart.real * other.imag - apart.imag * other.real)
+
+
+def state_scaling(A: NDArray[Any], *, gain: float = 8.0) -> NDArray[Any]:
+    r"""Return powers of two :math:`d`, (n,), that give :math:`D^{-1}AD`, :math:`D=\mathrm{diag}(d)`, rows like columns.
+
+    States in very different units make a matrix whose norm, and with it every rounding error, is far larger than its
+    eigenvalues. The scaling itself is exact. Ones where it would not shrink the norm by the factor `gain`: then the
+    matrix is left alone.
+    """
+    n = A.shape[0]
+    if n < 2:
+        return np.ones(n)
+    scaled, (d, _) = scipy.linalg.matrix_balance(A, permute=False, separate=True)
+    worthwhile = np.linalg.norm(scaled) * gain < np.linalg.norm(A) and np.isfinite(d).all()
+    return np.asarray(d, dtype=float) if worthwhile else np.ones(n)
+
+
+def spectral_rounding(A: NDArray[Any]) -> float:
+    r"""Return how far off the computed eigenvalues of `A` may be: :math:`\varepsilon\|D^{-1}AD\|_F`; 0 if triangular.
+
+    A pole whose stability margin is not larger cannot be told from one on the boundary.
+    """
+    if not np.tril(A, -1).any() or not np.triu(A, 1).any():
+        return 0.0
+    d = state_scaling(A)
+    return float(np.finfo(float).eps * np.linalg.norm(A * d / d[:, None]))

@@ -9,7 +9,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError, InputError, TimeBaseError
-from theory.margin import discrete_margin
+from theory.margin import discrete_margin, state_scaling
 from theory.realization import anticausal_part, causal_part, standard_form
 from theory.system import DiagonalStateSpace, StateSpace, System
 
@@ -124,8 +124,9 @@ def _dense_response(system: StateSpace, omega: Array) -> Array:
     response[:] = system.D
     if n == 0:
         return response
-    T, Q = scipy.linalg.schur(system.A, output="complex")
-    B, C = Q.conj().T @ system.B, system.C @ Q
+    d = state_scaling(system.A)
+    T, Q = scipy.linalg.schur(system.A * d / d[:, None], output="complex")
+    B, C = Q.conj().T @ (system.B / d[:, None]), (system.C * d) @ Q
     z = np.exp(1j * omega) if system.is_discrete else 1j * np.where(np.isinf(omega), 0.0, omega)
     diagonal = np.diag(T)
     chunk = max(1, 2_000_000 // (n * max(m, 1)))  # 32 MB of states at a time

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError, InputError, StabilityError, TimeBaseError, require_finite
-from theory.margin import discrete_margin
+from theory.margin import discrete_margin, spectral_rounding
 
 Array = NDArray[Any]
 
@@ -271,13 +271,18 @@ System = StateSpace | DiagonalStateSpace
 
 
 def require_stable(system: System) -> None:
-    """Raise :class:`StabilityError` that names the poles on or outside the stability boundary."""
-    poles = system.poles
+    """Raise :class:`StabilityError` that names the poles on or outside the stability boundary.
+
+    The poles of a diagonal system are taken at their word, to the last bit. Those of a dense one are computed, and one
+    within rounding of the boundary (:func:`theory.margin.spectral_rounding`) counts as on it.
+    """
+    poles, vague = system.poles, 0.0
     if isinstance(system, DiagonalStateSpace):
         margin = system.margin
     else:
         margin = discrete_margin(poles) if system.is_discrete else -poles.real
-    bad = ~(margin > 0)
+        vague = spectral_rounding(system.A)
+    bad = ~(margin > vague)
     if bad.any():
         worst = float(margin.min())
         region = "the open unit disc" if system.is_discrete else "the open left half plane"

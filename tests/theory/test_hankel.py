@@ -134,9 +134,10 @@ def test_both_directions(system):
     values = causal_hankel_singular_values(system)
     C = system.C if system.delay else system.C * system.poles
     forward = hankel_singular_values(system.replace(C=C, C_reverse=None, delay=1))
-    assert np.all(values >= forward)
+    room = tol(2 * system.n, amplification(system)) * values[0]
+    assert np.all(values >= forward - room)
     stacked = system.replace(C=np.vstack([system.C, system.C_reverse]), C_reverse=None, D=None)
-    assert np.array_equal(hankel_singular_values(system), hankel_singular_values(stacked))
+    assert np.abs(hankel_singular_values(system) - hankel_singular_values(stacked)).max() <= room
 
 
 def test_slycot_and_control_agree(rng):
@@ -177,3 +178,15 @@ def test_unstable(pole):
     for function in (hankel_singular_values, causal_hankel_singular_values, hankel_norm, balancing_factors):
         with pytest.raises(StabilityError):
             function(DiagonalStateSpace([pole], [[1]], [[1]]))
+
+
+@given(dense_systems(closest=1e-2))
+def test_invariant_under_units(system):
+    before = hankel_singular_values(system)
+    units = 2.0 ** np.random.default_rng(3).integers(-40, 40, system.n)
+    turned = StateSpace(
+        system.A * units / units[:, None], system.B / units[:, None], system.C * units, system.D, dt=system.dt
+    )
+    margin = 1 - np.abs(system.poles).max() if system.is_discrete else -system.poles.real.max()
+    condition = (1 + np.linalg.norm(system.A)) ** 2 / margin * 10
+    assert np.abs(before - hankel_singular_values(turned)).max() <= tol(system.n, condition) * before[0]

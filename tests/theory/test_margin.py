@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tolerance import EPS
 
-from theory.margin import disc_gap, discrete_margin
+from theory.margin import disc_gap, discrete_margin, spectral_rounding, state_scaling
 
 
 @pytest.mark.parametrize("exponent", [-0.1, -1, -3, -6, -9, -12, -15])
@@ -42,3 +42,19 @@ def test_gap_is_hermitian_and_its_diagonal_is_the_margin(rng):
     assert np.allclose(gap, gap.conj().T, rtol=8 * EPS, atol=0)
     margin = discrete_margin(poles)
     assert np.allclose(gap.diagonal(), margin * (2 - margin), rtol=8 * EPS, atol=0)
+
+
+def test_scaling_takes_units_out(rng):
+    A, units = rng.standard_normal((6, 6)), 10.0 ** rng.uniform(-8, 8, 6)
+    turned = A * units / units[:, None]
+    d = state_scaling(turned)
+    assert np.all(np.log2(d) == np.round(np.log2(d)))
+    assert np.linalg.norm(turned * d / d[:, None]) <= 10 * np.linalg.norm(A)
+    assert np.array_equal(state_scaling(A), np.ones(6))
+    assert state_scaling(np.zeros((0, 0))).shape == (0,)
+
+
+def test_spectral_rounding_is_zero_for_triangular_matrices(rng):
+    A = rng.standard_normal((5, 5))
+    assert spectral_rounding(A) == pytest.approx(EPS * np.linalg.norm(A))
+    assert spectral_rounding(np.triu(A)) == spectral_rounding(np.tril(A)) == 0.0

@@ -148,3 +148,18 @@ def test_brackets():
 def test_representations_are_short():
     assert "n=1" in repr(StateSpace([[0.5]], [[1]], [[1]]))
     assert len(repr(DiagonalStateSpace(np.zeros((2, 9)), np.zeros((2, 9, 1)), np.zeros((2, 1, 9))))) < 120
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_computed_poles_within_rounding_of_the_boundary_count_as_on_it(n, seed):
+    """An orthogonal matrix has all its poles on the circle, a skew one all on the axis, wherever rounding puts them."""
+    M = np.random.default_rng(seed).standard_normal((n, n))
+    for system in (
+        StateSpace(np.linalg.qr(M)[0], np.ones((n, 1)), np.ones((1, n)), dt=1.0),
+        StateSpace(M - M.T, np.ones((n, 1)), np.ones((1, n))),
+    ):
+        with pytest.raises(StabilityError):
+            require_stable(system)
+    require_stable(StateSpace((1 - 1e-12) * np.linalg.qr(M)[0], np.ones((n, 1)), np.ones((1, n)), dt=1.0))
+    require_stable(StateSpace(np.diag([-1e-30, -1e6]), np.ones((2, 1)), np.ones((1, 2))))
