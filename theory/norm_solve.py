@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from theory.bracket import Bracket
 from theory.errors import AccuracyError, StabilityError
+from theory.norm_compress import compress
 from theory.norm_dense import balanced, modal_sum, spectrum_radii
 from theory.norm_gain import gain_of, largest_gain
+from theory.norm_large import LargeSearch
 from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norm_resolvent import Resolvent
 from theory.norm_rounding import UNIT, row_norms
@@ -20,6 +22,9 @@ from theory.norm_witness import attained_gain
 from theory.system import DiagonalStateSpace, StateSpace
 
 Array = NDArray[Any]
+
+SMALL = 64
+"""Inputs times outputs up to which every sample gets its singular values; above, Cholesky factorizations prove levels."""
 
 
 def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
@@ -142,22 +147,32 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
     """Bracket the largest gain of a modal sum on the boundary."""
     if modes.poles.size == 0:
         return static_bracket(modes.D, rtol)
-    p, m = modes.D.shape
     balance, scale = _scales(modes.B, modes.C, modes.D)
-    modes = replace(
-        modes,
-        B=modes.B / balance,
-        C=modes.C / (scale / balance),
-        D=modes.D / scale,
-        order=8 if p * m <= 64 else 2,
-    )
+    modes = replace(modes, B=modes.B / balance, C=modes.C / (scale / balance), D=modes.D / scale)
     if modes.perturbation is not None:
         old = modes.perturbation
         modes = replace(modes, perturbation=replace(old, dB=old.dB / balance, dC=old.dC / (scale / balance)))
-    search, frequency = _search(modes, rtol, budget=20_000, work=modes.poles.size + p * m)
+    short = compress(modes)
+    diagnostics: dict[str, Any] = {"proof": "modes"}
+    if short.D.size <= SMALL:
+        search, frequency = _search(short, rtol, budget=20_000, work=short.poles.size + short.D.size)
+        diagnostics["arcs"], upper = search.arcs, search.upper
+    else:
+        large = LargeSearch(short, rtol)
+        with np.errstate(all="ignore"):
+            large.prove()
+        frequency, upper = _frequency(large.chart, large.where), large.upper
+        diagnostics |= {"arcs": large.arcs, "factorizations": large.proofs}
     with np.errstate(all="ignore"):
         lower = attained_gain(modes, frequency)
-    return close(lower * scale, search.upper * scale, frequency, rtol, {"arcs": search.arcs, "proof": "modes"})
+    return close(lower * scale, upper * scale, frequency, rtol, diagnostics)
+
+
+def _frequency(chart: str, where: float) -> float:
+    """Turn a boundary coordinate into rad/sample or rad/s."""
+    if chart != INFINITY:
+        return float(where)
+    return float("inf") if where == 0.0 else float(1.0 / where)
 
 
 def _search(boundary: Boundary, rtol: float, *, budget: int, work: int) -> tuple[Search, float]:
@@ -165,12 +180,9 @@ def _search(boundary: Boundary, rtol: float, *, budget: int, work: int) -> tuple
     search = Search(boundary=boundary, rtol=rtol)
     with np.errstate(all="ignore"):
         search.prove(chunk=max(8, min(4096, int(4e5 / max(work, 1)))), budget=budget)
-        frequency = search.where
-        if search.chart == INFINITY:
-            frequency = np.inf if frequency == 0.0 else 1.0 / frequency
         if isinstance(boundary, Resolvent):
             search.best = _resolvent_witness(boundary, search.chart, search.where)
-    return search, float(frequency)
+    return search, _frequency(search.chart, search.where)
 
 
 def _resolvent_witness(boundary: Resolvent, chart: str, where: float) -> float:
