@@ -61,7 +61,7 @@ def test_floor_error_bound(method: str, layer: SSMLayer, data: st.DataObject) ->
     swept = swept_error(result)
     scale = max(1.0, float(result.hsv.max(initial=0.0)))
     assert swept <= result.bound * (1 + 1e-9) + 1e-11 * scale
-    error = result.error()
+    error = result.error(rtol=1e-2)
     assert error.upper >= result.floor * (1 - 1e-9)
     assert error.lower <= result.bound * (1 + 1e-9)
     assert swept <= error.upper * (1 + 1e-9) + 1e-11 * scale
@@ -125,11 +125,11 @@ def test_selected_states_keep_their_bits(method: str, rng: np.random.Generator) 
 @pytest.mark.parametrize("form", S4D_OPTIONS)
 def test_s4d(method: str, form: str, rng: np.random.Generator) -> None:
     layer = layer_from_params(s4d_params(rng, form), **S4D_OPTIONS[form])
-    for order in (1, 3, 5):
+    for order in (2, 4):
         result = reduce(layer, order=order, method=method)
         assert result.layer is not None
         assert result.layer.order == result.order <= order
-        swept, error = swept_error(result), result.error()
+        swept, error = swept_error(result), result.error(rtol=1e-2)
         assert (swept <= result.bound * (1 + 1e-9) + 1e-12).all()
         assert (error.upper >= result.floor * (1 - 1e-9)).all()
         assert (swept <= error.upper * (1 + 1e-9) + 1e-12).all()
