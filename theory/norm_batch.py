@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 
 from theory.bracket import Bracket
 from theory.errors import DimensionError, InputError
-from theory.norm_batch_scalars import Scalars, axis_frequency, exponents, is_silent, scalars_of, unscaled
-from theory.norm_batch_taylor import ANGLE_SLACK, attained_gain, local_models
+from theory.norm_batch_scalars import (
+    ANGLE_SLACK,
+    Scalars,
+    centred,
+    exponents,
+    is_silent,
+    moved,
+    scalars_of,
+    unscaled,
+)
+from theory.norm_batch_taylor import attained_gain, local_models
 from theory.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
-PARABOLAS = 5
+PARABOLAS = 4
 """Rounds with parabolas, which settle most intervals; the flat or cancelling rest gets six coefficients."""
 
 
@@ -65,8 +74,12 @@ def batch_hinf_norm(
     require_stable(system)
     exponent = exponents(system)
     scalars = scalars_of(system, exponent)
-    lower, upper, theta, cost = _cover(scalars, _first_intervals(scalars, system), rtol, max_rounds, max_intervals)
-    frequency = theta if scalars.scale is None else axis_frequency(scalars.scale, theta)
+    first = _first_intervals(scalars, system)
+    lower, upper, frequency, cost = _cover(scalars, first, rtol, max_rounds, max_intervals)
+    if system.conjugate_pairs:
+        frequency = np.abs(
+            np.where(frequency > np.pi, 2.0 * np.pi - frequency, frequency) if scalars.scale is None else frequency
+        )
     lower, upper = unscaled(lower, upper, exponent)
     upper = np.where(is_silent(system), 0.0, upper)
     shape = system.batch_shape
@@ -79,14 +92,18 @@ def batch_hinf_norm(
 
 
 def _first_intervals(scalars: Scalars, system: DiagonalStateSpace) -> tuple[Array, Array, Array]:
-    """Channel, lower and upper end of the first intervals: the cells of the pole angles, [0, pi] for real systems."""
+    """Channel, lower and upper end of the first intervals: cells of the poles, none longer than a quarter circle."""
     count, n = scalars.real.shape
     real, imag = (part[:, : n // 2] if system.conjugate_pairs else part for part in (scalars.real, scalars.imag))
+    corners = np.linspace(0.0 if system.conjugate_pairs else -np.pi, np.pi, 3 if system.conjugate_pairs else 5)
     angle = np.arctan2(imag, real) if scalars.scale is None else 2.0 * np.arctan(imag / scalars.scale[:, None])
-    quarters = np.linspace(0.0 if system.conjugate_pairs else -np.pi, np.pi, 3 if system.conjugate_pairs else 5)
     angle = np.sort(np.abs(angle) if system.conjugate_pairs else angle, axis=1)
-    cut = 0.5 * (angle[:, 1:] + angle[:, :-1])
-    ends = np.sort(np.hstack([cut, np.tile(quarters, (count, 1))]), axis=1)  # no interval is longer than pi / 2
+    ends = np.hstack([0.5 * (angle[:, 1:] + angle[:, :-1]), np.tile(corners, (count, 1))])
+    if scalars.scale is not None:
+        outer = np.abs(ends) == np.pi
+        ends = scalars.scale[:, None] * np.tan(0.5 * ends)
+        ends[outer] = np.copysign(np.inf, ends[outer])
+    ends = np.sort(ends, axis=1)
     channel = np.repeat(np.arange(count), ends.shape[1] - 1)
     low, high = ends[:, :-1].ravel(), ends[:, 1:].ravel()
     wide = high > low
@@ -96,52 +113,49 @@ def _first_intervals(scalars: Scalars, system: DiagonalStateSpace) -> tuple[Arra
 def _cover(
     scalars: Scalars, intervals: tuple[Array, Array, Array], rtol: float, max_rounds: int, max_intervals: int
 ) -> tuple[Array, Array, Array, dict[str, Any]]:
-    """Cut until every interval is proved; returns lower, upper, witness angle and the cost."""
+    """Cut until every interval is proved; returns lower, upper, witness and the cost."""
     channel, low, high = intervals
     count = len(scalars.constant)
-    lower, upper, witness = np.zeros(count), np.zeros(count), np.full(count, low.min(initial=0.0))
+    lower, upper, witness = np.zeros(count), np.zeros(count), np.zeros(count)
     spent = np.zeros(count, dtype=int)
     rounds = 0
     while len(channel):
         rounds += 1
         spent += np.bincount(channel, minlength=count)
-        theta, half = 0.5 * (low + high), 0.5 * (high - low)
-        model = local_models(scalars, channel, theta, half, 3 if rounds <= PARABOLAS else 6)
+        centre, T = centred(scalars.scale, channel, low, high)
+        model = local_models(scalars, channel, centre, T, 3 if rounds <= PARABOLAS else 6)
         best = np.lexsort((model.gain, channel))
         best = best[np.flatnonzero(np.diff(channel[best], append=-1))]  # the largest gain of every channel
-        attained = attained_gain(scalars, channel[best], theta[best])
+        attained = attained_gain(scalars, channel[best], centre[best])
         better = attained > lower[channel[best]]
         best, attained = best[better], attained[better]
-        lower[channel[best]], witness[channel[best]] = attained, theta[best]
+        lower[channel[best]], witness[channel[best]] = attained, centre[best]
         goal = np.maximum(lower[channel] * (1.0 + 0.9 * rtol), 8.0 * model.noise)
-        stuck = (half < 4 * ANGLE_SLACK) | (spent[channel] > max_intervals) | (rounds >= max_rounds)
+        stuck = (high - low < 8 * ANGLE_SLACK) if scalars.scale is None else (centre <= low) | (centre >= high)
+        stuck |= (spent[channel] > max_intervals) | (rounds >= max_rounds)
         done = (model.ceiling <= goal) | stuck
         np.maximum.at(upper, channel[done], model.ceiling[done])
         keep = ~done
-        excess = model.ceiling[keep] / np.maximum(goal[keep], np.finfo(float).tiny)
-        channel, low, high = _cut(
-            channel[keep], low[keep], high[keep], model.slope[keep], model.curvature[keep], model.near[keep], excess
-        )
+        channel, low, high, centre, T = (array[keep] for array in (channel, low, high, centre, T))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            vertex = -0.5 * model.slope[keep] / model.curvature[keep]
+        peaked = (model.curvature[keep] < 0) & ~model.near[keep] & (np.abs(vertex) < 1.2 * T)
+        three = model.near[keep] | (model.ceiling[keep] > 1.5 * goal[keep])
+        middle = np.where(peaked, vertex, 0.0)
+        width = np.where(peaked, 0.25 * T, np.where(three, T / 3.0, 0.0))
+        inner = [moved(scalars.scale, channel, centre, t) for t in (middle - width, middle + width)]
+        channel, low, high = _pieces(channel, low, inner[0], inner[1], high)
     return lower, np.maximum(upper, lower), witness, {"intervals": int(spent.sum()), "rounds": rounds}
 
 
-def _cut(
-    channel: Array, low: Array, high: Array, slope: Array, curvature: Array, near: Array, excess: Array
-) -> tuple[Array, Array, Array]:
-    """Cut each interval in two, or in three with the middle one around the vertex of a local maximum."""
-    theta, half = 0.5 * (low + high), 0.5 * (high - low)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shift = -slope / curvature  # of t = tan(delta/2): delta = 2 atan(t)
-        vertex = theta + 2.0 * np.arctan(0.5 * shift)
-    peaked = (curvature < 0) & ~near & (np.abs(vertex - theta) < 0.8 * half)
-    width = np.where(peaked, np.minimum(0.25 * half, np.minimum(vertex - low, high - vertex)), half / 3.0)
-    middle = np.where(peaked, vertex, theta)
-    three = peaked | near | (excess > 1.5)
-    inner_low = np.where(three, middle - width, theta)
-    inner_high = np.where(three, middle + width, theta)
-    ends = np.stack([low, inner_low, inner_high, high])
-    pieces_low, pieces_high = ends[:-1].ravel(), ends[1:].ravel()
-    real = pieces_high > pieces_low
+def _pieces(channel: Array, low: Array, first: Array, second: Array, high: Array) -> tuple[Array, Array, Array]:
+    """Cut ``[low, high]`` at `first` and `second`, sorted by channel, empty pieces dropped.
+
+    The middle piece may reach past the interval: a maximum at an end (of the axis, too) then gets a piece around it.
+    """
+    lows = np.concatenate([low, first, np.clip(second, low, high)])
+    highs = np.concatenate([np.clip(first, low, high), second, high])
+    real = highs > lows
     channels = np.tile(channel, 3)[real]
     order = np.argsort(channels, kind="stable")
-    return channels[order], pieces_low[real][order], pieces_high[real][order]
+    return channels[order], lows[real][order], highs[real][order]

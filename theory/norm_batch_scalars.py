@@ -15,6 +15,9 @@ Array = NDArray[Any]
 
 EPS = float(np.finfo(float).eps)
 
+ANGLE_SLACK = 16 * EPS
+"""Absolute, on the circle: intervals are widened by this, for the rounding of centres, ends and of sin and cos."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scalars:
@@ -53,20 +56,46 @@ class Scalars:
         size = np.abs(self.forward) if self.reverse is None else np.abs(self.forward) + np.abs(self.reverse)
         return np.asarray(size * (1.0 + 8 * EPS))
 
-    @property
-    def rounding(self) -> float:
-        r"""Error of a computed Taylor coefficient relative to the sum of the magnitudes of its terms.
+    def rounding(self, order: int) -> Array:
+        r"""Errors of the first `order` computed Taylor coefficients relative to the sums of magnitudes of their terms.
 
-        A residue, a resolvent and each further product cost at most 16 roundings (a complex product is within
-        :math:`\sqrt8\,u`, Higham 3.6), adding J terms at most J more in any order; doubled for safety.
+        A residue, a resolvent and their product cost at most 14 roundings (a complex product is within
+        :math:`\sqrt5\,u`: Brent, Percival, Zimmermann 2007), each further product at most 16; adding J terms costs at
+        most J more in any order. ``EPS = 2u`` doubles this for safety.
         """
-        return EPS * float(self.real.shape[-1] * (1 if self.reverse is None else 2) + 64)
+        terms = self.real.shape[-1] * (1 if self.reverse is None else 2)
+        return EPS * (terms + 16.0 * np.arange(1, order + 1))
 
 
-def axis_frequency(alpha: Array, theta: Array) -> Array:
-    """``alpha tan(theta/2)``, the frequency (rad/s) of an angle in continuous time."""
-    omega: Array = alpha * np.tan(0.5 * theta)
-    return omega
+def moved(scale: Array | None, channel: Array, centre: Array, t: Array) -> Array:
+    """Move `centre` (angle, or rad/s) by `t`, the tangent of half an angle; infinity is where an axis ends."""
+    if scale is None:
+        return np.asarray(centre + 2.0 * np.arctan(t))
+    x = centre / scale[channel]
+    with np.errstate(divide="ignore"):
+        denominator = 1.0 - x * t
+        omega = scale[channel] * (x + t) / np.abs(denominator)
+    return np.where(denominator > 0, omega, np.copysign(np.inf, t))
+
+
+def centred(scale: Array | None, channel: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Return the middle (in angle) of each interval and `T`, rounded up, with ``|t| <= T`` on the interval.
+
+    On the axis the ends are frequencies in rad/s, so that a resonance is resolved relative to its own frequency.
+    """
+    if scale is None:
+        half = 0.5 * (high - low) + ANGLE_SLACK
+        return 0.5 * (low + high), np.tan(0.5 * half) * (1.0 + 4 * EPS)
+    alpha = scale[channel]
+    centre = alpha * np.tan(0.5 * (np.arctan(low / alpha) + np.arctan(high / alpha)))
+    with np.errstate(invalid="ignore"):
+        narrow = high - low < 1e-3 * (alpha + np.abs(low))
+        centre = np.clip(np.where(narrow, 0.5 * (low + high), centre), low, high)
+        x = centre / alpha
+        # (y - x) / (1 + x y) for y = end / alpha; both ends have the sign of the centre: nothing cancels
+        ends = [np.abs(end - centre) / alpha / (1.0 + x * (end / alpha)) for end in (low, high)]
+    ends = [np.where(np.isinf(end), np.abs(1.0 / x), t) for end, t in zip((low, high), ends, strict=True)]
+    return centre, np.maximum(*ends) * (1.0 + 16 * EPS)
 
 
 def exponents(system: DiagonalStateSpace) -> Array:

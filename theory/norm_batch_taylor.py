@@ -24,18 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.norm_batch_scalars import EPS, Scalars, axis_frequency
+from theory.norm_batch_scalars import EPS, Scalars, moved
 
 Array = NDArray[Any]
 
 NEAR = 0.75
 """Poles with a convergence ratio above this are bounded by their peak, not expanded."""
 
-ANGLE_SLACK = 16 * EPS
-"""Absolute: every interval is widened by this, which covers the rounding of centres, ends and of sin and cos."""
-
 POINT_SLACK = 2 * EPS
-"""Absolute: the angle of the point where a centre is evaluated differs from the centre by less than this."""
+"""Absolute, on the circle: the angle of the evaluated point differs from the given centre by less than this."""
 
 UNDERFLOW = 1e-280
 """Absolute, with the largest residue or feedthrough near 1: covers whatever underflows."""
@@ -82,15 +79,14 @@ class _Centres:
     shift: Array
 
 
-def _centres(scalars: Scalars, channel: Array, theta: Array) -> _Centres:
+def _centres(scalars: Scalars, channel: Array, centre: Array) -> _Centres:
     if scalars.scale is None:
-        c, s, c_low, s_low = circle_point(theta)
-        return _Centres(x=c, y=s, x_low=c_low, y_low=s_low, factor=2.0 * (c + 1j * s), shift=-np.ones(len(theta)))
+        c, s, c_low, s_low = circle_point(centre)
+        return _Centres(x=c, y=s, x_low=c_low, y_low=s_low, factor=2.0 * (c + 1j * s), shift=-np.ones(len(centre)))
     alpha = scalars.scale[channel]
-    omega = axis_frequency(alpha, theta)
-    x = omega / alpha
+    x = centre / alpha
     factor = alpha * (1.0 + x * x)
-    return _Centres(x=np.zeros_like(omega), y=omega, x_low=None, y_low=None, factor=factor, shift=1j * x)
+    return _Centres(x=np.zeros_like(centre), y=centre, x_low=None, y_low=None, factor=factor, shift=1j * x)
 
 
 def circle_point(theta: Array) -> tuple[Array, Array, Array, Array]:
@@ -118,24 +114,22 @@ def _square(x: Array) -> tuple[Array, Array]:
     return head, ((high * high - head) + 2.0 * high * low) + low * low
 
 
-def local_models(scalars: Scalars, channel: Array, theta: Array, half: Array, order: int = 3) -> Model:
-    """Model the functions `channel` (n,) on the angles ``theta +- half``, half at most pi/2; see :class:`Model`.
+def local_models(scalars: Scalars, channel: Array, centre: Array, T: Array, order: int = 3) -> Model:
+    """Model the functions `channel` (n,) for ``|t| <= T < 1`` around `centre` (angle, or rad/s); see :class:`Model`.
 
     `order` is the number K of Taylor coefficients, at least 3.
     """
-    T = np.tan(0.5 * (half + ANGLE_SLACK)) * (1.0 + 4 * EPS)
-    centres = _centres(scalars, channel, theta)
-    sums = _Sums.of(scalars, channel, half, T, centres, order)
-    rounding = scalars.rounding
+    centres = _centres(scalars, channel, centre)
+    sums = _Sums.of(scalars, channel, T, centres, order)
     coefficient, magnitude = sums.coefficients(scalars, channel, centres)
     gain = np.abs(coefficient[0] + sums.near)
-    slope, curvature, ceiling = _largest(coefficient, magnitude, T, rounding)
+    slope, curvature, ceiling = _largest(coefficient, magnitude, T, scalars.rounding(order))
     return Model(
         gain=gain,
-        noise=rounding * magnitude[0],
+        noise=scalars.rounding(1)[0] * magnitude[0],
         slope=slope,
         curvature=curvature,
-        ceiling=(ceiling + sums.peak * (1.0 + rounding)) * (1.0 + 4 * EPS) + UNDERFLOW,
+        ceiling=(ceiling + sums.peak * (1.0 + scalars.rounding(1)[0])) * (1.0 + 4 * EPS) + UNDERFLOW,
         near=sums.peak > 0,
     )
 
@@ -154,7 +148,7 @@ class _Sums:
     peak: Array
 
     @classmethod
-    def of(cls, scalars: Scalars, channel: Array, half: Array, T: Array, centres: _Centres, order: int) -> _Sums:
+    def of(cls, scalars: Scalars, channel: Array, T: Array, centres: _Centres, order: int) -> _Sums:
         """Sum in pieces that fit the cache."""
         n, J = len(channel), scalars.real.shape[-1]
         residues = [scalars.forward] if scalars.reverse is None else [scalars.forward, scalars.reverse]
@@ -168,7 +162,7 @@ class _Sums:
         work = [np.empty((rows, J), complex if k < 2 else float) for k in range(8)]
         for start in range(0, n, rows):
             part = slice(start, min(start + rows, n))
-            sums._add(scalars, residues, channel[part], half, T, centres, part, [w[: part.stop - start] for w in work])
+            sums._add(scalars, residues, channel[part], T, centres, part, [w[: part.stop - start] for w in work])
         return sums
 
     def _add(
@@ -176,7 +170,6 @@ class _Sums:
         scalars: Scalars,
         residues: list[Array],
         channel: Array,
-        half: Array,
         T: Array,
         centres: _Centres,
         part: slice,
@@ -212,7 +205,7 @@ class _Sums:
         weight.sum(axis=1, out=self.magnitude[0, part])
         row, column = np.nonzero(ratio > NEAR)
         if len(row):
-            reach = _reach(scalars, channel[row], column, half[part][row], centres, row + part.start)
+            reach = _reach(scalars, channel[row], column, T[part][row], centres, row + part.start)
             self.peak[part] = np.bincount(row, scalars.size[channel[row], column] * reach, len(channel))
             weight[row, column] = 0.0
             ratio[row, column] = 0.0
@@ -265,44 +258,43 @@ def _shifted(power: Array, F: Array, nu: Array, k: int) -> Array:
     return np.asarray(sum(comb(k - 1, i) * F**i * nu ** (k - 1 - i) * power[i + 1] for i in range(k)))
 
 
-def _reach(scalars: Scalars, channel: Array, column: Array, half: Array, centres: _Centres, row: Array) -> Array:
+def _reach(scalars: Scalars, channel: Array, column: Array, T: Array, centres: _Centres, row: Array) -> Array:
     """Largest ``|phi|`` of pole `column` of each channel on its interval, rounded up."""
     real, imag, margin = (array[channel, column] for array in (scalars.real, scalars.imag, scalars.margin))
-    half = half + ANGLE_SLACK
     if scalars.scale is None:
-        away = np.hypot(centres.x[row] - real, centres.y[row] - imag) * (1.0 - 8 * EPS) - half
+        away = np.hypot(centres.x[row] - real, centres.y[row] - imag) * (1.0 - 8 * EPS) - 2.0 * T  # arc <= 2 T
     else:
         alpha = scalars.scale[channel]
-        theta = 2.0 * np.arctan(centres.y[row] / alpha)
-        lowest = axis_frequency(alpha, np.maximum(theta - half, -np.pi))
-        highest = axis_frequency(alpha, np.minimum(theta + half, np.pi))
-        away = np.abs(imag - np.clip(imag, lowest, highest)) * (1.0 - 8 * EPS)
+        lowest, highest = (moved(scalars.scale, channel, centres.y[row], side * T) for side in (-1.0, 1.0))
+        slack = 16 * EPS * (alpha + np.abs(centres.y[row]) + np.abs(imag))
+        away = np.abs(imag - np.clip(imag, lowest, highest)) * (1.0 - 8 * EPS) - slack
     reach: Array = (1.0 + 16 * EPS) / np.maximum(margin * (1.0 - 8 * EPS), away)
     return reach
 
 
-def attained_gain(scalars: Scalars, channel: Array, theta: Array) -> Array:
-    r"""Proved lower bound of ``|G|`` of the functions `channel` at the angles `theta`, both (n,).
+def attained_gain(scalars: Scalars, channel: Array, centre: Array) -> Array:
+    r"""Proved lower bound of ``|G|`` of the functions `channel` at `centre` (angle, or rad/s), both (n,).
 
-    The computed value belongs to a point within `POINT_SLACK` of `theta`: its rounding error, the slope of
-    ``|G|`` over that distance and a bound of the second order are taken off.
+    On the circle the computed value belongs to a point within `POINT_SLACK` of the centre: besides the rounding error,
+    the slope of ``|G|`` over that distance and a bound of the second order are taken off.
     """
-    centres = _centres(scalars, channel, theta)
-    sums = _Sums.of(scalars, channel, np.zeros(len(theta)), np.zeros(len(theta)), centres, 3)
+    centres = _centres(scalars, channel, centre)
+    sums = _Sums.of(scalars, channel, np.zeros(len(centre)), centres, 3)
     coefficient, magnitude = sums.coefficients(scalars, channel, centres)
-    step = 0.5 * POINT_SLACK  # of t; the terms from the second order on are at most `beyond` while kappa * step < 1/2
-    growth = 2.0 / np.min(scalars.margin[channel], axis=1, initial=np.inf)
-    if scalars.scale is not None:
-        growth = np.abs(centres.factor) * growth + np.abs(centres.shift)
-    beyond = np.where(growth * step < 0.5, 2.0 * magnitude[2] * step * step, np.inf)
+    rounding = scalars.rounding(3)
     length = np.abs(coefficient[0])
-    with np.errstate(divide="ignore", invalid="ignore"):  # |G(t)| >= Re(conj(G0) G(t)) / |G0|
-        slope = np.where(length > 0, np.abs((coefficient[0].conj() * coefficient[1]).real) / length, 0.0)
-    lost = scalars.rounding * (magnitude[0] + step * magnitude[1]) + step * slope * (1.0 + 1e-6) + beyond
-    return np.asarray(length * (1.0 - 8 * EPS) - lost - UNDERFLOW)
+    lost = rounding[0] * magnitude[0] + UNDERFLOW
+    if scalars.scale is None:
+        step = 0.5 * POINT_SLACK  # of t; terms from the second order on are at most `beyond` while |kappa| step < 1/2
+        growth = 2.0 / np.min(scalars.margin[channel], axis=1, initial=2.0)
+        beyond = np.where(growth * step < 0.5, 2.0 * magnitude[2] * step * step, np.inf)
+        with np.errstate(divide="ignore", invalid="ignore"):  # |G(t)| >= Re(conj(G0) G(t)) / |G0|
+            slope = np.where(length > 0, np.abs((coefficient[0].conj() * coefficient[1]).real) / length, 0.0)
+        lost = lost + step * (slope * (1.0 + 1e-6) + rounding[1] * magnitude[1]) + beyond
+    return np.asarray(length * (1.0 - 8 * EPS) - lost)
 
 
-def _largest(coefficient: Array, magnitude: Array, T: Array, rounding: float) -> tuple[Array, Array, Array]:
+def _largest(coefficient: Array, magnitude: Array, T: Array, rounding: Array) -> tuple[Array, Array, Array]:
     r"""Bound ``|p(t) + rest|`` on ``|t| <= T``: slope and curvature of ``|p|^2`` at 0, and the bound.
 
     With :math:`|p+\rho|^2 = f_0+f_1t+f_2t^2+\varepsilon(t)`, :math:`|\varepsilon|\le E|t|^3`, the square is at most
@@ -311,7 +303,7 @@ def _largest(coefficient: Array, magnitude: Array, T: Array, rounding: float) ->
     """
     order = len(coefficient)
     size = np.abs(coefficient)
-    tail = magnitude[-1] * (1.0 + rounding)
+    tail = magnitude[-1] * (1.0 + rounding[-1])
     product = [np.zeros_like(T) for _ in range(2 * order - 1)]
     for i in range(order):
         product[2 * i] = product[2 * i] + size[i] ** 2
@@ -326,7 +318,7 @@ def _largest(coefficient: Array, magnitude: Array, T: Array, rounding: float) ->
         vertex = np.where(bend < 0, -rise / (2.0 * bend), np.inf)
     t = np.minimum(vertex, T)
     square = product[0] + t * (rise + bend * t)
-    perturbation = rounding * _horner(list(magnitude[:-1]), T)
+    perturbation = _horner(list(magnitude[:-1] * rounding[:, None]), T)
     ceiling = np.sqrt(np.maximum(square, 0.0) + 32 * EPS * envelope**2) + perturbation * (1.0 + 32 * EPS)
     return product[1], product[2], ceiling
 
