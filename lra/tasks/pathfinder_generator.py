@@ -143,10 +143,10 @@ def sample_chunk(chunk: int, seed: int, law: PathfinderLaw) -> Samples:
     ends = np.zeros((CHUNK, 2, 2, 2), int)
     for margin in law.margins:
         rows = np.flatnonzero(margins == margin)
-        windows, ends[rows] = grow_pairs(rng, len(rows), law, law.paddles(margin))
+        windows, images, ends[rows] = grow_pairs(rng, len(rows), law, law.paddles(margin))
         for _ in range(law.n_distractors):
-            add_distractors(rng, windows, law)
-        brightness[rows] = windows.cropped()
+            add_distractors(rng, windows, images, law)
+        brightness[rows] = windows.cropped(images)
     everyone = np.arange(CHUNK)
     circles = np.stack(
         [ends[everyone, marked, 0], ends[everyone, np.where(labels == 1, marked, 1 - marked), 1]], axis=1
@@ -159,45 +159,49 @@ def sample_chunk(chunk: int, seed: int, law: PathfinderLaw) -> Samples:
     return Samples(images=images, labels=labels, margins=margins, ends=ends, circles=circles)
 
 
-def grow_pairs(rng: np.random.Generator, n: int, law: PathfinderLaw, paddles: Paddles) -> tuple[Windows, np.ndarray]:
-    """Return `n` windows with two snakes each, and the tails and heads (n, 2, 2, 2); most attempts get stuck."""
-    contrast, tries = law.snake_contrast * law.paddle_contrast, law.paddle_tries
+def grow_pairs(
+    rng: np.random.Generator, n: int, law: PathfinderLaw, paddles: Paddles
+) -> tuple[Windows, np.ndarray, np.ndarray]:
+    """Return `n` windows with two snakes each, their images, tails and heads (n, 2, 2, 2); most attempts get stuck."""
+    tries, attempts = law.paddle_tries, max(64, ATTEMPTS // law.window)
     result, ends, found = Windows(paddles, n, law.padding), np.zeros((n, 2, 2, 2), int), 0
-    attempts = max(64, ATTEMPTS // law.window)
+    images = result.canvas()
     while found < n:
         windows = Windows(paddles, attempts, law.padding)
         first, second = Snakes.empty(attempts), Snakes.empty(attempts)
-        pending, rows = windows.begin(rng, first, 2 * law.seed_distance, contrast, tries), np.empty(0, int)
+        pending, rows = windows.begin(rng, first, 2 * law.seed_distance, tries), np.empty(0, int)
         for _ in range(tries):
             direction = rng.integers(DEGREES, size=len(pending))
             angle = rng.integers(360, size=len(pending)) * np.pi / 180
             away = np.round(law.seed_distance * np.stack([np.sin(angle), np.cos(angle)], axis=1)).astype(int)
-            placed = windows.place(second, pending, first.tail[pending] + away, direction, contrast)
+            placed = windows.place(second, pending, first.tail[pending] + away, direction)
             rows, pending = np.concatenate([rows, pending[placed]]), pending[~placed]
         rows = np.sort(rows)
         for _ in range(law.contour_length - 1):  # paddle by paddle in turn
-            rows = windows.extend(rng, first, rows, contrast)
-            rows = windows.extend(rng, second, rows, contrast)
+            rows = windows.extend(rng, first, rows)
+            rows = windows.extend(rng, second, rows)
         windows.occupy(second, rows)  # and not the first one's last paddle, as in the original
         rows = rows[: n - found]
         new = np.arange(found, found + len(rows))
-        result.put(new, windows.take(rows))
+        result.mask[new] = windows.mask[rows]
         for i, snakes in enumerate((first, second)):
+            windows.draw(images, snakes, rows, new, law.snake_contrast * law.paddle_contrast)
             ends[new, i, 0], ends[new, i, 1] = snakes.tail[rows], snakes.head[rows]
         found += len(rows)
-    return result, ends
+    return result, images, ends
 
 
-def add_distractors(rng: np.random.Generator, windows: Windows, law: PathfinderLaw) -> None:
+def add_distractors(rng: np.random.Generator, windows: Windows, images: np.ndarray, law: PathfinderLaw) -> None:
     """Draw one more snake in every window; leave those alone where all tries fail."""
     pending = np.arange(len(windows.mask))
     for _ in range(law.distractor_tries):
         attempt, snakes = windows.take(pending), Snakes.empty(len(pending))
-        rows = attempt.begin(rng, snakes, 1, law.snake_contrast, law.paddle_tries, FEW_FREE)
+        rows = attempt.begin(rng, snakes, 1, law.paddle_tries, FEW_FREE)
         for _ in range(law.distractor_length - 1):
-            rows = attempt.extend(rng, snakes, rows, law.snake_contrast)
+            rows = attempt.extend(rng, snakes, rows)
         attempt.occupy(snakes, rows)
-        windows.put(pending[rows], attempt.take(rows))
+        windows.mask[pending[rows]] = attempt.mask[rows]
+        attempt.draw(images, snakes, rows, pending[rows], law.snake_contrast)
         pending = np.delete(pending, rows)
         if not len(pending):
             return

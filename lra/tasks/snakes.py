@@ -30,38 +30,39 @@ class Snakes:
         Rows and columns: where it began; the last head; the point that the next paddle turns about.
     direction : ndarray (n,) int
         Number of the last paddle's direction (`lra.tasks.paddles`).
+    trail : list of (windows, heads, directions)
+        All paddles so far, to be drawn once it is known which snakes succeed.
     """
 
     tail: np.ndarray
     head: np.ndarray
     pivot: np.ndarray
     direction: np.ndarray
+    trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
 
     @classmethod
     def empty(cls, n: int) -> Snakes:
         """Return `n` snakes that have not begun."""
         return cls(*(np.zeros((n, 2), int) for _ in range(3)), np.zeros(n, int))
 
-    def take(self, rows: np.ndarray) -> Snakes:
-        """Return those of some windows."""
-        return Snakes(self.tail[rows], self.head[rows], self.pivot[rows], self.direction[rows])
+    def put(self, rows: np.ndarray, head: np.ndarray, pivot: np.ndarray, direction: np.ndarray) -> None:
+        """Move the growing ends in some windows."""
+        self.head[rows], self.pivot[rows], self.direction[rows] = head, pivot, direction
+        self.trail.append((rows, head, direction))
 
 
 class Windows:
-    """Images in the making.
+    """Windows in which snakes grow.
 
     Attributes
     ----------
-    image : ndarray (n, window + 2 reach, window + 2 reach) float32
-        Brightness; the surrounding frame of width `reach` stays 0.
-    mask : ndarray uint8
-        What is occupied, same shape.
+    mask : ndarray (n, window + 2 reach, window + 2 reach) uint8
+        What is occupied; the surrounding frame of width `reach` stays 0.
     """
 
     def __init__(self, paddles: Paddles, n: int, padding: int) -> None:
         self.paddles, self.pictures, self.reach = paddles, pictures(paddles), paddles.reach
         side = paddles.window + 2 * self.reach
-        self.image = np.zeros((n, side, side), np.float32)
         self.mask = np.zeros((n, side, side), np.uint8)
         self.inside = self._frame(0)
         self.mask[:, self._frame(0) & ~self._frame(padding)] = 255
@@ -69,23 +70,35 @@ class Windows:
     def take(self, rows: np.ndarray) -> Windows:
         """Return copies of some windows."""
         made = object.__new__(Windows)
-        made.__dict__.update(self.__dict__, image=self.image[rows], mask=self.mask[rows])
+        made.__dict__.update(self.__dict__, mask=self.mask[rows])
         return made
 
-    def put(self, rows: np.ndarray, other: Windows) -> None:
-        """Overwrite some windows."""
-        self.image[rows], self.mask[rows] = other.image, other.mask
+    def canvas(self) -> np.ndarray:
+        """Return black images (n, window + 2 reach, window + 2 reach) float32 for `draw`."""
+        return np.zeros(self.mask.shape, np.float32)
+
+    def draw(self, images: np.ndarray, snakes: Snakes, rows: np.ndarray, into: np.ndarray, contrast: float) -> None:
+        """Draw the snakes of windows `rows` (m,) into ``images[into]`` (m,)."""
+        place = np.full(len(self.mask), -1)
+        place[rows] = into
+        for windows, heads, directions in snakes.trail:
+            kept = place[windows] >= 0
+            ink = self.pictures.line[directions[kept]] * np.float32(contrast / 255)
+            self._stamp(images, place[windows[kept]], heads[kept], ink)
+
+    def cropped(self, images: np.ndarray) -> np.ndarray:
+        """Return the images (n, window, window) without the surrounding frame."""
+        return images[:, self.reach : -self.reach, self.reach : -self.reach]
 
     def begin(
         self,
         rng: np.random.Generator,
         snakes: Snakes,
         frame: int,
-        contrast: float,
         tries: int,
         few: float | None = None,
     ) -> np.ndarray:
-        """Draw the first paddle of a snake in every window; return the windows (m,) where that worked.
+        """Place the first paddle of a snake in every window; return the windows (m,) where that worked.
 
         The direction is a whole number of degrees; the tail is uniform among the pixels at least `frame` from the
         border from which that paddle meets nothing.
@@ -98,24 +111,20 @@ class Windows:
             direction = rng.integers(DEGREES, size=len(pending))
             tail = self._free_tail(rng, pending, direction, frame)
             pending, direction, tail = (a[tail[:, 0] >= 0] for a in (pending, direction, tail))
-            worked = self.place(snakes, pending, tail, direction, contrast)
+            worked = self.place(snakes, pending, tail, direction)
             done.append(pending[worked])
             pending = pending[~worked]
         return np.sort(np.concatenate(done))
 
-    def place(
-        self, snakes: Snakes, rows: np.ndarray, tail: np.ndarray, direction: np.ndarray, contrast: float
-    ) -> np.ndarray:
-        """Draw first paddles at given tails (m, 2); return where (m,) they stay in the window."""
+    def place(self, snakes: Snakes, rows: np.ndarray, tail: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Begin snakes at given tails (m, 2); return where (m,) the first paddle stays in the window."""
         head, pivot = tail + self.pictures.head[direction], tail + self.pictures.pivot[direction]
         fits = self._contains(head) & self._contains(pivot)
-        rows, tail, direction = rows[fits], tail[fits], direction[fits]
-        self._stamp(self.image, rows, tail, self.pictures.line[direction] * np.float32(contrast / 255))
-        snakes.tail[rows], snakes.head[rows] = tail, tail
-        snakes.pivot[rows], snakes.direction[rows] = pivot[fits], direction
+        snakes.tail[rows[fits]] = tail[fits]
+        snakes.put(rows[fits], tail[fits], pivot[fits], direction[fits])
         return fits
 
-    def extend(self, rng: np.random.Generator, snakes: Snakes, rows: np.ndarray, contrast: float) -> np.ndarray:
+    def extend(self, rng: np.random.Generator, snakes: Snakes, rows: np.ndarray) -> np.ndarray:
         """Add a paddle to the snakes of some windows; return the windows (m,) where there was room.
 
         The new head is drawn from the pixels of a circle about the pivot, with probability proportional to
@@ -136,14 +145,12 @@ class Windows:
         for t in range(p.tries):
             chosen = (cumulative[pending] > draws[pending, t, None]).argmax(axis=1)
             at, picture = heads[pending, chosen], DEGREES + chosen
-            where = self._patch(rows[pending], at)
-            sums = self.mask.ravel()[where].astype(np.int16) + tables.occupied[picture]
+            sums = self._patches(self.mask)[rows[pending], at[:, 0], at[:, 1]].astype(np.int16)
+            sums += tables.occupied[picture]
             fits = sums.max(axis=(1, 2)) < COLLISION
             mine, at, picture = pending[fits], at[fits], picture[fits]
-            self._stamp(self.image, rows[mine], at, tables.line[picture] * np.float32(contrast / 255))
             self.occupy(snakes, rows[mine])
-            snakes.pivot[rows[mine]], snakes.head[rows[mine]] = pivot[mine], at
-            snakes.direction[rows[mine]] = picture
+            snakes.put(rows[mine], at, pivot[mine], picture)
             done.append(mine)
             pending = pending[~fits]
         return rows[np.sort(np.concatenate(done))]
@@ -151,10 +158,6 @@ class Windows:
     def occupy(self, snakes: Snakes, rows: np.ndarray) -> None:
         """Enter the last paddles of some snakes into the mask."""
         self._stamp(self.mask, rows, snakes.head[rows], self.pictures.occupied[snakes.direction[rows]])
-
-    def cropped(self) -> np.ndarray:
-        """Return the images (n, window, window)."""
-        return self.image[:, self.reach : -self.reach, self.reach : -self.reach]
 
     def _free_tail(self, rng: np.random.Generator, rows: np.ndarray, direction: np.ndarray, frame: int) -> np.ndarray:
         """Return a uniform free pixel (m, 2) for each row, or -1 where there is none."""
@@ -207,11 +210,15 @@ class Windows:
         flat: np.ndarray = points[..., 0] * self.mask.shape[1] + points[..., 1]
         return flat
 
-    def _patch(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        half = np.arange(-self.reach, self.reach + 1)
-        return self._flat(rows, centre)[:, None, None] + half[:, None] * self.mask.shape[1] + half
+    def _patches(self, array: np.ndarray) -> np.ndarray:
+        """Return the view (n, window, window, side, side) of the surroundings of each pixel."""
+        side, (n, height, width) = 2 * self.reach + 1, array.shape
+        shape = (n, height - side + 1, width - side + 1, side, side)
+        return np.lib.stride_tricks.as_strided(array, shape, (*array.strides, *array.strides[1:]))
 
     def _stamp(self, array: np.ndarray, rows: np.ndarray, centre: np.ndarray, picture: np.ndarray) -> None:
-        where, flat = self._patch(rows, centre), array.reshape(-1)
-        inside = self.inside.ravel()[self._patch(np.zeros_like(rows), centre)]
-        flat[where] = np.maximum(flat[where], picture * inside)
+        y, x = centre.T
+        edge = ((centre < self.reach) | (centre >= self.paddles.window - self.reach)).any(axis=1)
+        picture[edge] *= self._patches(self.inside[None])[0, y[edge], x[edge]]
+        patches = self._patches(array)
+        patches[rows, y, x] = np.maximum(patches[rows, y, x], picture)

@@ -85,9 +85,9 @@ def test_a_free_extension_follows_the_cosine_law(continuity: float):
     windows, snakes = Windows(p, n, padding=0), Snakes.empty(n)
     everyone = np.arange(n)
     start = np.full(n, 180 + 30)
-    assert windows.place(snakes, everyone, np.full((n, 2), 30), start, 1.0).all()
+    assert windows.place(snakes, everyone, np.full((n, 2), 30), start).all()
     pivot = snakes.pivot[0] + np.ceil(7 * np.array([np.sin(np.pi / 6), np.cos(np.pi / 6)]) - 1e-9).astype(int)
-    assert len(windows.extend(np.random.default_rng(1), snakes, everyone, 1.0)) == n
+    assert len(windows.extend(np.random.default_rng(1), snakes, everyone)) == n
     points, directions = circle_pixels(6)
     angle = np.minimum(np.abs(directions - np.pi / 6), 2 * np.pi - np.abs(directions - np.pi / 6))
     weight = np.where(continuity * angle < np.pi / 2, np.cos(continuity * angle) ** 2, 0)
@@ -105,13 +105,13 @@ def test_occupied_neighbourhoods_are_avoided():
     p, n = straight(), 500
     windows, snakes = Windows(p, n, padding=0), Snakes.empty(n)
     everyone, rng = np.arange(n), np.random.default_rng(2)
-    windows.place(snakes, everyone, np.full((n, 2), 30), np.full(n, 180), 1.0)
+    windows.place(snakes, everyone, np.full((n, 2), 30), np.full(n, 180))
     windows.mask[:, p.reach + 31 :] = 255  # all rows below 30
-    grown = windows.extend(rng, snakes, everyone, 1.0)
+    grown = windows.extend(rng, snakes, everyone)
     assert len(grown) > 0
     assert (snakes.head[grown, 0] <= 29).all()  # a margin of one pixel stays free
     windows.mask[:] = 255
-    assert len(windows.extend(rng, snakes, grown, 1.0)) == 0
+    assert len(windows.extend(rng, snakes, grown)) == 0
 
 
 def test_tails_are_uniform_among_the_pixels_with_room():
@@ -143,7 +143,7 @@ def test_tails_are_uniform_among_the_pixels_with_room():
 
 def test_pairs_begin_at_the_seed_distance_and_stay_inside():
     law = EASY
-    windows, ends = grow_pairs(np.random.default_rng(4), 60, law, law.paddles(1))
+    windows, images, ends = grow_pairs(np.random.default_rng(4), 60, law, law.paddles(1))
     first, second = ends[:, 0, 0], ends[:, 1, 0]
     assert (np.abs(np.hypot(*(first - second).T) - law.seed_distance) <= np.sqrt(0.5)).all()
     edge = 2 * law.seed_distance
@@ -151,7 +151,8 @@ def test_pairs_begin_at_the_seed_distance_and_stay_inside():
     assert (first < law.window - edge).all()
     assert (ends >= 0).all()
     assert (ends < law.window).all()
-    assert windows.image[:, : windows.reach].max() == 0
+    assert images[:, : windows.reach].max() == 0
+    assert (windows.cropped(images).max(axis=(1, 2)) > 0.5).all()
     assert windows.mask[:, : windows.reach].max() == 0
     advance = law.contour_length * (law.paddle_length + 2 * 1) + 2 * np.sqrt(2) * law.contour_length
     assert (np.hypot(*(ends[:, :, 0] - ends[:, :, 1]).reshape(-1, 2).T) <= advance).all()
@@ -160,15 +161,15 @@ def test_pairs_begin_at_the_seed_distance_and_stay_inside():
 def test_distractors_are_added_whole_or_not_at_all():
     law = EASY
     rng = np.random.default_rng(6)
-    windows, _ = grow_pairs(rng, 20, law, law.paddles(1))
-    before = windows.take(np.arange(20))
+    windows, images, _ = grow_pairs(rng, 20, law, law.paddles(1))
     windows.mask[:10] = 255  # no room
-    full = windows.take(np.arange(10))
-    add_distractors(rng, windows, law)
-    np.testing.assert_array_equal(windows.image[:10], before.image[:10])
-    np.testing.assert_array_equal(windows.mask[:10], full.mask)
-    assert (windows.image >= before.image).all()
-    changed = (windows.image[10:] != before.image[10:]).any(axis=(1, 2))
+    before, before_images = windows.take(np.arange(20)), images.copy()
+    add_distractors(rng, windows, images, law)
+    np.testing.assert_array_equal(images[:10], before_images[:10])
+    np.testing.assert_array_equal(windows.mask[:10], before.mask[:10])
+    assert (images >= before_images).all()
+    changed = (images[10:] != before_images[10:]).any(axis=(1, 2))
+    np.testing.assert_array_equal(changed, (windows.mask[10:] != before.mask[10:]).any(axis=(1, 2)))
     assert changed.mean() > 0.5
 
 
