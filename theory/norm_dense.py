@@ -2,7 +2,8 @@ r"""A dense system as a modal sum with a proved remainder.
 
 With a computed eigenvector matrix V and an approximate inverse W, :math:`V^{-1}AV = \Lambda + F` holds exactly for
 :math:`F = V^{-1}(AV - V\Lambda)`, and :math:`|V^{-1}Y| \le |WY| + \dots` follows from :math:`\|I-WV\|_\infty < 1/2`.
-All entries of F, and of what is missing in ``W B`` and ``C V``, are bounded with the rounding of the products included.
+All entries of F, and of what is missing in ``W B`` and ``C V``, are bounded from residuals in extended precision
+(:mod:`theory.norm_accurate`), so that the bounds are a few units of rounding and do not grow with n.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from theory.margin import discrete_margin
+from theory.norm_accurate import EXTENDED, product
 from theory.norm_modes import ModalSum, Perturbation
-from theory.norm_rounding import TINY, gamma, row_norms
+from theory.norm_rounding import TINY, UNIT, gamma, row_norms
 from theory.system import StateSpace
 
 Array = NDArray[Any]
@@ -53,11 +55,15 @@ def modal_sum(system: StateSpace) -> ModalSum | None:
         first = np.abs(W @ approximate) + g * (absW @ np.abs(approximate)) + absW @ rounding * (1 + g)
         return np.asarray((first + rows[:, None] * 2.0 * first.max(axis=0, initial=0.0)[None, :]) * (1 + 8 * g))
 
-    residual = A @ V - V * poles
-    F = solve_bound(residual, g * (np.abs(A) @ absV + absV * np.abs(poles)) + TINY)
-    Bm, Cm = W @ B, C @ V
-    dB = solve_bound(B - V @ Bm, g * (np.abs(B) + absV @ np.abs(Bm)) + TINY)
-    dC = g * (np.abs(C) @ absV) + TINY
+    residual, rounding = product(A, V)
+    residual = residual - V.astype(np.clongdouble) * poles.astype(np.clongdouble)
+    F = solve_bound(*_rounded(residual, rounding + 8 * EXTENDED * absV * np.abs(poles)))
+    Bm, (exact_C, rounding_C) = W @ B, product(C, V)
+    Cm = exact_C.astype(complex)
+    back, rounding = product(V, Bm)
+    dB = solve_bound(*_rounded(B - back, rounding + 2 * EXTENDED * np.abs(B)))
+    missing, rounding_C = _rounded(exact_C - Cm, rounding_C)
+    dC = np.abs(missing) * (1 + 1e-14) + rounding_C
     # balance every mode by a power of two, |c_i| = |b_i| within a factor 2
     c, b = row_norms(Cm, axis=0) + row_norms(dC, axis=0), row_norms(Bm, axis=1) + row_norms(dB, axis=1)
     balance = 2.0 ** np.clip(np.round(0.5 * (np.log2(b) - np.log2(c))), -400, 400)
@@ -76,6 +82,12 @@ def modal_sum(system: StateSpace) -> ModalSum | None:
         real=system.is_real,
         perturbation=Perturbation(F=F, dB=row_norms(dB, axis=1), dC=row_norms(dC, axis=0)),
     )
+
+
+def _rounded(value: Array, rounding: Array) -> tuple[Array, Array]:
+    """Round an extended result to float64; the bound of its error grows accordingly."""
+    result = value.astype(complex)
+    return result, rounding + 2.0 * UNIT * np.abs(result) + TINY
 
 
 def spectrum_radii(modes: ModalSum) -> Array:

@@ -69,7 +69,9 @@ def diagonal_bracket(system: DiagonalStateSpace, rtol: float) -> Bracket:
         same = on_boundary & (modes.poles == pole)
         residue = modes.C[:, same] @ modes.B[same]
         cancels = np.abs(residue).max() <= 1e-13 * float(modes.weights[same].sum())
-        return Bracket(0.0 if cancels else np.inf, np.inf, abs(frequency), "open" if cancels else "closed", {"pole": pole})
+        return Bracket(
+            0.0 if cancels else np.inf, np.inf, abs(frequency), "open" if cancels else "closed", {"pole": pole}
+        )
     return modal_bracket(modes, rtol)
 
 
@@ -90,9 +92,16 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
     poles = np.linalg.eigvals(A)
     balance, scale = _scales(B, C, system.D)
     resolvent = Resolvent(
-        A=A, B=B / balance, C=C / (scale / balance), D=system.D / scale, poles=poles, discrete=system.is_discrete, real=system.is_real
+        A=A,
+        B=B / balance,
+        C=C / (scale / balance),
+        D=system.D / scale,
+        poles=poles,
+        discrete=system.is_discrete,
+        real=system.is_real,
     )
-    search, frequency = _search(resolvent, rtol, budget=4000, work=system.n**2)
+    budget = int(np.clip(1e9 / system.n**3, 200, 4000))
+    search, frequency = _search(resolvent, rtol, budget=budget, work=system.n**2)
     if not proven:
         inside = resolvent.stable_count()
         if inside is None or inside < system.n:
