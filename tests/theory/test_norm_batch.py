@@ -8,6 +8,7 @@ import pytest
 
 from theory.errors import DimensionError, InputError, StabilityError
 from theory.norm_batch import batch_hinf_norm
+from theory.norms import hinf_norm
 from theory.system import DiagonalStateSpace
 
 ATTACKS = 60
@@ -191,6 +192,20 @@ def test_channels_are_independent():
     for k in range(3):
         single = batch_hinf_norm(system[k])
         assert isinstance(single.upper, float)
+        assert single.lower <= bracket.upper[k]
+        assert bracket.lower[k] <= single.upper
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_batch_agrees_with_the_norm_of_each_system(bidirectional):
+    """`hinf_norm` of a single system is another method (arcs of Taylor models of a matrix): the brackets overlap."""
+    rng = np.random.default_rng(10)
+    system = s4d(rng, 4, 5)
+    if bidirectional:
+        system = system.replace(C_reverse=rng.normal(size=(4, 1, 5)) + 1j * rng.normal(size=(4, 1, 5)))
+    bracket = batch_hinf_norm(system)
+    for k in range(4):
+        single = hinf_norm(system[k])
         assert single.lower <= bracket.upper[k]
         assert bracket.lower[k] <= single.upper
 
