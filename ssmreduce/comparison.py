@@ -50,7 +50,7 @@ def compare(
     rtol: float = 1e-3,
     crosscheck: Literal["auto", "all", "none"] = "auto",
     crosscheck_seconds: float = 15.0,
-    sweep_points: int = 200,
+    sweep_points: int = 100,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,

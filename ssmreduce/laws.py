@@ -60,10 +60,13 @@ def swept(system: System, work: Sequence[Work], points: int, seed: int) -> list[
     omega = np.unique(np.concatenate([omega, np.linspace(0.0 if system.is_real else -top, top, points)]))
     full = response(system, omega)
     found = []
+    known: dict[bytes, tuple[float, float]] = {}
     for item in work:
         if item.reduced is None or item.row.error is None:
             continue
-        attained, frequency = quick_sweep(item.reduced, omega, full, seed=seed)
+        swept_already = known.get(item.selection) if item.selection else None
+        attained, frequency = swept_already or quick_sweep(item.reduced, omega, full, seed=seed)
+        known[item.selection] = (attained, frequency)
         if attained > item.row.error.upper * (1 + 1e-9) + 1e-12 * float(np.abs(full).max(initial=0.0)):
             found.append(
                 f"{_label(item.row)}: the sweep attains {attained:.8g} at {frequency:.6g}, above the upper end "
