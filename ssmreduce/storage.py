@@ -139,17 +139,37 @@ def read_tree(data: bytes, path: Path) -> tuple[str, dict[str, Any]]:
     return kind, tree
 
 
+_SAFETENSORS = {
+    **{f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
+    **{f"I{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
+    "BOOL": "?",
+    "C64": "<c8",
+}
+
+
 def _read_safetensors(data: bytes, path: Path) -> dict[str, Array]:
     import safetensors
-    import safetensors.numpy
 
     length = struct.unpack("<Q", data[:8])[0]
     if length > len(data) - 8:
         raise CheckpointError(
             f"truncated: the header alone has {length} bytes, the file {len(data)}; copy or save it again", path
         )
+    arrays: dict[str, Array] = {}
     try:
-        arrays = safetensors.numpy.load(data)
+        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # checks header, ranges, leftovers
+        for name, entry in entries:
+            kind, body = entry["dtype"], bytes(entry["data"])
+            if kind == "BF16":  # the upper half of a float32
+                flat: Array = np.left_shift(np.frombuffer(body, "<u2").astype(np.uint32), 16).view(np.float32)
+            elif kind in _SAFETENSORS:
+                flat = np.frombuffer(body, _SAFETENSORS[kind])
+            else:
+                raise CheckpointError(f"{name} has the element type {kind}; floats of 16 to 64 bits are read", path)
+            arrays[name] = flat.reshape(entry["shape"])
+    except CheckpointError:
+        raise
     except Exception as error:
         if not isinstance(error, (safetensors.SafetensorError, KeyError, ValueError, TypeError)):
             raise

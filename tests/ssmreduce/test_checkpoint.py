@@ -277,6 +277,24 @@ def test_foreign_files_are_called_what_they_are(tmp_path: Path, rng: np.random.G
     assert "no S5 or S4D layer" in message(buffer.getvalue())
 
 
+def test_sixteen_bit_checkpoints_are_widened(tmp_path: Path, rng: np.random.Generator) -> None:
+    """bfloat16 as PyTorch and JAX save it: the upper half of a float32."""
+    raw = {key: value.view(np.uint32) >> 16 << 16 for key, value in s5_params(rng).items()}
+    header, body = {}, b""
+    for key, bits in raw.items():
+        data = (bits >> 16).astype("<u2").tobytes()
+        header[key] = {"dtype": "BF16", "shape": list(bits.shape), "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    path = tmp_path / "half.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    params = load(path, conj_sym=True).layers[0].to_params()
+    assert all(np.array_equal(params[key], bits.view(np.float32)) for key, bits in raw.items())
+    path.write_bytes(path.read_bytes().replace(b"BF16", b"F8_X"))
+    with pytest.raises(CheckpointError):
+        load(path, conj_sym=True)
+
+
 def test_wrong_companions(tmp_path: Path, rng: np.random.Generator) -> None:
     path = small(rng).save(tmp_path / "model")
     side = path.with_suffix(".json")
