@@ -45,7 +45,7 @@ def _parts(X: Array) -> list[tuple[Array, complex]]:
 
 
 def _slices(X: Array, axis: int, bits: int, count: int) -> tuple[list[Array], Array]:
-    """Cut X into `count` slices of `bits` bits relative to the largest entry along `axis`; return them and that size."""
+    """Cut X into `count` slices of `bits` bits below the largest entry along `axis`; return them and its size."""
     largest = np.abs(X).max(axis=axis, keepdims=True, initial=0.0)
     unit = 2.0 ** np.ceil(np.log2(np.where(largest > 0, largest, 1.0)))
     rest, slices = X, []

@@ -1,14 +1,15 @@
-r"""Fewer inputs and outputs for a modal sum, and a test that its gain is below a level, both with rounding accounted for.
+r"""Fewer inputs and outputs for a modal sum, and a test that its gain is below a level, rounding accounted for.
 
-*Compression.* With ``B = L Q^H`` (QR of ``B^H``), :math:`\|C r B\| \le \|C r L\|\sqrt{1+\|Q^HQ-I\|}` plus the residual of the
-factorization; the same for C. The factors are checked after the fact: nothing is assumed of the QR code.
+*Compression.* With ``B = L Q^H`` (QR of ``B^H``), :math:`\|C r B\| \le \|C r L\|\sqrt{1+\|Q^HQ-I\|}` plus the
+residual of the factorization; the same for C. The factors are checked after the fact.
 
 *Level test.* For any Hermitian S with :math:`B^HSB\le I`, :math:`\|C\,\mathrm{diag}(r)B\|\le\gamma` follows from
-:math:`\gamma^2 S - \bar r\circ(C^HC)\circ r^T \ge 0` (Schur complement of :math:`S^{-1}\ge BB^H`): one Cholesky factorization
-of the number of modes, and no product. With a feedthrough, :math:`\gamma^2I-G^HG\ge0` is tested instead.
+:math:`\gamma^2 S - \bar r\circ(C^HC)\circ r^T \ge 0` (Schur complement of :math:`S^{-1}\ge BB^H`): one Cholesky
+factorization of the number of modes, and no product. With a feedthrough, :math:`\gamma^2I-G^HG\ge0` is tested instead.
 
-A Cholesky factorization that runs to its end proves :math:`A + \Delta \ge 0` for a :math:`\|\Delta\| \le \gamma_{n+1}/(1-\gamma_{n+1})\,
-\mathrm{tr}A` (Rump, BIT 46, 2006; Higham, thm 10.3); the shift is taken off the diagonal before.
+A Cholesky factorization that runs to its end proves :math:`A + \Delta \ge 0` for a
+:math:`\|\Delta\| \le \gamma_{n+1}/(1-\gamma_{n+1})\,\mathrm{tr}A` (Rump, BIT 46, 2006; Higham, thm 10.3); the shift
+is taken off the diagonal before.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Array = NDArray[Any]
 
 
 def compress(modes: ModalSum) -> ModalSum:
-    """Return a modal sum of at most n inputs and outputs whose gain bounds that of `modes` up to `inflation` and `leak`."""
+    """Return a modal sum of at most n inputs and outputs; `inflation` and `leak` bound what its gain lost."""
     n = modes.poles.size
     if modes.D.any() or (modes.B.shape[1] <= n and modes.C.shape[0] <= n):
         return modes

@@ -1,9 +1,9 @@
 r"""Bounds of the derivatives of a response, and of the curvature of its squared gain, on an arc.
 
 From Taylor coefficients :math:`G_k` at the centre and a bound :math:`T \ge \sup\|G^{(K)}\|/K!` on the arc
-:math:`|t|\le h`, Lagrange remainders give :math:`g_i \ge \sup\|G^{(i)}\|/i!`. The squared gain in a fixed direction is
-:math:`u^*H(t)u` with :math:`H = G^*G`; its Taylor coefficients :math:`H_k = \sum_{i+j=k} G_i^*G_j` keep the cancellation
-that makes the gain of an all-pass system flat, and
+:math:`|t|\le h`, Lagrange remainders give :math:`g_i \ge \sup\|G^{(i)}\|/i!`. The squared gain in a fixed direction
+is :math:`u^*H(t)u` with :math:`H = G^*G`; its Taylor coefficients :math:`H_k = \sum_{i+j=k} G_i^*G_j` keep
+the cancellation that makes the gain of an all-pass system flat, and
 
 .. math:: \sup\|H''\| \le \sum_{k=2}^{K-1} k(k-1)\|H_k\|h^{k-2} + K(K-1)h^{K-2}\sum_{i+j=K} g_i g_j .
 """
@@ -38,7 +38,11 @@ def derivative_bounds(
             total = total + comb(k, i) * size[k] * h ** (k - i)
         g.append(total)
     g[0] = np.fmin(g[0], crude)
-    G = coefficients if coefficients[0].shape[1] >= coefficients[0].shape[2] else [_adjoint(value) for value in coefficients]
+    G = (
+        coefficients
+        if coefficients[0].shape[1] >= coefficients[0].shape[2]
+        else [_adjoint(value) for value in coefficients]
+    )
     rounding = gamma(G[0].shape[1] + K)
     curvature = K * (K - 1) * h ** (K - 2) * sum(g[i] * g[K - i] for i in range(K + 1))
     for k in range(2, K):

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 def balanced(system: StateSpace) -> tuple[Array, Array, Array]:
     """Return A, B, C after LAPACK's balancing: powers of two, hence exactly the same transfer function."""
-    (gebal,) = scipy.linalg.get_lapack_funcs(("gebal",), (system.A,))
+    gebal = scipy.linalg.lapack.zgebal if system.A.dtype.kind == "c" else scipy.linalg.lapack.dgebal
     _, _, _, scaling, info = gebal(system.A, scale=1, permute=0)
     s = scaling if info == 0 and np.isfinite(scaling).all() and (scaling > 0).all() else np.ones(system.n)
     return system.A / s[:, None] * s, system.B / s[:, None], system.C * s
@@ -33,6 +33,13 @@ def balanced(system: StateSpace) -> tuple[Array, Array, Array]:
 
 def modal_sum(system: StateSpace) -> ModalSum | None:
     """Return the modes of a dense system with a bound of what they leave out; ``None`` if it cannot be diagonalised."""
+    with np.errstate(all="ignore"):
+        modes = _modal_sum(system)
+    known = modes is not None and modes.perturbation is not None and np.isfinite(modes.perturbation.F).all()
+    return modes if known else None
+
+
+def _modal_sum(system: StateSpace) -> ModalSum | None:
     n = system.n
     A, B, C = balanced(system)
     try:
@@ -61,14 +68,14 @@ def modal_sum(system: StateSpace) -> ModalSum | None:
     Bm, (exact_C, rounding_C) = W @ B, product(C, V)
     Cm = exact_C.astype(complex)
     back, rounding = product(V, Bm)
-    dB = solve_bound(*_rounded(B - back, rounding + 2 * EXTENDED * np.abs(B)))
+    b_error = solve_bound(*_rounded(B - back, rounding + 2 * EXTENDED * np.abs(B)))
     missing, rounding_C = _rounded(exact_C - Cm, rounding_C)
-    dC = np.abs(missing) * (1 + 1e-14) + rounding_C
+    c_error = np.abs(missing) * (1 + 1e-14) + rounding_C
     # balance every mode by a power of two, |c_i| = |b_i| within a factor 2
-    c, b = row_norms(Cm, axis=0) + row_norms(dC, axis=0), row_norms(Bm, axis=1) + row_norms(dB, axis=1)
+    c, b = row_norms(Cm, axis=0) + row_norms(c_error, axis=0), row_norms(Bm, axis=1) + row_norms(b_error, axis=1)
     balance = 2.0 ** np.clip(np.round(0.5 * (np.log2(b) - np.log2(c))), -400, 400)
     F = F * balance[None, :] / balance[:, None]
-    Bm, dB, Cm, dC = Bm / balance[:, None], dB / balance[:, None], Cm * balance, dC * balance
+    Bm, b_error, Cm, c_error = Bm / balance[:, None], b_error / balance[:, None], Cm * balance, c_error * balance
     margin = discrete_margin(poles) if system.is_discrete else -poles.real
     return ModalSum(
         poles=poles,
@@ -80,7 +87,7 @@ def modal_sum(system: StateSpace) -> ModalSum | None:
         direct=np.zeros(n, bool),
         discrete=system.is_discrete,
         real=system.is_real,
-        perturbation=Perturbation(F=F, dB=row_norms(dB, axis=1), dC=row_norms(dC, axis=0)),
+        perturbation=Perturbation(F=F, b_error=row_norms(b_error, axis=1), c_error=row_norms(c_error, axis=0)),
     )
 
 

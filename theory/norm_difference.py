@@ -33,7 +33,7 @@ def difference(G: System, Gr: System) -> System:
     first, second = dense(G), dense(Gr)
     D = first.D - second.D
     if all(np.array_equal(a, b) for a, b in ((first.A, second.A), (first.B, second.B), (first.C, second.C))):
-        return StateSpace([], [], [], D, dt=first.dt)
+        return StateSpace(np.zeros((0, 0)), np.zeros((0, D.shape[1])), np.zeros((D.shape[0], 0)), D, dt=first.dt)
     A = np.block([[first.A, np.zeros((first.n, second.n))], [np.zeros((second.n, first.n)), second.A]])
     return StateSpace(A, np.vstack([first.B, second.B]), np.hstack([first.C, -second.C]), D, dt=first.dt)
 

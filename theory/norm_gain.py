@@ -47,7 +47,7 @@ def largest_gain(stack: Array) -> tuple[Array, Array]:
 
 
 def gain_of(matrix: Array) -> float:
-    r"""Return :math:`|u^*Gv|/(\|u\|\|v\|)` at computed leading singular vectors, rounded down: below the largest gain."""
+    r"""Return :math:`|u^*Gv|/(\|u\|\|v\|)` at computed leading singular vectors, rounded down."""
     p, m = matrix.shape
     left, _, right = np.linalg.svd(matrix)
     u, v = left[:, 0], right[0].conj()

@@ -1,9 +1,9 @@
 r"""The norm of a modal sum with many modes, inputs and outputs: branch and bound on few, well-chosen proofs.
 
 For a unit vector u, :math:`f = \|Gu\|^2` has :math:`f'' = 2\|G'u\|^2 + 2\Re\,u^*G^*G''u \ge -2\,s\,S_2` where
-:math:`s=\sup\|G\|,\ S_2=\sup\|G''\|`. Hence the gain stays below :math:`\gamma` on an arc :math:`|t|\le h` whose two end
-points have a gain of at most :math:`\sqrt{\gamma^2 - h^2\gamma S_2}`. Frobenius norms of the Taylor coefficients cost
-:math:`n^2` each, :math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`, and dismiss most of the
+:math:`s=\sup\|G\|,\ S_2=\sup\|G''\|`. Hence the gain stays below :math:`\gamma` on an arc :math:`|t|\le h` whose
+two end points have a gain of at most :math:`\sqrt{\gamma^2 - h^2\gamma S_2}`. Frobenius norms of the Taylor coefficients
+cost :math:`n^2` each, :math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`, and dismiss most of the
 boundary; block Lanczos estimates (not trusted) steer; only the end points that remain are proved, each by one
 Cholesky factorization (:mod:`theory.norm_compress`).
 """
@@ -242,19 +242,19 @@ class LargeSearch:
         for item in ready:
             if max(points[item[0]][0], points[item[1]][0]) * (1 + 1e-12) < item[2]:
                 promising.append(item)
-                for x in item[:2]:
-                    levels[x] = min(levels.get(x, np.inf), item[2])
+                for point in item[:2]:
+                    levels[point] = min(levels.get(point, np.inf), item[2])
             else:
                 bad.append(item)
-        todo = [x for x in levels if points[x][2] > levels[x]]
+        todo = [point for point in levels if points[point][2] > levels[point]]
         if todo:
             r = self.modes.local(chart, np.array(todo)).a
             self.proofs += len(todo)
             with ThreadPoolExecutor(self.workers) as pool:
                 done = list(pool.map(lambda i: self.test.below(r[i], levels[todo[i]]), range(len(todo))))
-            for x, ok in zip(todo, done, strict=True):
+            for point, ok in zip(todo, done, strict=True):
                 if ok:
-                    points[x] = (points[x][0], points[x][1], levels[x])
+                    points[point] = (points[point][0], points[point][1], levels[point])
         for item in promising:
             if max(points[item[0]][2], points[item[1]][2]) > item[2]:
                 bad.append(item)

@@ -72,19 +72,19 @@ class LocalModes(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Perturbation:
-    r"""What the modes leave out of a dense system: the true one is ``(C+dC)(zI - Lambda - F)^{-1}(B+dB) + D``.
+    r"""What the modes leave out: the dense system is ``(C+c_error)(zI - Lambda - F)^{-1}(B+b_error) + D``.
 
-    Attributes hold upper bounds: ``F`` (N, N) elementwise, ``dB`` and ``dC`` (N,) norms of rows and columns.
+    Attributes hold upper bounds: ``F`` (N, N) elementwise, ``b_error`` and ``c_error`` (N,) norms of rows and columns.
     """
 
     F: Array
-    dB: Array
-    dC: Array
+    b_error: Array
+    c_error: Array
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModalSum:
-    """``D + sum_i c_i r_i b_i`` on the boundary; ``reverse`` modes run in reversed time, ``direct`` ones have no delay."""
+    """``D + sum_i c_i r_i b_i``; ``reverse`` modes run in reversed time, ``direct`` ones have no delay."""
 
     poles: Array
     margin: Array
@@ -171,15 +171,15 @@ class ModalSum:
         if self.leak is not None:
             total = total + size @ self.leak
         if self.perturbation is not None:
-            F, dB, dC = self.perturbation.F, self.perturbation.dB, self.perturbation.dC
+            F, b_error, c_error = self.perturbation.F, self.perturbation.b_error, self.perturbation.c_error
             c, b = self.column_sizes, self.row_sizes
-            left, right = (c + dC) * size, (b + dB) * size
+            left, right = (c + c_error) * size, (b + b_error) * size
             coupling = F.sum(axis=1)
             eta = (size * coupling).max(axis=1, initial=0.0)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 spread = right.max(axis=1, initial=0.0) / np.maximum(1.0 - eta, TINY)
                 state = right + size * coupling * spread[:, None]
-                error = size @ (dC * b + c * dB + dC * dB) + np.einsum("sn,sn->s", left @ F, state)
+                error = size @ (c_error * b + c * b_error + c_error * b_error) + np.einsum("sn,sn->s", left @ F, state)
             total = total + np.where(eta < 0.5, error, np.inf)
         return np.asarray(up(total, 2 * self.poles.size + 32))
 

@@ -7,12 +7,13 @@ With a computed inverse :math:`g` at the centre of an arc (circle: :math:`(z_0I-
 .. math:: G(t) = G(0) + \beta\, t\, C g (I+jtQ)^{-1} g B,\qquad
           Q = 2z_0g-I \text{ (circle)},\; g \text{ (axis)},\; Ag \text{ (infinity)},
 
-:math:`\beta = -2jz_0` or :math:`-j`. :math:`\|(I+jtQ)^{-1}\|` is bounded on the arc by a Neumann series of four terms and
-:math:`\|Q^4\|`, which needs no eigenvectors. The inverse is verified: :math:`\|I-gM\|_\infty\le\epsilon<1/2`.
+:math:`\beta = -2jz_0` or :math:`-j`. :math:`\|(I+jtQ)^{-1}\|` is bounded on the arc by a Neumann series of four terms
+and :math:`\|Q^4\|`, which needs no eigenvectors. The inverse is verified: :math:`\|I-gM\|_\infty\le\epsilon<1/2`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,10 +71,7 @@ class Resolvent:
         else:
             matrix, beta = eye + 1j * x[:, None, None] * self.A, np.full(x.size, -1j)
             entry = UNIT * 4.0 * (np.abs(self.A) * np.abs(x)[:, None, None] + eye)
-        try:
-            g = np.linalg.inv(matrix)
-        except np.linalg.LinAlgError:
-            return np.full(matrix.shape, np.nan + 0j), beta, np.full(x.size, np.inf)
+        g = _inverses(matrix)
         size = np.abs(g)
         defect = np.abs(eye - g @ matrix) + gamma(n) * (size @ np.abs(matrix)) + size @ entry
         epsilon = up(np.linalg.norm(defect, axis=(-2, -1)), n * n + 8)
@@ -182,10 +180,24 @@ class Resolvent:
         T, U = scipy.linalg.schur(self.A, output="complex")
         n = self.A.shape[0]
         residual = self.A @ U - U @ T
-        size = np.linalg.norm(residual) + gamma(n) * 2.0 * np.linalg.norm(self.A) * np.linalg.norm(U) * (1 + n * gamma(n))
+        size = np.linalg.norm(residual) + gamma(n) * 2.0 * np.linalg.norm(self.A) * np.linalg.norm(U) * (
+            1 + n * gamma(n)
+        )
         defect = np.linalg.norm(U.conj().T @ U - np.eye(n)) + gamma(n) * n
         if not (defect < 0.5 and 1.01 * size / (1.0 - defect) * self.largest_resolvent < 1.0):
             return None
         values = np.diag(T)
         margin = discrete_margin(values) if self.discrete else -values.real
         return int((margin > 0).sum())
+
+
+def _inverses(stack: Array) -> Array:
+    """Invert every matrix of a stack; NaN for the singular ones."""
+    try:
+        return np.asarray(np.linalg.inv(stack))
+    except np.linalg.LinAlgError:
+        result = np.full(stack.shape, np.nan + 0j)
+        for index, matrix in enumerate(stack):
+            with contextlib.suppress(np.linalg.LinAlgError):
+                result[index] = np.linalg.inv(matrix)
+        return result

@@ -1,12 +1,12 @@
 r"""Branch and bound along the stability boundary: the proof of the upper end of a norm.
 
 On an arc :math:`|t|\le h` (local coordinate of :mod:`theory.norm_modes`) and for a fixed unit vector u, the function
-:math:`f(t)=\|G(t)u\|^2` exceeds the larger of two samples by no more than :math:`\tfrac{d^2}{8}\sup|f''|`, d their
-distance, and :math:`|f''| \le \sup\|(G^*G)''\| \le 2(S_1^2+s\,S_2)` with :math:`s=\sup\|G\|,\, S_k=\sup\|G^{(k)}\|`.
-With samples at -h, 0, h:
+:math:`f(t)=\|G(t)u\|^2` exceeds the larger of two samples by no more than :math:`\tfrac{d^2}{8}\sup(-f'')`, d their
+distance, and :math:`-f'' \le \sup\|(G^*G)''\|` as well as :math:`-f'' = -2\|G'u\|^2 - 2\Re\,u^*G^*G''u \le 2s\,S_2`
+with :math:`s=\sup\|G\|,\, S_2=\sup\|G''\|`. With samples at -h, 0, h:
 
 .. math:: s^2 \le \max\big(\sigma^2(-h),\sigma^2(0),\sigma^2(h)\big)
-          + \tfrac{h^2}{8}\min\big(\sup\|(G^*G)''\|,\; 2S_1^2 + 2s\,S_2\big),
+          + \tfrac{h^2}{8}\min\big(\sup\|(G^*G)''\|,\; 2s\,S_2\big),
 
 which is solved for s. The bounds come from Taylor polynomials at the centre (:mod:`theory.norm_curvature`) with
 remainders that sum the modes' exact derivatives. Arcs whose bound exceeds the target are halved.
@@ -31,17 +31,23 @@ class Boundary(Protocol):
     """A response along the stability boundary that can be sampled and bounded on arcs."""
 
     @property
-    def inflation(self) -> float: ...
+    def inflation(self) -> float:
+        """Relative bound of what compression changed."""
 
-    def charts(self) -> list[tuple[str, float, float]]: ...
+    def charts(self) -> list[tuple[str, float, float]]:
+        """Return the arcs that cover the boundary."""
 
-    def resonances(self, chart: str) -> Array: ...
+    def resonances(self, chart: str) -> Array:
+        """Return the boundary coordinates next to the poles."""
 
-    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]: ...
+    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
+        """Return samples, their rounding errors, and the model errors."""
 
-    def arc(self, chart: str, centre: Array, h: Array) -> Arc: ...
+    def arc(self, chart: str, centre: Array, h: Array) -> Arc:
+        """Return samples and bounds on arcs."""
 
-    def accept(self, settled: Array) -> None: ...
+    def accept(self, settled: Array) -> None:
+        """Note which of the arcs bounded last are part of the proof."""
 
 
 @dataclass(kw_only=True)
@@ -88,7 +94,7 @@ class Search:
         _, middle = self._gains(chart, centre, arc.value, arc.error, arc.extra_centre)
         beta = h * h * arc.second / 8.0
         peak = np.maximum(ends, middle)
-        sup = up(beta + np.sqrt(beta * beta + peak * peak + (h * arc.first) ** 2 / 4.0))
+        sup = up(beta + np.sqrt(beta * beta + peak * peak))
         sup = np.fmin(sup, up(np.sqrt(peak * peak + h * h * arc.curvature / 8.0)))
         sup = np.fmin(sup, arc.crude)
         result = up((sup + arc.extra) * (1.0 + self.boundary.inflation))

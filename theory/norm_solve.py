@@ -24,7 +24,7 @@ from theory.system import DiagonalStateSpace, StateSpace
 Array = NDArray[Any]
 
 SMALL = 64
-"""Inputs times outputs up to which every sample gets its singular values; above, Cholesky factorizations prove levels."""
+"""Inputs times outputs up to which every sample gets its singular values; above, levels are proved one by one."""
 
 
 def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
@@ -109,7 +109,8 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
             if inside is not None or margin.min() <= 0:
                 outside = margin <= max(float(margin.min()), 0.0)
                 raise StabilityError(
-                    f"the system is unstable, or cannot be told from an unstable one; the smallest margin is {margin.min():.3g}",
+                    "the system is unstable, or cannot be told from an unstable one; "
+                    f"the smallest margin is {margin.min():.3g}",
                     poles[outside],
                     float(margin.min()),
                 )
@@ -135,8 +136,9 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None) -> bool:
     outside = (margin < -radii) | (np.abs(margin) <= np.minimum(working, radii))
     if outside.any():
         raise StabilityError(
-            f"{int(outside.sum())} of {system.n} poles are outside the stability region or, to working precision, on its "
-            f"boundary; the first is {modes.poles[outside][0]:.6g}, the smallest margin is {float(margin.min()):.3g}",
+            f"{int(outside.sum())} of {system.n} poles are outside the stability region or, to working precision, "
+            f"on its boundary; the first is {modes.poles[outside][0]:.6g}, "
+            f"the smallest margin is {float(margin.min()):.3g}",
             modes.poles[outside],
             float(margin.min()),
         )
@@ -160,7 +162,9 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
     modes = replace(modes, B=modes.B / balance, C=modes.C / (scale / balance), D=modes.D / scale)
     if modes.perturbation is not None:
         old = modes.perturbation
-        modes = replace(modes, perturbation=replace(old, dB=old.dB / balance, dC=old.dC / (scale / balance)))
+        modes = replace(
+            modes, perturbation=replace(old, b_error=old.b_error / balance, c_error=old.c_error / (scale / balance))
+        )
     short = compress(modes)
     diagnostics: dict[str, Any] = {"proof": "modes"}
     if short.D.size <= SMALL:

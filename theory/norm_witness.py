@@ -32,7 +32,10 @@ def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
     turn = np.imag((exact - z) * np.conj(z))
     rest = np.clongdouble(z) * (np.longdouble(discrete_margin(z)) + 1j * turn - turn * turn / 2)
     z_each, rest_each = np.full(poles.size, np.clongdouble(z)), np.full(poles.size, rest)
-    z_each, rest_each = np.where(modes.reverse, z_each.conj(), z_each), np.where(modes.reverse, rest_each.conj(), rest_each)
+    z_each, rest_each = (
+        np.where(modes.reverse, z_each.conj(), z_each),
+        np.where(modes.reverse, rest_each.conj(), rest_each),
+    )
     distance = (z_each - poles) + rest_each
     value = 1 / distance
     value = np.where(modes.direct, value * (z_each + rest_each), value)
@@ -55,7 +58,9 @@ def attained_gain(modes: ModalSum, frequency: float) -> float:
     value = (u.conj() @ modes.C.astype(np.clongdouble)) @ (r * (modes.B.astype(np.clongdouble) @ v))
     value = value + u.conj() @ (modes.D.astype(np.clongdouble) @ v)
     size = np.abs(r).astype(float)
-    rounding = 4.0 * (modes.poles.size + p + m + 16) * unit * (float(size @ modes.weights) + float(np.linalg.norm(modes.D)))
+    rounding = (
+        4.0 * (modes.poles.size + p + m + 16) * unit * (float(size @ modes.weights) + float(np.linalg.norm(modes.D)))
+    )
     error = 1.01 * (rounding + float((size * relative) @ modes.weights))
     error += float(modes.model_error(size[None] * (1 + 1e-12))[0])
     norms = float(np.sqrt(np.vdot(u, u).real * np.vdot(v, v).real))
@@ -70,5 +75,3 @@ def _dominant(G: Array, *, steps: int = 40, block: int = 8) -> tuple[Array, Arra
         V = np.linalg.qr(G.conj().T @ (G @ V))[0]
     left, values, right = np.linalg.svd(G @ V, full_matrices=False)
     return left, values, right @ V.conj().T
-
-

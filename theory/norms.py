@@ -96,9 +96,8 @@ def error_norm(G: System, Gr: System, rtol: float = 1e-8) -> Bracket:
 
 
 def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
-    if not (np.isscalar(rtol) and np.isfinite(rtol) and rtol > 0):
+    if not (np.isfinite(rtol) and rtol > 0):
         raise InputError(f"rtol must be a positive number, got {rtol!r}")
-    rtol = float(rtol)
     if isinstance(system, DiagonalStateSpace):
         if stable:
             require_stable(system)

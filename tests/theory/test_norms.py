@@ -18,8 +18,8 @@ from theory.realization import dense, with_conjugates
 from theory.system import DiagonalStateSpace, StateSpace, System
 
 sys.path.insert(0, str(Path(__file__).parent))
-from attack_norms import fast_gains, frequencies  # noqa: E402
-from reference.gains import exact_gain  # noqa: E402
+from attack_norms import fast_gains, frequencies
+from reference.gains import exact_gain
 
 EVERY = diagonal_systems(bidirectional=None, delay=None, closest=1e-9)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -143,7 +143,9 @@ def test_static_zero_and_empty_systems() -> None:
     no_output = DiagonalStateSpace([0.5], np.ones((1, 2)), np.zeros((0, 1)))
     assert hinf_norm(no_output).upper == 0.0
     assert hinf_norm(StateSpace(0.5 * np.eye(2), np.zeros((2, 0)), np.ones((1, 2)), dt=1.0)).upper == 0.0
-    assert hinf_norm(StateSpace(0.5 * np.eye(2), np.zeros((2, 1)), np.ones((1, 2)), [[-3.0]], dt=1.0)).lower >= 3 - 1e-12
+    assert (
+        hinf_norm(StateSpace(0.5 * np.eye(2), np.zeros((2, 1)), np.ones((1, 2)), [[-3.0]], dt=1.0)).lower >= 3 - 1e-12
+    )
 
 
 @given(EVERY)
@@ -178,9 +180,7 @@ def test_time_bases_must_agree() -> None:
     with pytest.raises(TimeBaseError):
         error_norm(continuous, StateSpace([[0.5]], [[1.0]], [[1.0]], dt=1.0))
     with pytest.raises(TimeBaseError):
-        error_norm(
-            StateSpace([[0.5]], [[1.0]], [[1.0]], dt=2.0), DiagonalStateSpace([0.5], [[1.0]], [[1.0]], dt=1.0)
-        )
+        error_norm(StateSpace([[0.5]], [[1.0]], [[1.0]], dt=2.0), DiagonalStateSpace([0.5], [[1.0]], [[1.0]], dt=1.0))
 
 
 @pytest.mark.parametrize("pole", [1.0, -1.0, 1j, 0.6 + 0.8j, 1.5, 1 + 1e-15])
