@@ -97,6 +97,9 @@ def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     here = [node.get("py:module"), node.get("py:class")]
     if (ours and _exists(target)) or any(_exists(".".join([*filter(None, here[:k]), target])) for k in (1, 2)):
         return contnode
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(("theory.", "ssmreduce."))]
+    if "." not in target and any(hasattr(module, target) for module in modules):
+        return contnode  # a constant beside the function that names it
     return None
 
 
