@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layer import SSMLayer
+from ssmreduce.methods import shared
 from ssmreduce.scores import Variant, hinf_scores, last_scores, prefix_normalised
 from theory.errors import InputError, OrderError
-from theory.hankel import hankel_singular_values
 
 Array = NDArray[Any]
 
@@ -113,7 +113,7 @@ def _global(ranked: Sequence[Array], sizes: Sequence[int], budget: int) -> tuple
 def _relative_tails(layer: SSMLayer, hsv: Array | None) -> Array:
     """What is left over after r = 0 .. n states, relative to everything; the worst channel of an S4D layer."""
     layer.require_stable()
-    values = hankel_singular_values(layer.system) if hsv is None else np.asarray(hsv)
+    values = shared(layer.system).hsv if hsv is None else np.asarray(hsv)
     total = values.sum(axis=-1, keepdims=True)
     tail = np.cumsum(values[..., ::-1], axis=-1)[..., ::-1]
     relative = np.divide(tail, total, out=np.zeros_like(tail), where=total > 0)

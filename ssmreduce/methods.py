@@ -47,7 +47,7 @@ class Method:
     allocation: str = "uniform"
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # the layers of a model: their budget is spread first, then they are reduced
 def shared(system: System) -> Balancing:
     """Return what all methods and orders of one system share: Hankel singular values, and the balancing factors."""
     return balance(system)
