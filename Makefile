@@ -2,6 +2,7 @@
 #
 # PYTHON=...  the interpreter that the environment is made from (3.11 or newer)
 # JOBS=...    parallel test processes
+# SEED=...    seed of the drawn examples, so that a failure can be repeated
 # PIP_*       environment variables and pip's configuration files are respected: no index is named here
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -12,6 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 JOBS ?= auto
+SEED ?= 0
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --constraint requirements.lock
@@ -34,7 +36,7 @@ compare: $(COMPARE_READY) ## compare every reduction of one layer of the shipped
 
 test: $(ALL_READY) ## install everything and run the tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} \
-	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal --hypothesis-seed=$(SEED) $(PYTEST_ARGS)
 
 lint: $(ALL_READY) ## ruff
 	$(RUN) -m ruff check .
