@@ -42,6 +42,12 @@ def default_orders(n: int) -> tuple[int, ...]:
     return tuple(sorted(orders)) if n else ()
 
 
+def default_threads() -> int:
+    """Threads of our own where BLAS has none: both at once are slower than either."""
+    single = any(os.environ.get(name) == "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    return min(os.cpu_count() or 1, MOST_THREADS) if single else 1
+
+
 def compare(
     layer_or_system: Any,
     methods: Sequence[str] | None = None,
@@ -84,7 +90,8 @@ def compare(
     seed : int, keyword only
         For the method "random".
     threads : int, optional, keyword only
-        Errors that are certified at a time; by default one for each core, up to eight.
+        Errors that are certified at a time. By default one for each core, up to eight, if BLAS is held to one thread
+        (``OPENBLAS_NUM_THREADS=1`` before NumPy is imported, as the command line does), else one.
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
     **options
@@ -193,7 +200,7 @@ def _certify(
     for i, item in enumerate(work):
         if item.reduced is not None:
             groups.setdefault(item.selection or str(i).encode(), []).append(item)
-    workers = max(1, threads or min(os.cpu_count() or 1, MOST_THREADS))
+    workers = max(1, threads or default_threads())
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
         tasks = {pool.submit(_error, system, group[0].reduced, rtol): group for group in groups.values()}
