@@ -28,7 +28,7 @@ STATE_FORMAT, STATE_VERSION = "lra-training-state", 1
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """Return the leaves of a pytree by their ``/``-joined paths."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_join(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+    return {_join(path): np.asarray(leaf, order="C") for path, leaf in leaves}
 
 
 def _join(path: tuple[Any, ...]) -> str:
@@ -94,7 +94,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         raise CheckpointError(f"{path} is {'a folder, not a checkpoint file' if path.is_dir() else 'not there'}")
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in list(file.keys())}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
 
@@ -140,7 +140,7 @@ def save_model(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"an exported model is named NAME.safetensors, not {path.name}")
-    tensors = {name: value for name, value in flatten(dict(variables)).items()}
+    tensors = flatten(dict(variables))
     meta = {
         "format": EXPORT_FORMAT,
         "version": EXPORT_VERSION,

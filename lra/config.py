@@ -12,13 +12,28 @@ from typing import Any
 
 from lra.errors import ConfigError
 
+MODELS: tuple[str, ...] = ("s5", "s4d")
+SIZES: tuple[str, ...] = (
+    "n_layers",
+    "d_model",
+    "ssm_size",
+    "blocks",
+    "epochs",
+    "batch_size",
+    "eval_batch_size",
+    "log_every",
+    "checkpoint_every",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides the outcome of a run.
 
     Model letters are the S5 paper's. ``ssm_size`` counts eigenvalues before pairing (the reference's
-    ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states.
+    ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states. For S4D it is the ``d_state`` of
+    a channel, of which half are stored; ``n_ssm, init, dt_transform`` are S4D's, ``blocks, C_init, conj_sym,
+    clip_eigs, activation, scan, scan_chunk`` are S5's.
     """
 
     task: str
@@ -44,6 +59,10 @@ class Config:
     batchnorm: bool = True
     bn_momentum: float = 0.95
     mode: str = "pool"
+    mask_padding: bool = False
+    n_ssm: int | None = None
+    init: str = "lin"
+    dt_transform: str = "softplus"
     scan: str = "auto"
     scan_chunk: int = 64
 
@@ -58,6 +77,8 @@ class Config:
     warmup_epochs: float = 1.0
     cosine: bool = True
     reference_schedule: bool = False
+    hankel_penalty: float = 0.0
+    modal_penalty: float = 0.0
 
     # running
     eval_batch_size: int = 100
@@ -75,24 +96,26 @@ class Config:
             if float in kinds and type(value) is int:
                 object.__setattr__(self, field.name, float(value))
             elif type(value) not in kinds:
-                wanted = " or ".join(k.__name__ for k in kinds)
+                wanted = " or ".join(kind.__name__ for kind in kinds)
                 raise ConfigError(f"config key {field.name!r} takes {wanted}, not {value!r}")
-        for name in ("n_layers", "d_model", "ssm_size", "blocks", "epochs", "batch_size", "eval_batch_size", "log_every"):
+        for name in SIZES:
             if getattr(self, name) < 1:
                 raise ConfigError(f"config key {name!r} must be at least 1, not {getattr(self, name)}")
+        if self.model not in MODELS:
+            raise ConfigError(f"model {self.model!r} is not one of {', '.join(MODELS)}")
         if not 0 < self.dt_min <= self.dt_max:
             raise ConfigError(f"need 0 < dt_min <= dt_max, not {self.dt_min} and {self.dt_max}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1), not {self.dropout}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
-        if self.conj_sym and self.ssm_size % 2:
-            raise ConfigError(f"conj_sym needs an even ssm_size, not {self.ssm_size}")
+        if (self.conj_sym or self.model == "s4d") and self.ssm_size % 2:
+            raise ConfigError(f"pairs of conjugates need an even ssm_size, not {self.ssm_size}")
 
     @property
     def P(self) -> int:
-        """Stored states of one layer."""
-        return self.ssm_size // 2 if self.conj_sym else self.ssm_size
+        """Stored states of one layer (S4D: of one channel)."""
+        return self.ssm_size // 2 if self.conj_sym or self.model == "s4d" else self.ssm_size
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict that `from_dict` takes back."""

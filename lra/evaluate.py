@@ -15,27 +15,9 @@ from flax import linen as nn
 from lra.checkpoint import load_model, nest, read_tensors, save_model
 from lra.config import Config
 from lra.errors import CheckpointError, ConfigError
-from lra.models import s5_model, stored_states
+from lra.models import OWN_OPTIONS, SHARED_OPTIONS, build, stored_copies, stored_states
 from lra.tasks import load_task
 from lra.train import make_eval_step, measure
-
-# What the arrays of a model do not tell; the keys of "options" in an exported model's JSON.
-MODEL_OPTIONS: tuple[str, ...] = (
-    "d_model",
-    "n_layers",
-    "C_init",
-    "discretization",
-    "conj_sym",
-    "clip_eigs",
-    "bidirectional",
-    "step_rescale",
-    "activation",
-    "prenorm",
-    "batchnorm",
-    "bn_momentum",
-    "mode",
-)
-TASK_OPTIONS: tuple[str, ...] = ("d_input", "n_classes", "tokens", "padded", "retrieval")
 
 
 def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
@@ -61,7 +43,7 @@ def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
     variables = nest(tensors)
     options = {
         "architecture": config.model,
-        **{key: getattr(config, key) for key in MODEL_OPTIONS},
+        **{key: getattr(config, key) for key in (*SHARED_OPTIONS, *OWN_OPTIONS[config.model]) if key != "dropout"},
         "P": config.P,
         **facts,
     }
@@ -93,33 +75,37 @@ def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
 
 
 def unstable_poles(params: Mapping[str, Any], clip_eigs: bool) -> dict[str, list[int]]:
-    """Return, by layer, the states whose pole lies on or outside the unit circle."""
+    """Return, by layer, the states whose pole lies on or outside the unit circle (only S5 can have any)."""
     found = {}
     for name, layer in params["encoder"].items():
-        if name.startswith("layers_") and not clip_eigs:
-            states = np.flatnonzero(np.asarray(layer["seq"]["Lambda_re"]) >= 0)
-            if len(states):
-                found[name] = states.tolist()
+        states = np.flatnonzero(np.asarray(layer.get("seq", {}).get("Lambda_re", -1.0)) >= 0)
+        if len(states) and not clip_eigs:
+            found[name] = states.tolist()
     return found
 
 
-def rebuild(variables: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
+def rebuild(architecture: str, variables: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
     """Return the model that fits the arrays; the number of states is read from each layer's own arrays.
 
     Raises
     ------
     CheckpointError
-        An option or an array is missing.
+        An option or an array is missing, or the architecture is unknown.
     """
+    if architecture not in OWN_OPTIONS:
+        raise CheckpointError(f"architecture {architecture!r} is not one of {', '.join(OWN_OPTIONS)}")
     try:
-        chosen = {key: options[key] for key in (*MODEL_OPTIONS, "d_input", "n_classes")}
-        chosen |= {key: bool(options.get(key, False)) for key in ("tokens", "padded", "retrieval")}
-        sizes = stored_states(variables["params"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint lacks {error}; it is not a whole S5 model") from error
-    if len(sizes) != chosen["n_layers"]:
-        raise CheckpointError(f"the checkpoint holds {len(sizes)} layers, its options say {chosen['n_layers']}")
-    return s5_model(P=sizes, **chosen)
+        names = {*SHARED_OPTIONS, *OWN_OPTIONS[architecture], "d_input", "n_classes"}
+        chosen = {name: options[name] for name in names - {"dropout", "mask_padding"}}
+        chosen |= {name: bool(options.get(name, False)) for name in ("tokens", "padded", "retrieval", "mask_padding")}
+        states = stored_states(variables["params"])
+        if architecture == "s4d":
+            chosen["n_ssm"] = stored_copies(variables["params"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the checkpoint lacks {error}; it is not a whole {architecture} model") from error
+    if len(states) != chosen["n_layers"]:
+        raise CheckpointError(f"the checkpoint holds {len(states)} layers, its options say {chosen['n_layers']}")
+    return build(architecture, states, **chosen)
 
 
 def evaluate(
@@ -144,15 +130,17 @@ def evaluate(
     if split not in ("test", "validation", "train"):
         raise ConfigError(f"split {split!r} is not one of test, validation, train")
     variables, meta = load_model(path)
-    if meta["architecture"] != "s5":
-        raise CheckpointError(f"{path} holds an {meta['architecture']} model; only s5 models can be evaluated here")
-    model = rebuild(variables, meta["options"])
+    model = rebuild(meta["architecture"], variables, meta["options"])
     task = load_task(meta["options"].get("task", ""), data)
     rows = getattr(task, split)
     held = {key: variables[key] for key in ("params", "batch_stats") if key in variables}
     try:
         result = measure(make_eval_step(model), jax.device_put(held), task, rows, batch_size)
-    except (nn_errors.ScopeParamShapeError, nn_errors.ScopeParamNotFoundError, nn_errors.ScopeCollectionNotFound) as error:
+    except (
+        nn_errors.ScopeParamShapeError,
+        nn_errors.ScopeParamNotFoundError,
+        nn_errors.ScopeCollectionNotFound,
+    ) as error:
         raise CheckpointError(f"the arrays of {path} do not fit its options: {error}") from error
     return {
         **result,

@@ -1,4 +1,4 @@
-"""The optimizer of the S5 paper: three groups of parameters, one learning-rate curve."""
+"""The optimizers of the S5 and S4 codes: groups of parameters on one learning-rate curve."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from lra.errors import ConfigError
 Schedule = Callable[[Any], Any]
 
 # Leaves at the small rate without decay ("ssm") and with decay ("ssm_decay"); all others are "regular".
+_S5_STATES, _S4_STATES = (
+    frozenset({"Lambda_re", "Lambda_im", "log_step"}),
+    frozenset({"A_real", "A_imag", "B", "inv_dt"}),
+)
 GROUPS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "standard": (frozenset({"B", "Lambda_re", "Lambda_im", "log_step"}), frozenset()),
-    "BandCdecay": (frozenset({"Lambda_re", "Lambda_im", "log_step"}), frozenset({"B"})),
-    "BfastandCdecay": (frozenset({"Lambda_re", "Lambda_im", "log_step"}), frozenset()),
-    "noBCdecay": (
-        frozenset({"B", "C", "C1", "C2", "D", "Lambda_re", "Lambda_im", "log_step"}),
-        frozenset(),
-    ),
+    "standard": (_S5_STATES | {"B"}, frozenset()),
+    "BandCdecay": (_S5_STATES, frozenset({"B"})),
+    "BfastandCdecay": (_S5_STATES, frozenset()),
+    "noBCdecay": (_S5_STATES | {"B", "C", "C1", "C2", "D"}, frozenset()),
+    "s4": (_S4_STATES, frozenset()),
+    "s4_slow_C": (_S4_STATES, frozenset({"C"})),
 }
+S4_GROUPS: tuple[str, ...] = ("s4", "s4_slow_C")
 
 
 def schedule(
@@ -46,7 +50,7 @@ def schedule(
     total, warmup = steps_per_epoch * epochs, steps_per_epoch * warmup_epochs
 
     def ramp(k: Any) -> Any:
-        return base * (k + 1) / max(warmup, 1)
+        return base * jnp.minimum((k + 1) / max(warmup, 1), 1)
 
     def decay(k: Any, start: float) -> Any:
         if not cosine:
@@ -63,15 +67,23 @@ def schedule(
     return quirky if reference else fixed
 
 
-def label_leaves(params: Any, opt_config: str, dt_global: bool, name: str = "") -> Any:
-    """Return the tree of `params` with each leaf replaced by its group: ``ssm``, ``ssm_decay`` or ``regular``."""
+def label_leaves(params: Any, opt_config: str, dt_global: bool, path: tuple[str, ...] = ()) -> Any:
+    """Return the tree of `params` with each leaf replaced by its group.
+
+    ``ssm`` (small rate, no decay), ``ssm_decay`` (small rate, decay), ``regular`` (full rate, decay) or ``plain``
+    (full rate, no decay). With `dt_global` the step sizes move to the full rate; S5 lets them decay there, S4 does not.
+    S4 keeps decay off the biases and norms of its layers; S5 does not.
+    """
     if opt_config not in GROUPS:
         raise ConfigError(f"opt_config {opt_config!r} is not one of {', '.join(GROUPS)}")
     if isinstance(params, Mapping):
-        return {key: label_leaves(value, opt_config, dt_global, key) for key, value in params.items()}
+        return {key: label_leaves(value, opt_config, dt_global, (*path, key)) for key, value in params.items()}
     slow, slow_decay = GROUPS[opt_config]
-    if name == "log_step" and dt_global:
-        return "regular"
+    name, s4 = path[-1], opt_config in S4_GROUPS
+    if name in ("log_step", "inv_dt") and dt_global:
+        return "plain" if s4 else "regular"
+    if s4 and name in ("scale", "bias") and any(part.startswith(("layers_", "norm")) for part in path):
+        return "plain"
     return "ssm" if name in slow else "ssm_decay" if name in slow_decay else "regular"
 
 
@@ -82,15 +94,13 @@ def optimizer(
     opt_config: str = "standard",
     dt_global: bool = False,
 ) -> optax.GradientTransformation:
-    """Return Adam at `ssm_rate`, AdamW at `ssm_rate` and AdamW at `rate` for the three groups of `label_leaves`.
-
-    As in the reference, biases and norm parameters are in the regular group and decay.
-    """
+    """Return Adam or AdamW at `ssm_rate` or `rate` for the four groups of `label_leaves`."""
     return optax.multi_transform(
         {
             "ssm": optax.adam(ssm_rate),
             "ssm_decay": optax.adamw(ssm_rate, weight_decay=weight_decay),
             "regular": optax.adamw(rate, weight_decay=weight_decay),
+            "plain": optax.adam(rate),
         },
         lambda params: label_leaves(params, opt_config, dt_global),
     )

@@ -35,7 +35,9 @@ class Progress:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  acc {task.fields[accuracy]:.3f}  {task.fields[speed]:,.0f} tok/s"),
+            TextColumn(
+                "loss {task.fields[loss]:.4f}  acc {task.fields[accuracy]:.3f}  {task.fields[speed]:,.0f} tok/s"
+            ),
             TimeRemainingColumn(),
             console=self.console,
             disable=not self.live,
@@ -62,9 +64,7 @@ class Progress:
         rate = (step - self.last_step) / max(now - self.last_time, 1e-9)
         self.last_step, self.last_time = step, now
         epoch = (step - 1) // self.per_epoch + 1
-        self.bar.update(
-            self.id, completed=step, epoch=epoch, loss=loss, accuracy=accuracy, speed=rate * self.tokens
-        )
+        self.bar.update(self.id, completed=step, epoch=epoch, loss=loss, accuracy=accuracy, speed=rate * self.tokens)
         if not self.live and not self.quiet and now - self.last_line > 10:
             self.last_line = now
             left = (self.total - step) / max(rate, 1e-9)

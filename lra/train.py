@@ -20,7 +20,7 @@ from flax import linen as nn
 from lra.checkpoint import load_state, save_state, write_atomically
 from lra.config import Config
 from lra.errors import CheckpointError, DivergenceError
-from lra.models import s5_model
+from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build
 from lra.optimizer import optimizer, schedule
 from lra.progress import Progress
 from lra.tasks import Split, Task, load_task
@@ -39,23 +39,21 @@ class TrainState(NamedTuple):
     totals: Array  # (3,): sum of losses, correct answers, examples
 
 
-def build_model(config: Config, task: Task, **changes: Any) -> nn.Module:
-    """Return the model of a config for a task; `changes` replace options (dropout=0 for evaluation, P for sizes)."""
-    options = model_options(config, task)
-    return s5_model(**{**options, **changes})
-
-
-def model_options(config: Config, task: Task) -> dict[str, Any]:
-    """Return the keyword arguments of `lra.models.s5_model`."""
-    same = (
-        "d_model n_layers blocks C_init discretization conj_sym clip_eigs bidirectional step_rescale dt_min dt_max "
-        "activation dropout prenorm batchnorm bn_momentum mode scan scan_chunk"
+def build_model(config: Config, task: Task) -> nn.Module:
+    """Return the model of a config for a task."""
+    names = (*SHARED_OPTIONS, *OWN_OPTIONS[config.model], *INITIAL_OPTIONS[config.model])
+    return build(
+        config.model,
+        config.P,
+        **{name: getattr(config, name) for name in names},
+        **{name: getattr(task, name) for name in TASK_OPTIONS},
     )
-    return {
-        **{name: getattr(config, name) for name in same.split()},
-        "P": config.P,
-        **{name: getattr(task, name) for name in ("d_input", "n_classes", "padded", "tokens", "retrieval")},
-    }
+
+
+INITIAL_OPTIONS = {  # only needed to train
+    "s5": ("dt_min", "dt_max", "blocks", "scan", "scan_chunk"),
+    "s4d": ("dt_min", "dt_max"),
+}
 
 
 def build_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
@@ -66,9 +64,7 @@ def build_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTrans
             base, steps_per_epoch, config.epochs, config.warmup_epochs, config.cosine, config.reference_schedule
         )
 
-    return optimizer(
-        curve(config.ssm_lr), curve(config.lr), config.weight_decay, config.opt_config, config.dt_global
-    )
+    return optimizer(curve(config.ssm_lr), curve(config.lr), config.weight_decay, config.opt_config, config.dt_global)
 
 
 def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) -> TrainState:
@@ -77,9 +73,7 @@ def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) 
     batch = task.batch(task.train, np.arange(1))
     variables = jax.jit(model.init)(jax.random.key(config.seed), batch["x"], batch.get("lengths"))
     params = variables["params"]
-    return TrainState(
-        jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), tx.init(params), jnp.zeros(3)
-    )
+    return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), tx.init(params), jnp.zeros(3))
 
 
 def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Any:
@@ -139,19 +133,20 @@ def model_variables(state: TrainState) -> dict[str, Any]:
     return {"params": state.params, **({"batch_stats": state.batch_stats} if state.batch_stats else {})}
 
 
+LARGE_STEP = 10.0  # a hundred times the largest initial step size
+
+
 def diagnose(params: Any, config: Config) -> list[str]:
-    """Say what in the last healthy parameters may have blown up: poles outside the unit disk, extreme steps or values."""
+    """Say what in the last healthy parameters may have blown up: poles, step sizes, large values."""
     found = []
     for name, layer in sorted(params["encoder"].items()):
-        if not name.startswith("layers_"):
-            continue
-        seq = layer["seq"]
-        unstable = int((np.asarray(seq["Lambda_re"]) >= 0).sum())
+        seq = layer.get("seq", {})
+        unstable = int((np.asarray(seq.get("Lambda_re", -1)) >= 0).sum())
         if unstable and not config.clip_eigs:
             found.append(f"{name} has {unstable} poles on or outside the unit circle (clip_eigs=True forbids them)")
-        Delta = np.exp(np.asarray(seq["log_step"]))
-        if Delta.max() > 10:
-            found.append(f"{name} has a step size of {Delta.max():.3g}")
+        step = float(np.exp(np.asarray(seq.get("log_step", -np.inf)).max()))
+        if step > LARGE_STEP:
+            found.append(f"{name} has a step size of {step:.3g}")
     size, where = max(
         (float(np.abs(leaf).max()), jax.tree_util.keystr(path))
         for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]

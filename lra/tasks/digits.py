@@ -1,4 +1,4 @@
-"""scikit-learn's bundled 8x8 digits as sequences of 64 samples: 1797 images, seconds to train, for tests and first steps."""
+"""scikit-learn's bundled 8x8 digits as sequences of 64: 1797 images, seconds to train, for tests and first steps."""
 
 from __future__ import annotations
 

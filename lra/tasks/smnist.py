@@ -99,7 +99,7 @@ def read_mnist(path: str | None = None) -> dict[str, np.ndarray]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {key: file[key] for key in IDX_NAMES}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a complete MNIST npz file ({error}); copy it again") from error
@@ -118,8 +118,8 @@ def _read_idx(path: Path, images: bool) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be decompressed ({error}); fetch it again") from error
     axes = 3 if images else 1
-    header = np.frombuffer(raw[: 4 * (axes + 1)], dtype=">u4")
-    if len(header) != axes + 1 or header[0] != (IDX_IMAGES if images else IDX_LABELS):
+    header = np.frombuffer(raw, dtype=">u4", count=axes + 1) if len(raw) >= 4 * (axes + 1) else np.zeros(1, ">u4")
+    if header[0] != (IDX_IMAGES if images else IDX_LABELS):
         raise DataError(f"{path} is not an IDX file of {'images' if images else 'labels'}")
     shape = tuple(int(n) for n in header[1:])
     body = np.frombuffer(raw, dtype=np.uint8, offset=4 * (axes + 1))

@@ -104,7 +104,7 @@ class Task:
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the shuffled order of `n` rows in one epoch: a function of seed and epoch only, so any step can be resumed."""
+    """Return the shuffled order of `n` rows in one epoch, fixed by seed and epoch: any step can be resumed."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(n)
 
 

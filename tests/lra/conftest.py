@@ -1,0 +1,91 @@
+"""Shared pieces of the tests of lra; without jax and flax the whole folder is skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+collect_ignore_glob: list[str] = []
+try:
+    import flax  # noqa: F401
+    import jax  # noqa: F401
+    import optax  # noqa: F401
+except ImportError:  # the lra extra is not installed
+    collect_ignore_glob = ["test_*.py"]
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+S5_OPTIONS: dict[str, dict[str, Any]] = {
+    "s5_tiny_trunc_halfglu1_standard": {"C_init": "trunc_standard_normal", "activation": "half_glu1"},
+    "s5_tiny_complex_fullglu_standard_dtglobal_clip": {
+        "C_init": "complex_normal",
+        "activation": "full_glu",
+        "clip_eigs": True,
+    },
+}
+TINY = {"d_model": 6, "n_layers": 2, "P": 4, "d_input": 5, "n_classes": 3, "bidirectional": True, "bn_momentum": 0.9}
+
+
+class GoldenFile:
+    """One npz of figures made with the reference code."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.arrays = dict(np.load(GOLDEN / f"{name}.npz", allow_pickle=False))
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self.arrays[key]
+
+    def tree(self, prefix: str) -> dict[str, Any]:
+        """Arrays under a prefix, as nested dicts."""
+        from lra.checkpoint import nest
+
+        return nest({key[len(prefix) :]: value for key, value in self.arrays.items() if key.startswith(prefix)})
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        return {"params": self.tree("params/"), "batch_stats": self.tree("batch_stats/")}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {**TINY, **S5_OPTIONS[self.name]}
+
+
+@pytest.fixture(params=sorted(S5_OPTIONS))
+def golden(request: pytest.FixtureRequest) -> GoldenFile:
+    return GoldenFile(request.param)
+
+
+@pytest.fixture
+def smoke() -> Any:
+    """A digits run of about a second: one layer, three epochs of three steps, with dropout."""
+    from lra.config import load_config
+
+    return load_config(
+        "digits",
+        {
+            "epochs": 3,
+            "warmup_epochs": 1,
+            "train_limit": 150,
+            "validation_limit": 30,
+            "n_layers": 1,
+            "d_model": 8,
+            "ssm_size": 8,
+            "dropout": 0.1,
+            "log_every": 1,
+            "checkpoint_every": 2,
+        },
+    )
+
+
+@pytest.fixture
+def golden_file() -> type[GoldenFile]:
+    return GoldenFile
+
+
+@pytest.fixture
+def golden_folder() -> Path:
+    return GOLDEN
