@@ -98,6 +98,9 @@ class Writer:
             if np.prod(shape)
             else np.zeros(shape, dtype)
         )
+        if isinstance(made, np.memmap) and hasattr(os, "posix_fallocate"):
+            with path.open("rb+") as file:  # a full disk is an error now, not a crash of the mapping later
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         self._arrays[name] = made
         return made
 
@@ -199,7 +202,8 @@ def convert_once(
     kind : str
         What is converted; part of the folder's name.
     sources : sequence of Path
-        Files and folders whose path, size and time of change decide whether a conversion is still current.
+        Files, and folders with all that is in them, whose names, sizes and times of change decide whether a
+        conversion is still current.
     convert : Callable
         Fills a `Writer` and returns the notes for the manifest; runs only if needed.
     options : mapping, optional
@@ -213,12 +217,11 @@ def convert_once(
         A source is damaged (nothing is left behind), or the converted files are.
     """
     options = dict(options or {})
-    state = [(str(p.resolve()), p.stat().st_size if p.is_file() else 0, p.stat().st_mtime_ns) for p in sources]
+    state = [fingerprint(path) for path in sources]
     key = hashlib.sha256(json.dumps([FORMAT_VERSION, kind, options, state], sort_keys=True).encode()).hexdigest()
     root = cache or cache_folder()
     folder = root / f"{kind}-{key[:16]}"
     if not folder.exists():
-        root.mkdir(parents=True, exist_ok=True)
         write_converted(folder, kind, convert, options)
     return open_converted(folder, kind)
 
@@ -226,7 +229,25 @@ def convert_once(
 def write_converted(
     folder: Path, kind: str, convert: Callable[[Writer], Mapping[str, Any]], options: Mapping[str, Any] | None = None
 ) -> None:
-    """Convert into `folder`, which appears complete or not at all; nothing is done if it is there already."""
+    """Convert into `folder`, which appears complete or not at all; nothing is done if it is there already.
+
+    Raises
+    ------
+    DataError
+        A source is damaged, or the disk is full or not writable; nothing is left behind.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _write_converted(folder, kind, convert, options)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written ({error}); free some space, or set LRA_CACHE to another folder"
+        ) from error
+
+
+def _write_converted(
+    folder: Path, kind: str, convert: Callable[[Writer], Mapping[str, Any]], options: Mapping[str, Any] | None
+) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     with _locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
@@ -285,6 +306,23 @@ def open_converted(folder: Path, kind: str | None = None, verify: bool = False) 
             raise DataError(f"{path} has changed since it was converted; {advice}")
         arrays[name] = made
     return Converted(folder=folder, manifest=manifest, arrays=arrays)
+
+
+def fingerprint(path: Path) -> tuple[str, str]:
+    """Return the resolved path and a digest of names, sizes and times of change: of a file, or of all files below."""
+    digest = hashlib.sha256()
+
+    def enter(name: str, status: os.stat_result) -> None:
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+
+    if path.is_file():
+        enter(path.name, path.stat())
+    for folder, inner, _ in os.walk(path):
+        inner.sort()
+        with os.scandir(folder) as entries:
+            for entry in sorted((e for e in entries if e.is_file()), key=lambda e: e.name):
+                enter(entry.path, entry.stat())
+    return str(path.resolve()), digest.hexdigest()
 
 
 def is_converted(path: Path) -> bool:

@@ -123,7 +123,7 @@ def convert_listops(writer: Writer, folder: Path, L: int) -> dict[str, Any]:
     """Write ``flat, offsets, y`` of the three files and return their vocabulary and sizes."""
     flat = writer.stream("flat", np.uint8)
     lengths, labels, counts, cut = [0], [], np.zeros(256, np.int64), 0
-    sizes = {}
+    sizes: dict[str, int] = {}
     for part, name in FILES.items():
         rows = writer.lines(folder / name)
         if next(rows, (0, b""))[1] != b"Source\tTarget":

@@ -183,7 +183,8 @@ def sample_chunk(index: int, seed: int, law: TreeLaw) -> list[tuple[bytes, int]]
 def token_text(tokens: np.ndarray) -> bytes:
     """Return the tokens' names with single spaces between them."""
     spelled = _SPELLINGS[tokens].ravel()
-    return spelled[spelled != 0][:-1].tobytes()
+    text: bytes = spelled[spelled != 0][:-1].tobytes()
+    return text
 
 
 _SPELLINGS = np.array([list((token + " ").encode().ljust(5, b"\0")) for token in TOKENS], np.uint8)

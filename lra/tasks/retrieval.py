@@ -78,7 +78,8 @@ def convert_retrieval(writer: Writer, folder: Path, L: int) -> dict[str, Any]:
     """Write ``flat, offsets`` of the distinct documents, ``pairs (N, 2), y``, and return vocabulary and sizes."""
     scratch = writer.folder / "code_points.scratch"
     known: dict[bytes, int] = {}
-    lengths, pairs, labels, sizes = [0], [], [], {}
+    lengths, pairs, labels = [0], [], []
+    sizes: dict[str, int] = {}
     occurrences: list[int] = []
     with scratch.open("wb") as file:
         for part, name in FILES.items():

@@ -43,7 +43,7 @@ class Snakes:
     @classmethod
     def empty(cls, n: int) -> Snakes:
         """Return `n` snakes that have not begun."""
-        return cls(*(np.zeros((n, 2), int) for _ in range(3)), np.zeros(n, int))
+        return cls(np.zeros((n, 2), int), np.zeros((n, 2), int), np.zeros((n, 2), int), np.zeros(n, int))
 
     def put(self, rows: np.ndarray, head: np.ndarray, pivot: np.ndarray, direction: np.ndarray) -> None:
         """Move the growing ends in some windows."""
@@ -114,7 +114,8 @@ class Windows:
             worked = self.place(snakes, pending, tail, direction)
             done.append(pending[worked])
             pending = pending[~worked]
-        return np.sort(np.concatenate(done))
+        begun: np.ndarray = np.sort(np.concatenate(done))
+        return begun
 
     def place(self, snakes: Snakes, rows: np.ndarray, tail: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Begin snakes at given tails (m, 2); return where (m,) the first paddle stays in the window."""
@@ -153,7 +154,8 @@ class Windows:
             snakes.put(rows[mine], at, pivot[mine], picture)
             done.append(mine)
             pending = pending[~fits]
-        return rows[np.sort(np.concatenate(done))]
+        grown: np.ndarray = rows[np.sort(np.concatenate(done))]
+        return grown
 
     def occupy(self, snakes: Snakes, rows: np.ndarray) -> None:
         """Enter the last paddles of some snakes into the mask."""

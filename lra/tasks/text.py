@@ -56,10 +56,13 @@ def load_text(path: str | None = None, L: int = 4096, n_validation: int = 2500) 
     layout, place = find_source(path, [("folder", FOLDER), ("npz", NPZ)], HELP)
     if layout == "converted":
         return _task(open_converted(place, "text"), L, n_validation)
-    sources = [place] if layout == "npz" else [place / s / c for s in ("train", "test") for c in ("neg", "pos")]
-    for source in sources:
-        if not source.exists():
-            raise DataError(f"{source} is missing. {HELP}")
+    sources = [place]
+    if layout == "folder":
+        sources = [place / part / name for part in ("train", "test") for name in ("neg", "pos")]
+        for source in sources:
+            if not source.is_dir():
+                raise DataError(f"{source} is missing. {HELP}")
+        sources += sorted(place.glob("*/urls_*.txt"))
     return _task(convert_once("text", sources, lambda writer: convert_text(writer, place)), L, n_validation)
 
 
@@ -89,6 +92,12 @@ def _read_folder(writer: Writer, folder: Path) -> Iterator[tuple[str, bytes, int
             files = sorted((folder / part / name).glob("*.txt"), key=lambda file: _review_number(file))
             if not files:
                 raise DataError(f"{folder / part / name} holds no reviews. {HELP}")
+            listed = folder / part / f"urls_{name}.txt"  # the release lists one address a review
+            n = sum(1 for _ in writer.lines(listed)) if listed.is_file() else len(files)
+            if n != len(files):
+                raise DataError(
+                    f"{folder / part / name} holds {len(files)} reviews, {listed} lists {n}; unpack it again"
+                )
             for file in files:
                 yield part, writer.read(file), label, str(file)
 

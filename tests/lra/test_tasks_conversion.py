@@ -20,6 +20,7 @@ from lra.tasks.conversion import (
     Writer,
     convert_once,
     file_sha256,
+    fingerprint,
     is_converted,
     open_converted,
     write_converted,
@@ -88,6 +89,30 @@ def test_second_call_does_not_convert_again_but_a_changed_source_or_option_does(
     changed = make(tmp_path, source)
     assert changed.folder != first.folder
     assert changed.manifest["source_sha256"] != first.manifest["source_sha256"]
+
+
+def test_a_file_changed_inside_a_source_folder_is_noticed(tmp_path: Path):
+    inner = tmp_path / "folder" / "inner" / "a.txt"
+    inner.parent.mkdir(parents=True)
+    inner.write_text("one")
+    before = fingerprint(tmp_path / "folder")
+    assert fingerprint(tmp_path / "folder") == before
+    inner.write_text("two")
+    os.utime(inner, ns=(1, 1))
+    assert fingerprint(tmp_path / "folder") != before
+
+
+def test_a_cache_that_cannot_be_written_is_explained(tmp_path: Path, source: Path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(DataError, match="LRA_CACHE"):
+        make(tmp_path, source)
+
+    def full(writer: Writer) -> dict:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left"):
+        convert_once("thing", [source], full, cache=tmp_path / "other")
+    assert [p for p in (tmp_path / "other").iterdir() if p.suffix != ".lock"] == []
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, source: Path):

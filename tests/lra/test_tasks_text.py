@@ -115,6 +115,15 @@ def test_not_utf8_is_named(release: Path):
         load_text(str(release), n_validation=2)
 
 
+def test_reviews_that_the_release_lists_but_are_not_there(release: Path):
+    listed = release / "train" / "urls_pos.txt"
+    listed.write_text("http://a\n" * 3)
+    load_text(str(release), n_validation=2)
+    listed.write_text("http://a\n" * 4)
+    with pytest.raises(DataError, match=r"train/pos holds 3 reviews, .*urls_pos\.txt lists 4"):
+        load_text(str(release), n_validation=2)
+
+
 def test_empty_misnamed_and_missing(release: Path, tmp_path: Path):
     (release / "train" / "pos" / "7_8.txt").write_bytes(b"")
     with pytest.raises(DataError, match=r"7_8\.txt is empty"):
