@@ -18,6 +18,7 @@ from theory.bracket import Bracket
 from theory.errors import DimensionError, InputError
 from theory.norm_batch_scalars import (
     ANGLE_SLACK,
+    EPS,
     Scalars,
     centred,
     exponents,
@@ -33,6 +34,9 @@ Array = NDArray[Any]
 
 PARABOLAS = 4
 """Rounds with parabolas, which settle most intervals; the flat or cancelling rest gets six coefficients."""
+
+VERTICES = 30
+"""Rounds that cut around the vertex of the local parabola; what is left then is at rounding level and halved."""
 
 
 def batch_hinf_norm(
@@ -131,7 +135,9 @@ def _cover(
         best, attained = best[better], attained[better]
         lower[channel[best]], witness[channel[best]] = attained, centre[best]
         goal = np.maximum(lower[channel] * (1.0 + 0.9 * rtol), 8.0 * model.noise)
-        stuck = (high - low < 8 * ANGLE_SLACK) if scalars.scale is None else (centre <= low) | (centre >= high)
+        finest = 8 * ANGLE_SLACK if scalars.scale is None else 2 * EPS * np.abs(centre)
+        stuck = high - low <= finest
+        stuck |= model.ceiling <= model.gain + 4.0 * model.noise  # only rounding is left
         stuck |= (spent[channel] > max_intervals) | (rounds >= max_rounds)
         done = (model.ceiling <= goal) | stuck
         np.maximum.at(upper, channel[done], model.ceiling[done])
@@ -139,10 +145,10 @@ def _cover(
         channel, low, high, centre, T = (array[keep] for array in (channel, low, high, centre, T))
         with np.errstate(divide="ignore", invalid="ignore"):
             vertex = -0.5 * model.slope[keep] / model.curvature[keep]
-        peaked = (model.curvature[keep] < 0) & ~model.near[keep] & (np.abs(vertex) < 1.2 * T)
+        peaked = (rounds <= VERTICES) & (model.curvature[keep] < 0) & ~model.near[keep] & (np.abs(vertex) < 1.1 * T)
         three = model.near[keep] | (model.ceiling[keep] > 1.5 * goal[keep])
         middle = np.where(peaked, vertex, 0.0)
-        width = np.where(peaked, 0.25 * T, np.where(three, T / 3.0, 0.0))
+        width = np.where(peaked, 0.6 * T, np.where(three, T / 3.0, 0.0))
         inner = [moved(scalars.scale, channel, centre, t) for t in (middle - width, middle + width)]
         channel, low, high = _pieces(channel, low, inner[0], inner[1], high)
     return lower, np.maximum(upper, lower), witness, {"intervals": int(spent.sum()), "rounds": rounds}
