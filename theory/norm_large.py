@@ -2,10 +2,11 @@ r"""The norm of a modal sum with many modes, inputs and outputs: branch and boun
 
 For a unit vector u, :math:`f = \|Gu\|^2` has :math:`f'' = 2\|G'u\|^2 + 2\Re\,u^*G^*G''u \ge -2\,s\,S_2` where
 :math:`s=\sup\|G\|,\ S_2=\sup\|G''\|`. Hence the gain stays below :math:`\gamma` on an arc :math:`|t|\le h` whose
-two end points have a gain of at most :math:`\sqrt{\gamma^2 - h^2\gamma S_2}`. Frobenius norms of the Taylor coefficients
-cost :math:`n^2` each, :math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`, and dismiss most of the
-boundary; block Lanczos estimates (not trusted) steer; only the end points that remain are proved, each by one
-Cholesky factorization (:mod:`theory.norm_compress`).
+two end points have a gain of at most :math:`\sqrt{\gamma^2 - h^2\gamma S_2}`.
+
+Frobenius norms of the Taylor coefficients cost :math:`n^2` each and dismiss most of the boundary:
+:math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`. Lanczos estimates, which are not trusted,
+steer; only the end points that remain are proved, each by one Cholesky factorization (:mod:`theory.norm_compress`).
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ class Search:
             return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
         return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
 
-    def bound(self, chart: str, left: Array, right: Array, ends: Array) -> tuple[Array, Array, Array]:
-        """Return (bound on each arc, upper bound of the gain at its centre, excess that halving can remove)."""
+    def bound(self, chart: str, left: Array, right: Array, ends: Array) -> tuple[Array, Array, Array, Array]:
+        """Return bounds on each arc, of the gain at its centre, what halving can remove, and what it cannot."""
         centre, h = 0.5 * (left + right), self.half_width(chart, left, right)
         arc = self.boundary.arc(chart, centre, h)
         _, middle = self._gains(chart, centre, arc.value, arc.error, arc.extra_centre)
@@ -98,7 +98,9 @@ class Search:
         sup = np.fmin(sup, up(np.sqrt(peak * peak + h * h * arc.curvature / 8.0)))
         sup = np.fmin(sup, arc.crude)
         result = up((sup + arc.extra) * (1.0 + self.boundary.inflation))
-        return np.where(np.isnan(result), np.inf, result), middle, sup - peak
+        noise = arc.error + arc.extra_centre
+        noise = np.where(np.isfinite(noise), noise, 0.0)
+        return np.where(np.isnan(result), np.inf, result), middle, sup - peak + arc.extra - arc.extra_centre, noise
 
     def prove(self, *, chunk: int, budget: int) -> None:
         """Cover the boundary; raise `upper` to the largest bound that had to be accepted."""
@@ -148,11 +150,11 @@ class Search:
             now = slice(0, chunk)
             l, r, fl, fr = left[now], right[now], at_left[now], at_right[now]
             left, right, at_left, at_right = left[chunk:], right[chunk:], at_left[chunk:], at_right[chunk:]
-            bound, middle, excess = self.bound(chart, l, r, np.maximum(fl, fr))
+            bound, middle, excess, noise = self.bound(chart, l, r, np.maximum(fl, fr))
             spent += l.size
             target = self.best * (1.0 + 0.9 * self.rtol)
             mid = 0.5 * (l + r)
-            settled = (bound <= target) | (excess <= 0.1 * self.rtol * self.best)
+            settled = (bound <= target) | (excess <= np.maximum(0.1 * self.rtol * self.best, 0.05 * noise))
             settled |= ~((mid > l) & (mid < r)) | (r - l <= 1e-15 * np.maximum(np.abs(l), np.abs(r)))
             if spent > budget:
                 settled[:] = True

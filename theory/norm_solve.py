@@ -66,11 +66,13 @@ def diagonal_bracket(system: DiagonalStateSpace, rtol: float) -> Bracket:
     if on_boundary.any():
         pole = modes.poles[on_boundary][0]
         frequency = float(np.angle(pole)) if system.is_discrete else float(pole.imag)
+        frequency = -frequency if modes.reverse[on_boundary][0] else frequency
+        frequency = abs(frequency) if modes.real else frequency
         same = on_boundary & (modes.poles == pole)
         residue = modes.C[:, same] @ modes.B[same]
         cancels = np.abs(residue).max() <= 1e-13 * float(modes.weights[same].sum())
         return Bracket(
-            0.0 if cancels else np.inf, np.inf, abs(frequency), "open" if cancels else "closed", {"pole": pole}
+            0.0 if cancels else np.inf, np.inf, frequency, "open" if cancels else "closed", {"pole": pole}
         )
     return modal_bracket(modes, rtol)
 

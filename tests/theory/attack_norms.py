@@ -185,6 +185,8 @@ def main(draws: int, seed: int) -> int:
             failures += 1
             print(f"draw {seed},{index}: crashed: {type(error).__name__}: {error}", flush=True)
             continue
+        if index % 500 == 499:
+            print(f"{index + 1} draws, {failures} failures, {kinds}, {time.perf_counter() - start:.0f} s", flush=True)
         kinds[result["kind"]] = kinds.get(result["kind"], 0) + 1
         slow.append((result["seconds"], index))
         if "width" in result:

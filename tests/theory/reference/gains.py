@@ -27,8 +27,10 @@ def exact_response(system: StateSpace | DiagonalStateSpace, frequency: Any) -> m
         return D
     z = mp.expj(mp.mpf(frequency)) if discrete else mp.mpc(0, mp.mpf(frequency))
     if isinstance(system, StateSpace):
-        n = system.n
-        return D + _matrix(system.C) * (mp.inverse(z * mp.eye(n) - _matrix(system.A)) * _matrix(system.B))
+        with mp.workdps(200):  # companion matrices of tiny poles have determinants of 1e-76
+            z = mp.expj(mp.mpf(frequency)) if discrete else mp.mpc(0, mp.mpf(frequency))
+            state = mp.inverse(z * mp.eye(system.n) - _matrix(system.A)) * _matrix(system.B)
+            return D + _matrix(system.C) * state
 
     def one_direction(C: Any, B: Any, poles: Any, point: Any, delay: int) -> mp.matrix:
         total = mp.matrix(system.p, system.m)
