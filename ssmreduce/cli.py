@@ -35,6 +35,9 @@ exit status:
   130  interrupted
 """
 
+METHOD_NAMES = "balanced, modal, last, last_released, magnitude, random"
+"""Written out, so that --help does not import the methods; a test compares it with them."""
+
 OPTION_HELP = "what the arrays of a checkpoint cannot tell; a JSON file beside it usually says"
 
 
@@ -116,7 +119,9 @@ def _add_compare(commands: Any) -> None:
     where = "[file with the trained parameters (safetensors, npz, Flax msgpack); the shipped model when left out"
     parser = _add_command(commands, "compare", run_compare, text, where)
     parser.add_argument("--layer", metavar="L", help="number (from 0) or name of the layer; default: the first")
-    parser.add_argument("--methods", metavar="M,M", type=_names, help="names, separated by commas; default: all")
+    parser.add_argument(
+        "--methods", metavar="M,M", type=_names, help=f"names, separated by commas: {METHOD_NAMES} (default: all)"
+    )
     parser.add_argument(
         "--orders", metavar="N,N", type=_orders, help="stored states to keep; default: up to eight orders"
     )
@@ -157,7 +162,7 @@ def _add_reduce(commands: Any) -> None:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--ratio", type=float, metavar="X", help="part of all stored states to remove, between 0 and 1")
     size.add_argument("--order", type=int, metavar="N", help="stored states to keep in every layer")
-    parser.add_argument("--method", default="balanced", help="name of a method (default balanced)")
+    parser.add_argument("--method", default="balanced", help=f"one of {METHOD_NAMES} (default balanced)")
     parser.add_argument("--allocation", help="how the states are spread over the layers (with --ratio)")
     parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")

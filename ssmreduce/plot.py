@@ -179,6 +179,7 @@ def draw_errors(comparison: Comparison, axes: Axes) -> None:
     axes.set_ylabel(r"$\|G-G_r\|_\infty\,/\,\|G\|_\infty$")
     axes.set_title("Certified error")
     axes.grid(True, which="major", color="0.88", linewidth=0.7)
+    axes.set_axisbelow(True)
     axes.legend(fontsize=SIZE - 2, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
 
 
@@ -273,4 +274,5 @@ def draw_poles(comparison: Comparison, row: Row | None, axes: Axes) -> None:
     )
     axes.set_title(f"Poles: {row.title or row.method}, order {row.order}")
     axes.grid(True, color="0.9", linewidth=0.7)
+    axes.set_axisbelow(True)
     axes.legend(fontsize=SIZE - 2, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)

@@ -16,7 +16,8 @@ from layer_cases import s5_params
 
 from ssmreduce import Comparison, load, save, shipped_checkpoint
 from ssmreduce.checkpoint import Model
-from ssmreduce.cli import main
+from ssmreduce.cli import METHOD_NAMES, main
+from ssmreduce.methods import METHODS
 from theory.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -266,6 +267,7 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("compare", "inspect", "reduce"):
         assert "CHECKPOINT" in call(capsys, command, "--help")[1]
     assert call(capsys, "--version")[1].startswith("ssmreduce ")
+    assert ", ".join(METHODS) == METHOD_NAMES
 
 
 def test_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:
