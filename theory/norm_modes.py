@@ -95,6 +95,8 @@ class ModalSum:
     direct: Array
     discrete: bool
     real: bool
+    low: Array | None = None
+    """(N,) what float64 cuts off the poles: the true ones are ``poles + low``."""
     perturbation: Perturbation | None = None
     inflation: float = 0.0
     """Relative bound of what compression changed in the norm (see :func:`theory.norm_compress.compress`)."""
@@ -133,12 +135,13 @@ class ModalSum:
         """Return a, b, q of every mode at every centre: relative error of each below 32 units in the last place."""
         x = np.asarray(centre, dtype=float)[:, None]
         pole = self.poles[None, :]
+        low = np.zeros(1) if self.low is None else self.low[None, :]
         if chart == CIRCLE:
             z = np.cos(x) + 1j * np.sin(x)
             rest = z * discrete_margin(z)
             if self.reverse.any():
                 z, rest = np.where(self.reverse, z.conj(), z), np.where(self.reverse, rest.conj(), rest)
-            a = 1.0 / ((z - pole) + rest)
+            a = 1.0 / ((z - pole) + (rest - low))
             q = (z + pole) * a
             b = -2j * z * a * a
             damping = (self.margin * (1.0 + np.abs(self.poles))) * (a.real**2 + a.imag**2)
@@ -149,9 +152,9 @@ class ModalSum:
                 b, q, damping = b * sign, q * sign, damping * sign
             return LocalModes(a, b, q, damping)
         if chart == AXIS:
-            a = 1.0 / (-pole.real + 1j * (x - pole.imag))
+            a = 1.0 / ((-pole.real + 1j * (x - pole.imag)) - low)
             return LocalModes(a, -1j * a * a, a, self.margin * (a.real**2 + a.imag**2))
-        g = 1.0 / (1.0 + 1j * pole * x)
+        g = 1.0 / (1.0 + 1j * (pole + low) * x)
         return LocalModes(-1j * x * g, -1j * g * g, pole * g, -self.margin * (g.real**2 + g.imag**2))
 
     def evaluate(self, a: Array) -> tuple[Array, Array]:

@@ -21,10 +21,11 @@ def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
     """Return the mode functions at one frequency in extended precision and bounds of their relative errors, (N,)."""
     unit = float(np.finfo(np.longdouble).eps)
     poles = modes.poles.astype(np.clongdouble)
+    low = np.zeros(poles.size, np.clongdouble) if modes.low is None else modes.low.astype(np.clongdouble)
     if not modes.discrete:
         if np.isinf(frequency):
             return np.zeros(poles.size, np.clongdouble), np.zeros(poles.size)
-        return 1 / (1j * np.longdouble(frequency) - poles), np.full(poles.size, 8 * unit)
+        return 1 / ((1j * np.longdouble(frequency) - poles) - low), np.full(poles.size, 8 * unit)
     angle = np.longdouble(frequency)
     exact = np.cos(angle) + 1j * np.sin(angle)
     z = np.complex128(exact)
@@ -36,7 +37,7 @@ def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
         np.where(modes.reverse, z_each.conj(), z_each),
         np.where(modes.reverse, rest_each.conj(), rest_each),
     )
-    distance = (z_each - poles) + rest_each
+    distance = (z_each - poles) + (rest_each - low)
     value = 1 / distance
     value = np.where(modes.direct, value * (z_each + rest_each), value)
     with np.errstate(divide="ignore"):
