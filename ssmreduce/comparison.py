@@ -119,6 +119,8 @@ def compare(
     start = time.perf_counter()
     source = as_layer_or_system(layer_or_system, **options)
     system = source.system if isinstance(source, SSMLayer) else source
+    if system.m == 0 or system.p == 0:
+        raise InputError(f"a system with {system.m} inputs and {system.p} outputs has nothing to compare")
     names = _checked_methods(methods, system)
     chosen = _checked_orders(orders, system.n)
     if crosscheck not in ("auto", "all", "none"):

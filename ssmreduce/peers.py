@@ -74,9 +74,9 @@ def _diagonal_matrices(system: DiagonalStateSpace) -> tuple[Array, Array, Array,
 def compressed(matrices: tuple[Array, ...]) -> tuple[Array, ...]:
     """Compress tall outputs and wide inputs by QR when there is no feedthrough: same norm, smaller matrices."""
     A, B, C, D, E = matrices
-    if D.any():
-        return matrices
     n = A.shape[0]
+    if D.any() or n == 0:
+        return matrices
     if C.shape[0] > n:
         C = np.asarray(np.linalg.qr(C, mode="r"))
     if B.shape[1] > n:

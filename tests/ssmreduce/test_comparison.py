@@ -183,6 +183,18 @@ def test_python_control_agrees_with_every_row() -> None:
     assert {row.crosscheck.verdict for row in little.rows} == {"witness agrees"}
 
 
+def test_errors_of_zero_and_layers_of_zero() -> None:
+    alive = diagonal(30, n=2)
+    whole = compare(alive, orders=[2], crosscheck="all")
+    assert all(row.error.upper == row.bound == row.floor == 0 for row in whole.rows)
+    assert {row.crosscheck.verdict for row in whole.rows} <= {"agrees", "not available"}
+    dead = compare(alive.replace(B=0 * alive.B, D=None), orders=[1], crosscheck="none")
+    assert dead.norm.upper == 0
+    assert [row.delivered for row in dead.rows] == [row.method != "balanced" for row in dead.rows]
+    assert all(row.relative_error.upper == 0 for row in dead.rows if row.delivered)
+    assert "numerically present" in dead.to_html()
+
+
 def test_without_python_control_the_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "control", None)
     comparison = compare(s5(12, P=3), methods=["modal"], orders=[1], crosscheck="all")
@@ -258,6 +270,8 @@ def test_bad_arguments() -> None:
         compare(system, rtol=0.0)
     with pytest.raises(InputError, match="no states"):
         compare(StateSpace([], [], [], np.eye(2)))
+    with pytest.raises(InputError, match="0 outputs"):
+        compare(DiagonalStateSpace([0.5], np.ones((1, 2)), np.ones((0, 1))))
     with pytest.raises(InputError, match="path"):
         compare("model.safetensors")
 
