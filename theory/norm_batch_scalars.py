@@ -64,7 +64,7 @@ class Scalars:
         most J more in any order. ``EPS = 2u`` doubles this for safety.
         """
         terms = self.real.shape[-1] * (1 if self.reverse is None else 2)
-        return EPS * (terms + 16.0 * np.arange(1, order + 1))
+        return np.asarray(EPS * (terms + 16.0 * np.arange(1, order + 1)))
 
 
 def moved(scale: Array | None, channel: Array, centre: Array, t: Array) -> Array:
