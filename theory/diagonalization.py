@@ -68,12 +68,7 @@ def diagonalize(
             conjugate_pairs=system.is_real,
         )  # fmt: skip
         return Diagonalization(empty, 1.0, 0.0)
-    poles, V = np.linalg.eig(system.A)
-    try:
-        inverse = np.linalg.inv(V)
-    except np.linalg.LinAlgError:  # exactly singular
-        inverse = np.full_like(V, np.inf)
-    condition = float(np.linalg.norm(V) * np.linalg.norm(inverse))
+    poles, V, rows, condition = _stored_eigenvectors(system.A)
     if not condition <= condition_limit:
         raise AccuracyError(
             f"the eigenvectors of the {n}-state system have condition number {condition:.3g}, past the limit "
@@ -81,22 +76,21 @@ def diagonalize(
             "lower or higher, or raise condition_limit",
             condition,
         )
-    B, C = inverse @ system.B, system.C @ V
+    B, C = rows @ system.B, system.C @ V
     margin = discrete_margin(poles) if system.is_discrete else -poles.real
+    implied = np.where(system.is_real & (poles.imag != 0), 2.0, 1.0)  # a stored pole and its conjugate
     if (margin > 0).all():
         # rounding of the products below, a little more than its root-mean-square growth
-        wobble = (4.0 + np.sqrt(n)) * _EPS * (np.abs(system.A) @ np.abs(V) + np.abs(V) * np.abs(poles))
-        wobble = wobble if uncertainty is None else wobble + uncertainty @ np.abs(V)
-        residual = np.abs(inverse) @ (np.abs(system.A @ V - V * poles) + wobble)
-        perturbation = float(np.linalg.norm(C, axis=0) / margin @ residual @ (np.linalg.norm(B, axis=1) / margin))
+        wobble = (4.0 + np.sqrt(n)) * _EPS
+        doubt = wobble * np.abs(system.A) if uncertainty is None else wobble * np.abs(system.A) + uncertainty
+        moved = np.abs(_times(system.A, V) - V * poles) + doubt @ np.abs(V) + wobble * np.abs(V) * np.abs(poles)
+        residual = np.abs(rows) @ moved
+        into, out = implied * np.linalg.norm(B, axis=1) / margin, implied * np.linalg.norm(C, axis=0) / margin
+        perturbation = float(out @ residual @ into)
     else:
         perturbation = float("inf")
     if system.is_real:
-        chosen = poles.imag >= 0
-        poles, B, C = poles[chosen], B[chosen], C[:, chosen]
-        real = poles.imag == 0
-        # eigenvectors of real poles are real up to a factor that cancels between B and C
-        B, C = np.where(real[:, None], B.real, B), np.where(real, 0.5 * C.real, C)
+        C = np.where(poles.imag == 0, 0.5 * C, C)
     strength, sight = np.linalg.norm(B, axis=1), np.linalg.norm(C, axis=0)
     alive = (strength > 0) & (sight > 0)
     scale = np.where(alive, np.sqrt(np.where(alive, sight, 1.0) / np.where(alive, strength, 1.0)), 1.0)
@@ -104,3 +98,33 @@ def diagonalize(
         poles, B * scale[:, None], C / scale, system.D, dt=system.dt, conjugate_pairs=system.is_real
     )
     return Diagonalization(diagonal, condition, perturbation)
+
+
+def _times(A: Array, V: Array) -> Array:
+    """``A @ V``; a real ``A`` times a complex ``V`` without making ``A`` complex."""
+    split = A.dtype.kind == "f" and V.dtype.kind == "c"
+    product: Array = A @ V.real + 1j * (A @ V.imag) if split else A @ V
+    return product
+
+
+def _stored_eigenvectors(A: Array) -> tuple[Array, Array, Array, float]:
+    """Eigenvalues, unit eigenvectors, the rows of the inverse, and the Frobenius condition number.
+
+    Of a real matrix one of each conjugate pair, the one with positive imaginary part, from a real inverse:
+    ``[Re v, Im v]`` spans what ``[v, conj v]`` does, and its inverse has the rows ``2 Re y`` and ``-2 Im y``.
+    """
+    poles, V = np.linalg.eig(A)
+    if A.dtype.kind == "f":
+        chosen = poles.imag >= 0
+        poles, V = poles[chosen], V[:, chosen]
+    paired = poles.imag != 0 if A.dtype.kind == "f" else np.zeros(poles.shape, dtype=bool)
+    basis = np.concatenate([V.real, V.imag[:, paired]], axis=1) if A.dtype.kind == "f" else V
+    try:
+        inverse = np.linalg.inv(basis)
+    except np.linalg.LinAlgError:  # exactly singular
+        return poles, V, V.conj().T, float("inf")
+    rows = inverse[: poles.size].astype(complex)
+    rows[paired] = 0.5 * (rows[paired] - 1j * inverse[poles.size :])
+    weight = np.where(paired, 2.0, 1.0)
+    condition = np.sqrt(poles.size + paired.sum()) * np.sqrt(weight @ np.sum(np.abs(rows) ** 2, axis=1))
+    return poles, V, rows, float(condition)

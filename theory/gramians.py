@@ -67,21 +67,26 @@ def gramians(system: System) -> tuple[Array, Array]:
         return Lc @ Lc.conj().T, Lo @ Lo.conj().T
     require_stable(system)
     C = stacked_output(system)
-    P, P_mixed = _closed_form(system.poles, system.B, system.is_discrete)
-    Q, Q_mixed = _closed_form(system.poles.conj(), np.swapaxes(C, -1, -2).conj(), system.is_discrete)
+    gaps = _gaps(system.poles, system.is_discrete)
+    P, P_mixed = _closed_form(system.B, gaps)
+    Q, Q_mixed = _closed_form(np.swapaxes(C, -1, -2).conj(), (gaps[0].conj(), gaps[1].conj()))
     if not system.conjugate_pairs:
         return P, Q
     return 0.5 * _real_form(P, P_mixed), 2.0 * _real_form(Q, Q_mixed)
 
 
-def _closed_form(poles: Array, G: Array, discrete: bool) -> tuple[Array, Array]:
-    """``E[x x^*]`` and ``E[x x^T]`` of a diagonal system."""
+def _gaps(poles: Array, discrete: bool) -> tuple[Array, Array]:
+    """Denominators of the closed form: for ``E[x x^*]`` and for ``E[x x^T]``."""
     rows, columns = poles[..., :, None], poles[..., None, :]
-    direct = G @ np.swapaxes(G, -1, -2).conj()
-    mixed = G @ np.swapaxes(G, -1, -2)
     if discrete:
-        return direct / disc_gap(rows, columns), mixed / disc_gap(rows, columns.conj())
-    return direct / -(rows + columns.conj()), mixed / -(rows + columns)
+        return disc_gap(rows, columns), disc_gap(rows, columns.conj())
+    return -(rows + columns.conj()), -(rows + columns)
+
+
+def _closed_form(G: Array, gaps: tuple[Array, Array]) -> tuple[Array, Array]:
+    """``E[x x^*]`` and ``E[x x^T]`` of a diagonal system."""
+    other = np.swapaxes(G, -1, -2)
+    return G @ other.conj() / gaps[0], G @ other / gaps[1]
 
 
 def _real_form(direct: Array, mixed: Array) -> Array:
@@ -124,13 +129,13 @@ def scaled_cholesky_factors(system: DiagonalStateSpace) -> tuple[Array, Array, A
     whose scaled entries are off by a few eps. ``None`` where ``H`` is not numerically positive definite.
     The caller must judge the result, as :func:`theory.hankel.balancing_factors` does.
     """
-    C = stacked_output(system)
+    C, gaps = stacked_output(system), _gaps(system.poles, system.is_discrete)
     found = []
-    for poles, G, weight in (
-        (system.poles, system.B, 0.5),
-        (system.poles.conj(), np.swapaxes(C, -1, -2).conj(), 2.0),
+    for G, below, weight in (
+        (system.B, gaps, 0.5),
+        (np.swapaxes(C, -1, -2).conj(), (gaps[0].conj(), gaps[1].conj()), 2.0),
     ):
-        direct, mixed = _closed_form(poles, G, system.is_discrete)
+        direct, mixed = _closed_form(G, below)
         d = np.sqrt(direct.diagonal().real)
         if not (d > 0).all():
             return None

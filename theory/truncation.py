@@ -235,7 +235,8 @@ def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> t
     root = np.sqrt(shared.hsv[:k])
     W, T, AT = shared.left[:, :k] / root, shared.right[:, :k] / root, A_right[:, :k] / root
     gram = W.conj().T @ T  # the identity, up to rounding that this solve takes out
-    A_r, B_r = np.linalg.solve(gram, W.conj().T @ AT), np.linalg.solve(gram, W.conj().T @ B)
+    reduced = np.linalg.solve(gram, W.conj().T @ np.concatenate([AT, B], axis=1))
+    A_r, B_r = reduced[:, :k], reduced[:, k:]
     uncertainty = (4.0 + np.sqrt(W.shape[0])) * _EPS * (np.abs(W).T @ np.abs(AT))
     return A_r, B_r, C @ T, uncertainty
 
