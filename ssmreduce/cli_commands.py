@@ -12,6 +12,9 @@ from typing import Any
 from ssmreduce.exits import OK, UNCERTIFIED
 from theory.errors import InputError
 
+TRAINING_FACTS = ("task", "seed", "epochs", "test_accuracy")
+"""What of the record of a checkpoint goes into a report."""
+
 
 class OutputError(Exception):
     """An output cannot be written."""
@@ -91,7 +94,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         checked_format(arguments.plot)
         require_matplotlib()
-    layer = _layer(load_model(arguments), arguments.layer)
+    model = load_model(arguments)
+    layer = _layer(model, arguments.layer)
 
     from ssmreduce.comparison import compare
     from ssmreduce.progress import progress_bar
@@ -107,8 +111,11 @@ def run_compare(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             progress=progress,
         )
-    comparison.provenance["command"] = "ssmreduce " + " ".join(sys.argv[1:])
+    comparison.provenance["command"] = f"ssmreduce {arguments.command_line}"
     comparison.provenance["checkpoint"] = Path(arguments.checkpoint).name if arguments.checkpoint else "shipped model"
+    record = {key: model.training[key] for key in TRAINING_FACTS if key in model.training}
+    if record:
+        comparison.provenance["training"] = ", ".join(f"{key} {value}" for key, value in record.items())
     if arguments.json == "-":
         sys.stdout.write(comparison.to_json())
     elif not arguments.quiet:
