@@ -87,6 +87,7 @@ class LevelTest:
         self.kernel = S / (1.0 + 1.01 * shortfall)
         self.outer = modes.C.conj().T @ modes.C
         self.column = modes.column_sizes
+        self.kernel_size = float(np.linalg.norm(self.kernel)) * (1 + 1e-10)
 
     def below(self, r: Array, level: float) -> bool:
         """Whether ``|D + C diag(r) B| <= level`` is proved; `r` is one row of mode functions."""
@@ -102,34 +103,43 @@ class LevelTest:
         if reduced <= 0:
             return False
         shift = gamma(G.shape[0]) * float(frobenius(G)) ** 2 * 1.01
-        return positive_definite(reduced * reduced * np.eye(G.shape[1]) - inner, shift=shift)
+        inner *= -1.0
+        inner[np.diag_indices_from(inner)] += reduced * reduced
+        return positive_definite(inner, shift=shift)
 
     def _below_by_kernel(self, r: Array, level: float) -> bool:
         """``level^2 S - conj(r) Q r > 0`` up to the relative errors of r, Q and the products."""
         n = self.modes.poles.size
         assert self.kernel is not None
-        matrix = (level * level * (1 - 1e-15)) * self.kernel - r.conj()[:, None] * self.outer * r[None, :]
+        matrix = self.outer * r[None, :]
+        matrix *= -r.conj()[:, None]
+        matrix += (level * level * (1 - 1e-15)) * self.kernel
         # entrywise errors: epsilon x_i x_j with x = |r| |c|; such a matrix is below n epsilon diag(x^2)
         epsilon = gamma(self.modes.C.shape[0] + 80)
         x = np.abs(r) * self.column
-        kernel_error = 4e-16 * level * level * float(np.linalg.norm(self.kernel))
+        kernel_error = 8e-16 * level * level * self.kernel_size
         diagonal = np.real(np.diag(matrix)) - 1.01 * n * epsilon * x * x - kernel_error
         if not (diagonal > 0).all():
             return False
         scale = 2.0 ** np.round(-0.5 * np.log2(diagonal))
-        matrix = matrix * scale[:, None] * scale[None, :]
+        matrix *= scale[:, None]
+        matrix *= scale[None, :]
         np.fill_diagonal(matrix, diagonal * scale * scale)
-        return positive_definite(matrix, shift=4e-16 * n * float(np.abs(matrix).max()))
+        return positive_definite(matrix)
 
 
-def positive_definite(matrix: Array, *, shift: float = 0.0) -> bool:
-    """Whether a Hermitian `matrix` minus ``shift I`` is proved positive semidefinite by one Cholesky factorization."""
+def positive_definite(matrix: Array, *, shift: float = 0.0, lower: bool = True) -> bool:
+    """Whether a Hermitian `matrix` minus ``shift I`` is proved positive semidefinite by one Cholesky factorization.
+
+    Both triangles of a C-ordered `matrix` are needed; of a Fortran-ordered one the one that `lower` says.
+    """
     n = matrix.shape[0]
     diagonal = np.real(np.diag(matrix))
     shift = (shift + 1.1 * gamma(n + 1) * float(np.abs(diagonal).sum())) * 1.01
-    work = matrix.astype(complex)
-    np.fill_diagonal(work, diagonal - shift)
     if not (diagonal > shift).all():
         return False
-    _, info = scipy.linalg.lapack.zpotrf(np.asfortranarray(work), lower=1, overwrite_a=1, clean=0)
+    work = matrix.T if matrix.flags.c_contiguous else matrix  # the transpose of a Hermitian matrix is its conjugate
+    work = work.astype(complex, order="F")
+    np.fill_diagonal(work, diagonal - shift)
+    _, info = scipy.linalg.lapack.zpotrf(work, lower=int(lower), overwrite_a=1, clean=0)
     return bool(info == 0)

@@ -118,9 +118,8 @@ class LargeSearch:
         for _ in range(steps):
             w = normal_map(basis[-1])
             alpha.append(np.einsum("ks,ks->s", basis[-1].conj(), w).real)
-            for _ in range(2):
-                for v in basis:
-                    w = w - v * np.einsum("ks,ks->s", v.conj(), w)
+            for v in basis:
+                w = w - v * np.einsum("ks,ks->s", v.conj(), w)
             w, size = unit(w)
             beta.append(size)
             basis.append(w)
@@ -230,7 +229,7 @@ class LargeSearch:
         for start in range(0, len(wanted), 256):
             x = np.array(wanted[start : start + 256])
             first = self._nearest(x, points)
-            gains, vectors = self.estimate(chart, x, first, self.steps)
+            gains, vectors = self.estimate(chart, x, first, self.steps if first is None else max(5, self.steps - 3))
             old = self.best
             self._note(chart, x, gains)
             if self.best > old * (1 + 0.2 * self.rtol) and old > 0:

@@ -36,7 +36,10 @@ def cases() -> dict[str, StateSpace | DiagonalStateSpace]:
     found: dict[str, StateSpace | DiagonalStateSpace] = {}
     for exponent in (3, 6, 9):
         found[f"pair at margin 1e-{exponent}"] = DiagonalStateSpace(
-            pole([10.0**-exponent, 0.3], [1.1, 0.4]), complex_normal(2, 2), complex_normal(2, 2), rng.normal(size=(2, 2))
+            pole([10.0**-exponent, 0.3], [1.1, 0.4]),
+            complex_normal(2, 2),
+            complex_normal(2, 2),
+            rng.normal(size=(2, 2)),
         )
     found["complex pole at margin 1e-9"] = DiagonalStateSpace(
         pole([1e-9, 1e-2], [2.0, -1.0]), complex_normal(2, 1), complex_normal(1, 2), conjugate_pairs=False, delay=0
