@@ -142,6 +142,7 @@ def compare(
     _certify(system, work, norm, rtol, threads, lambda i, what: report(len(jobs) + i, total, what))
     violations = violated(item.row for item in work)
     if sweep_points:
+        report(2 * len(jobs), total, "independent frequency sweep")
         violations += swept(system, work, sweep_points, seed)
     if crosscheck != "none":
         budget = np.inf if crosscheck == "all" else crosscheck_seconds
