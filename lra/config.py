@@ -32,7 +32,7 @@ class Config:
 
     Model letters are the S5 paper's. ``ssm_size`` counts eigenvalues before pairing (the reference's
     ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states. For S4D it is the ``d_state`` of
-    a channel, of which half are stored; ``n_ssm, init, dt_transform`` are S4D's, ``blocks, C_init, conj_sym,
+    a channel, of which half are stored; ``n_ssm, A_init, dt_transform`` are S4D's, ``blocks, C_init, conj_sym,
     clip_eigs, activation, scan, scan_chunk`` are S5's.
     """
 
@@ -61,7 +61,7 @@ class Config:
     mode: str = "pool"
     mask_padding: bool = False
     n_ssm: int | None = None
-    init: str = "lin"
+    A_init: str = "lin"
     dt_transform: str = "softplus"
     scan: str = "auto"
     scan_chunk: int = 64
@@ -77,8 +77,6 @@ class Config:
     warmup_epochs: float = 1.0
     cosine: bool = True
     reference_schedule: bool = False
-    hankel_penalty: float = 0.0
-    modal_penalty: float = 0.0
 
     # running
     eval_batch_size: int = 100

@@ -73,7 +73,8 @@ def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) 
     batch = task.batch(task.train, np.arange(1))
     variables = jax.jit(model.init)(jax.random.key(config.seed), batch["x"], batch.get("lengths"))
     params = variables["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), tx.init(params), jnp.zeros(3))
+    opt_state = jax.jit(tx.init)(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state, jnp.zeros(3))
 
 
 def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Any:

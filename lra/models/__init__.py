@@ -47,7 +47,7 @@ SHARED_OPTIONS: tuple[str, ...] = (
 )
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "s5": ("C_init", "conj_sym", "clip_eigs", "activation"),
-    "s4d": ("n_ssm", "init", "dt_transform"),
+    "s4d": ("n_ssm", "A_init", "dt_transform"),
 }
 TASK_OPTIONS: tuple[str, ...] = ("d_input", "n_classes", "tokens", "padded", "retrieval")
 
@@ -119,7 +119,7 @@ def s4d_model(
     n_layers: int,
     N: int | tuple[int, ...],
     n_ssm: int | tuple[int, ...] | None = None,
-    init: str = "lin",
+    A_init: str = "lin",
     discretization: str = "zoh",
     dt_transform: str = "softplus",
     bidirectional: bool = True,
@@ -130,11 +130,13 @@ def s4d_model(
     prenorm: bool = True,
     batchnorm: bool = True,
     bn_momentum: float = 0.9,
+    mask_padding: bool = False,
     **head: Any,
 ) -> nn.Module:
     """Return a deep S4D model; `N` (twice the stored states of a channel) and `n_ssm` may differ from layer to layer.
 
-    The options are those of `lra.models.s4d.S4DSSM`, `lra.models.s4d.S4Block` and, in `head`, of `classifier`.
+    The options are those of `lra.models.s4d.S4DSSM`, `lra.models.s4d.S4Block` and, in `head`, of `classifier`. Padding
+    never enters the state space systems; with `mask_padding` it does not enter the batch norms either.
     """
     sizes = (N,) * n_layers if isinstance(N, int) else tuple(N)
     copies = n_ssm if isinstance(n_ssm, tuple) else (n_ssm,) * n_layers
@@ -145,7 +147,7 @@ def s4d_model(
             H=d_model,
             N=states,
             n_ssm=shared,
-            init=init,
+            A_init=A_init,
             discretization=discretization,
             dt_transform=dt_transform,
             dt_min=dt_min,
@@ -153,10 +155,10 @@ def s4d_model(
             bidirectional=bidirectional,
             step_rescale=step_rescale,
         )
-        block = functools.partial(S4Block, ssm=ssm, H=d_model, dropout=dropout)
+        block = functools.partial(S4Block, ssm=ssm, H=d_model, dropout=dropout, mask_norm=mask_padding)
         makers.append(functools.partial(block, prenorm=prenorm, batchnorm=batchnorm, bn_momentum=bn_momentum))
-    final_norm = functools.partial(s4_norm, batchnorm, bn_momentum) if prenorm else None
-    return classifier(tuple(makers), d_model=d_model, final_norm=final_norm, **head)
+    final_norm = functools.partial(s4_norm, batchnorm, bn_momentum, mask_padding) if prenorm else None
+    return classifier(tuple(makers), d_model=d_model, final_norm=final_norm, mask_padding=True, **head)
 
 
 def classifier(

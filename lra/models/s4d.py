@@ -65,7 +65,7 @@ class S4DKernel(nn.Module):
         Channels; states of each, of which N/2 are stored.
     n_ssm : int, optional
         Copies of A and B, a divisor of H; default one per channel.
-    init : {"lin", "inv", "legs"}
+    A_init : {"lin", "inv", "legs"}
         Initial eigenvalues.
     discretization : {"zoh", "bilinear"}
         How A and B become discrete.
@@ -82,7 +82,7 @@ class S4DKernel(nn.Module):
     H: int
     N: int = 64
     n_ssm: int | None = None
-    init: str = "lin"
+    A_init: str = "lin"
     discretization: str = "zoh"
     dt_transform: str = "softplus"
     dt_min: float = 0.001
@@ -98,11 +98,11 @@ class S4DKernel(nn.Module):
             raise ValueError(f"dt_transform {self.dt_transform!r} is not one of {', '.join(DT_TRANSFORMS)}")
         half = self.N // 2
         inv_dt = self.param("inv_dt", self._initial_inv_dt)
-        A_real = self.param("A_real", lambda key: self._tiled(np.log(-initial_A(self.N, self.init).real), copies))
+        A_real = self.param("A_real", lambda key: self._tiled(np.log(-initial_A(self.N, self.A_init).real), copies))
         A_imag = self.param(
-            "A_imag", lambda key: self._tiled(np.maximum(initial_A(self.N, self.init).imag, SMALLEST), copies)
+            "A_imag", lambda key: self._tiled(np.maximum(initial_A(self.N, self.A_init).imag, SMALLEST), copies)
         )
-        B = self.param("B", lambda key: self._tiled(initial_B(self.N, self.init), copies)[None])
+        B = self.param("B", lambda key: self._tiled(initial_B(self.N, self.A_init), copies)[None])
         shape = (2 if self.bidirectional else 1, self.H, half, 2)
         C = self.param("C", nn.initializers.normal(0.5**0.5), shape)
 
@@ -151,7 +151,7 @@ class S4DSSM(nn.Module):
     H: int
     N: int = 64
     n_ssm: int | None = None
-    init: str = "lin"
+    A_init: str = "lin"
     discretization: str = "zoh"
     dt_transform: str = "softplus"
     dt_min: float = 0.001
@@ -164,7 +164,7 @@ class S4DSSM(nn.Module):
             H=self.H,
             N=self.N,
             n_ssm=self.n_ssm,
-            init=self.init,
+            A_init=self.A_init,
             discretization=self.discretization,
             dt_transform=self.dt_transform,
             dt_min=self.dt_min,
@@ -216,6 +216,8 @@ class S4Block(nn.Module):
         Where the norm is, and which one.
     bn_momentum : float
         Weight of the old running statistics.
+    mask_norm : bool
+        Keep padding out of the batch norms too; the S4 code does not.
     """
 
     ssm: Callable[..., nn.Module]
@@ -224,12 +226,13 @@ class S4Block(nn.Module):
     prenorm: bool = True
     batchnorm: bool = True
     bn_momentum: float = 0.9
+    mask_norm: bool = False
 
     @nn.compact
     def __call__(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
         """Return the output for `x` (L, batch, H); where `mask` (L, batch) fails, `x` is padding and enters as 0."""
         skip = x
-        normalize = s4_norm(self.batchnorm, self.bn_momentum)
+        normalize = s4_norm(self.batchnorm, self.bn_momentum, self.mask_norm)
         if self.prenorm:
             x = normalize(x, training, mask)
         if mask is not None:
@@ -243,6 +246,7 @@ class S4Block(nn.Module):
         return x if self.prenorm else normalize(x, training, mask)
 
 
-def s4_norm(batchnorm: bool, momentum: float) -> Callable[..., Array]:
+def s4_norm(batchnorm: bool, momentum: float, masked: bool = False) -> Callable[..., Array]:
     """Return the norm of an S4 block, and of the end of a prenorm stack, with PyTorch's conventions."""
-    return norm(batchnorm, momentum, unbiased=True, layer_epsilon=1e-5)
+    normalize = norm(batchnorm, momentum, unbiased=True, layer_epsilon=1e-5)
+    return lambda x, training=False, mask=None: normalize(x, training, mask if masked else None)

@@ -195,6 +195,15 @@ class S5SSM(nn.Module):
         x = unpack(self.Lambda_bar) * x + unpack(u @ self.B_in)
         return x, pack(x) @ self.C_out + self.D * u
 
+    def ssm_params(self) -> dict[str, np.ndarray]:
+        """Return the arrays of a bound layer: with `ssm_options`, what ``ssmreduce.compare(layer)`` asks for."""
+        return {name: np.asarray(value) for name, value in self.variables["params"].items()}
+
+    def ssm_options(self) -> dict[str, bool | float | str]:
+        """Return what the arrays cannot tell."""
+        names = ("conj_sym", "clip_eigs", "discretization", "bidirectional", "step_rescale")
+        return {name: getattr(self, name) for name in names}
+
     def _hippo(self) -> tuple[np.ndarray, np.ndarray]:
         return blocked_hippo((2 if self.conj_sym else 1) * self.P, self.blocks, self.conj_sym)
 

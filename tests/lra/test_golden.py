@@ -37,14 +37,17 @@ def test_parameter_tree_is_the_reference_tree(golden):
 def test_outputs(golden, scan):
     model = s5_model(**golden.options, scan=scan, scan_chunk=5)
     np.testing.assert_allclose(
-        model.apply(golden.variables, golden["x"]), golden["eval_logprobs"], rtol=0, atol=TOLERANCE
+        jax.jit(model.apply)(golden.variables, golden["x"]), golden["eval_logprobs"], rtol=0, atol=TOLERANCE
     )
 
 
 def test_outputs_with_step_rescale(golden):
     model = s5_model(**golden.options, step_rescale=2.0)
     np.testing.assert_allclose(
-        model.apply(golden.variables, golden["x"]), golden["eval_logprobs_step_rescale2"], rtol=0, atol=TOLERANCE
+        jax.jit(model.apply)(golden.variables, golden["x"]),
+        golden["eval_logprobs_step_rescale2"],
+        rtol=0,
+        atol=TOLERANCE,
     )
 
 
@@ -58,9 +61,9 @@ def test_one_training_step(golden):
         )
         return -jnp.take_along_axis(log_probs, golden["y"][:, None], axis=1).mean(), updated["batch_stats"]
 
-    (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(start["params"])
+    (loss, batch_stats), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(start["params"])
     tx = optimizer(1e-3, 4e-3, 0.05, dt_global="dtglobal" in golden.name)
-    updates, _ = tx.update(grads, tx.init(start["params"]), start["params"])
+    updates, _ = jax.jit(lambda g, p: tx.update(g, tx.init(p), p))(grads, start["params"])
 
     assert loss == pytest.approx(float(golden["train_loss"]), abs=TOLERANCE)
     assert_trees_close(batch_stats, golden.tree("after_step/batch_stats/"), TOLERANCE)
@@ -80,7 +83,7 @@ def test_states_cut_by_a_mask_equal_the_reference_mask(golden):
     sizes = tuple(int(mask.sum()) for mask in golden["prune30_mask"])
     assert len(set(sizes)) > 1, "the case should have layers of different sizes"
     model = s5_model(**{**golden.options, "P": sizes})
-    log_probs = model.apply({**golden.variables, "params": params}, golden["x"])
+    log_probs = jax.jit(model.apply)({**golden.variables, "params": params}, golden["x"])
     np.testing.assert_allclose(log_probs, golden["prune30_eval_logprobs"], rtol=0, atol=TOLERANCE)
 
 
@@ -122,7 +125,7 @@ class TestOperator:
             conj_sym=conj_sym,
             bidirectional=bidirectional,
         )
-        y = layer.apply({"params": params}, case["u"].astype(np.float32))
+        y = jax.jit(layer.apply)({"params": params}, case["u"].astype(np.float32))
         expected = case[f"{discretization}_bi{int(bidirectional)}_conj{int(conj_sym)}_y"]
         np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
 
@@ -143,4 +146,4 @@ def test_parameters_of_a_reference_train_state_run(golden_folder):
     )
     x = np.ones((2, 7, params["encoder"]["encoder"]["kernel"].shape[0]), np.float32)
     variables = {"params": params, "batch_stats": state["batch_stats"]}
-    assert np.isfinite(model.apply(variables, x)).all()
+    assert np.isfinite(jax.jit(model.apply)(variables, x)).all()

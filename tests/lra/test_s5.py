@@ -15,7 +15,7 @@ pytestmark = pytest.mark.jax
 def layer_and_input(rng, L=11, **options):
     layer = S5SSM(H=3, P=4, blocks=2, **options)
     u = jnp.asarray(rng.normal(size=(L, 2, 3)), jnp.float32)
-    return layer, layer.init(jax.random.key(1), u), u
+    return layer, jax.jit(layer.init)(jax.random.key(1), u), u
 
 
 @pytest.mark.parametrize("discretization", ["zoh", "bilinear"])
@@ -23,10 +23,11 @@ def layer_and_input(rng, L=11, **options):
 def test_one_sample_at_a_time_equals_the_scan(rng, discretization, conj_sym):
     layer, variables, u = layer_and_input(rng, discretization=discretization, conj_sym=conj_sym)
     x, outputs = jnp.zeros((2, 4), jnp.complex64), []
+    step = jax.jit(lambda x, sample: layer.apply(variables, x, sample, method="step"))
     for sample in u:
-        x, y = layer.apply(variables, x, sample, method="step")
+        x, y = step(x, sample)
         outputs.append(y)
-    np.testing.assert_allclose(jnp.stack(outputs), layer.apply(variables, u), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(jnp.stack(outputs), jax.jit(layer.apply)(variables, u), rtol=0, atol=2e-5)
 
 
 def test_a_bidirectional_layer_has_no_recurrent_mode(rng):
@@ -39,7 +40,9 @@ def test_the_reverse_direction_is_the_layer_run_backwards(rng):
     layer, variables, u = layer_and_input(rng, bidirectional=True)
     params = variables["params"]
     swapped = {"params": {**params, "C1": params["C2"], "C2": params["C1"]}}
-    np.testing.assert_allclose(layer.apply(variables, u)[::-1], layer.apply(swapped, u[::-1]), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(
+        jax.jit(layer.apply)(variables, u)[::-1], jax.jit(layer.apply)(swapped, u[::-1]), rtol=0, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,26 +80,27 @@ def test_blocks_repeat_the_eigenvalues():
 )
 def test_spread_of_the_initial_output_matrix(C_init, std):
     layer = S5SSM(H=128, P=128, C_init=C_init, bidirectional=True)
-    params = layer.init(jax.random.key(0), jnp.zeros((1, 128)))["params"]
+    params = jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 128)))["params"]
     C = params["C"] if C_init == "complex_normal" else np.concatenate([params["C1"], params["C2"]], axis=1)
     assert C.shape == (128, 256, 2)
     assert np.std(C) == pytest.approx(std, rel=0.03)  # V has orthonormal columns: the spread is that of the real draw
 
 
 def test_initial_steps_and_input_matrix():
-    params = S5SSM(H=64, P=512, dt_min=1e-3, dt_max=1e-1).init(jax.random.key(0), jnp.zeros((1, 64)))["params"]
+    layer = S5SSM(H=64, P=64, dt_min=1e-3, dt_max=1e-1)
+    params = jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 64)))["params"]
     step = np.exp(params["log_step"])
-    assert step.shape == (512, 1)
-    assert 1e-3 <= step.min() < 1.2e-3
-    assert 0.08 < step.max() <= 1e-1
-    assert np.std(params["B"]) == pytest.approx(1 / np.sqrt(2 * 512) * np.sqrt(0.5), rel=0.03)
+    assert step.shape == (64, 1)
+    assert 1e-3 <= step.min() < 2e-3
+    assert 0.06 < step.max() <= 1.00001e-1
+    assert np.std(params["B"]) == pytest.approx(1 / np.sqrt(2 * 64) * np.sqrt(0.5), rel=0.05)
 
 
 def test_clipping_keeps_an_unstable_pole_inside(rng):
-    layer, variables, u = layer_and_input(rng, L=2000, clip_eigs=True)
+    layer, variables, u = layer_and_input(rng, L=200, clip_eigs=True)
     variables["params"]["Lambda_re"] = jnp.full(4, 5.0)
-    assert jnp.isfinite(layer.apply(variables, u)).all()
-    gradient = jax.grad(lambda v: layer.apply(v, u[:20]).sum())(variables)["params"]["Lambda_re"]
+    assert jnp.isfinite(jax.jit(layer.apply)(variables, u)).all()
+    gradient = jax.jit(jax.grad(lambda v: layer.apply(v, u[:20]).sum()))(variables)["params"]["Lambda_re"]
     np.testing.assert_array_equal(gradient, 0)
 
 

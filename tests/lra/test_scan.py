@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,9 +37,10 @@ def plain(Lambda_bar: jax.Array, drive: jax.Array, reverse: bool = False) -> jax
 @pytest.mark.parametrize("L", [1, 2, 13])
 def test_states_equal_a_loop(rng, L, shape, reverse):
     Lambda_bar, drive = draw(rng, L, shape, P=4)
-    expected = plain(Lambda_bar, drive, reverse)
+    expected = jax.jit(plain, static_argnums=2)(Lambda_bar, drive, reverse)
     for method in METHODS:
-        states = diagonal_scan(Lambda_bar, drive, reverse=reverse, implementation=method, chunk=4)
+        scan = functools.partial(diagonal_scan, reverse=reverse, implementation=method, chunk=4)
+        states = jax.jit(scan)(Lambda_bar, drive)
         np.testing.assert_allclose(states, expected, rtol=0, atol=1e-5, err_msg=method)
 
 
@@ -47,7 +50,7 @@ def test_derivative_equals_automatic_differentiation(rng, reverse):
     weights = jnp.asarray(rng.normal(size=drive.shape), jnp.float32)
 
     def gradients(scan):
-        return jax.grad(lambda a, v: (weights * jnp.tanh(scan(a, v))).sum(), argnums=(0, 1))(Lambda_bar, drive)
+        return jax.jit(jax.grad(lambda a, v: (weights * jnp.tanh(scan(a, v))).sum(), (0, 1)))(Lambda_bar, drive)
 
     expected = gradients(lambda a, v: plain(a, v, reverse))
     for method in METHODS:
