@@ -145,7 +145,8 @@ def diagnose(params: Any, config: Config) -> list[str]:
         unstable = int((np.asarray(seq.get("Lambda_re", -1)) >= 0).sum())
         if unstable and not config.clip_eigs:
             found.append(f"{name} has {unstable} poles on or outside the unit circle (clip_eigs=True forbids them)")
-        step = float(np.exp(np.asarray(seq.get("log_step", -np.inf)).max()))
+        with np.errstate(over="ignore"):  # a step size of inf is a finding, not a fault of the diagnosis
+            step = float(np.exp(np.asarray(seq.get("log_step", -np.inf)).max()))
         if step > LARGE_STEP:
             found.append(f"{name} has a step size of {step:.3g}")
     size, where = max(
