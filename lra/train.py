@@ -146,7 +146,6 @@ def diagnose(params: Any, config: Config) -> list[str]:
         if unstable and not config.clip_eigs:
             found.append(f"{name} has {unstable} poles on or outside the unit circle (clip_eigs=True forbids them)")
         with np.errstate(over="ignore"):  # a step size of inf is a finding, not a fault of the diagnosis
-            with np.errstate(over="ignore"):  # an infinite step is a finding, not an error
             step = float(np.exp(np.asarray(seq.get("log_step", -np.inf)).max()))
         if step > LARGE_STEP:
             found.append(f"{name} has a step size of {step:.3g}")
