@@ -49,7 +49,13 @@ class Bracket:
 
     def scaled(self, factor: ArrayLike) -> Bracket:
         """Return the bracket of the norm times a positive `factor`."""
-        return Bracket(self.lower * np.asarray(factor), self.upper * np.asarray(factor), self.frequency, self.status, self.diagnostics)
+        return Bracket(
+            self.lower * np.asarray(factor),
+            self.upper * np.asarray(factor),
+            self.frequency,
+            self.status,
+            self.diagnostics,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, for JSON."""
@@ -58,4 +64,9 @@ class Bracket:
             array: NDArray[Any] = np.asarray(value, dtype=float)
             return array.tolist()
 
-        return {"lower": plain(self.lower), "upper": plain(self.upper), "frequency": plain(self.frequency), "status": self.status}
+        return {
+            "lower": plain(self.lower),
+            "upper": plain(self.upper),
+            "frequency": plain(self.frequency),
+            "status": self.status,
+        }
