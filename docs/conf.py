@@ -36,6 +36,7 @@ nitpicky = True
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
+nb_render_markdown_format = "myst"  # CommonMark, the default, has no tables
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # seconds a cell; a loaded machine is slow, not broken
 nb_execution_show_tb = True
