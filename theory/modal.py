@@ -14,6 +14,9 @@ vanishes or the point is an end of the axis. The discriminant is again quadratic
 with :math:`w=\gamma\beta e^{-j\varphi}`, :math:`\varphi=\arg\lambda`: no search, and no second maximum to miss. In
 continuous time :math:`\lambda=-a+jb`: :math:`\|g\|_\infty^2=\|c\|^2\|b\|^2 h/(2ab)` with :math:`E=b/a-\Im\gamma\beta`,
 :math:`K=(1+\Re\gamma\beta)^2-\delta`.
+
+Poles within a few margins of the real axis and two-sided systems are searched instead (see :func:`modal_gains`): there
+the global maximum is argued from the degree of the response, not proved.
 """
 
 from __future__ import annotations

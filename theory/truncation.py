@@ -35,7 +35,7 @@ class Truncation:
     hsv : ndarray, shape (..., N)
         Hankel singular values of the original, of ``(A, B, C)`` as stored.
     bound : float or ndarray
-        A-priori bound on the H-infinity norm of the error of `system` as written, rounding allowed for.
+        A-priori bound on the H-infinity norm of the error of `system` as written, rounding allowed for to first order.
     floor : float or ndarray
         No system of this order with the same ``D`` has a smaller error.
     status : str
@@ -138,8 +138,10 @@ def balanced_truncation(
     Notes
     -----
     Square-root form, singular values of ``Lo^H Lc`` :cite:p:`LHPW87`; the Gramians are never formed.
-    Certified: the bound, with a first-order allowance for rounding and re-diagonalization that is in
-    ``.diagnostics``. Not certified: that the order is the smallest possible. Cost O(N^3) time, O(N^2) memory.
+    Proved in exact arithmetic: the bound. Its allowance for rounding and re-diagonalization, in ``.diagnostics``, is
+    of first order, and for a dense system it is sampled at the least damped poles: an estimate, not a proof. The
+    certified error of the written system is :func:`theory.norms.error_norm`. Not certified: that the order is the
+    smallest possible. Cost O(N^3) time, O(N^2) memory.
     """
     if (order is None) == (rtol is None):
         raise InputError("give either order or rtol")
