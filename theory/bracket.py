@@ -20,8 +20,9 @@ class Bracket:
     upper : float or ndarray, shape (...)
         Proved upper bound, rounding accounted for; ``inf`` for a pole on the boundary.
     frequency : float or ndarray, shape (...)
-        Witness in rad/sample (rad/s in continuous time), in ``[0, pi]`` for real discrete-time systems and
-        ``(-pi, pi]`` for complex ones; ``inf`` means the limit of high frequency in continuous time.
+        Witness in rad/sample whatever `dt` is (divide by `dt` for rad/s; rad/s in continuous time), in ``[0, pi]``
+        for real discrete-time systems and ``(-pi, pi]`` for complex ones; ``inf`` means the limit of high frequency in
+        continuous time.
     status : {"closed", "open"}
         "closed": the width met the tolerance that was asked for; "open": it did not, and both ends are still true.
     diagnostics : dict

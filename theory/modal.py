@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.system import DiagonalStateSpace, require_stable
+from theory.system import DiagonalStateSpace, require_stable, require_system
 
 Array = NDArray[Any]
 
@@ -55,6 +55,7 @@ def last_gains(system: DiagonalStateSpace) -> Array:
     StabilityError
         A pole lies on or outside the stability boundary.
     """
+    require_system(system, diagonal=True)
     require_stable(system)
     gains: Array = np.linalg.norm(system.C, axis=-2) * np.linalg.norm(system.B, axis=-1) / system.margin
     return gains
@@ -108,6 +109,7 @@ def modal_gains(system: DiagonalStateSpace) -> Array:
     then golden sections around the best three local maxima, all poles at once. Cost O(n (m + p)).
     The values are estimates to rounding, not proved bounds; the proved ones are :func:`modal_gain_bounds`.
     """
+    require_system(system, diagonal=True)
     require_stable(system)
     b_norm = np.linalg.norm(system.B, axis=-1)
     c_norm = np.linalg.norm(system.C, axis=-2)

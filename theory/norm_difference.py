@@ -6,7 +6,7 @@ import numpy as np
 
 from theory.errors import DimensionError, InputError, TimeBaseError
 from theory.realization import dense
-from theory.system import DiagonalStateSpace, StateSpace, System
+from theory.system import DiagonalStateSpace, StateSpace, System, require_system
 
 
 def difference(G: System, Gr: System) -> System:
@@ -20,6 +20,8 @@ def difference(G: System, Gr: System) -> System:
     TimeBaseError, DimensionError
         The time bases, or the numbers of inputs and outputs, differ.
     """
+    require_system(G)
+    require_system(Gr)
     if G.dt != Gr.dt:
         raise TimeBaseError(f"the systems have different time bases, dt = {G.dt} and {Gr.dt}", G.dt, Gr.dt)
     if G.D.shape != Gr.D.shape:

@@ -100,7 +100,9 @@ class Search:
         result = up((sup + arc.extra) * (1.0 + self.boundary.inflation))
         noise = arc.error + arc.extra_centre
         noise = np.where(np.isfinite(noise), noise, 0.0)
-        return np.where(np.isnan(result), np.inf, result), middle, sup - peak + arc.extra - arc.extra_centre, noise
+        # a model error that is unbounded at the centre stays so on every part of the arc
+        excess = np.where(np.isfinite(arc.extra_centre), sup - peak + arc.extra - arc.extra_centre, 0.0)
+        return np.where(np.isnan(result), np.inf, result), middle, excess, noise
 
     def prove(self, *, chunk: int, budget: int) -> None:
         """Cover the boundary; raise `upper` to the largest bound that had to be accepted."""
@@ -110,6 +112,8 @@ class Search:
             _, upper = self.sample(chart, grid, chunk)
             pending.append((chart, grid[:-1], grid[1:], np.maximum(upper[:-1], upper[1:]), upper))
         self.refine(chunk, pending)
+        if self.best == 0.0:  # no sample stands out of its own error: nothing to close in on
+            budget = min(budget, 400)
         for chart, left, right, _, upper in pending:
             self._prove_chart(chart, left, right, upper[:-1], upper[1:], chunk, budget)
         self.upper = max(self.upper, self.best)

@@ -12,7 +12,7 @@ from theory.bracket import Bracket
 from theory.errors import InputError
 from theory.norm_difference import difference
 from theory.norm_solve import dense_bracket, diagonal_bracket
-from theory.system import DiagonalStateSpace, System, require_stable
+from theory.system import DiagonalStateSpace, System, require_stable, require_system
 
 
 def hinf_norm(system: System, rtol: float = 1e-8) -> Bracket:
@@ -33,11 +33,14 @@ def hinf_norm(system: System, rtol: float = 1e-8) -> Bracket:
     -------
     Bracket
         ``status`` is "open" where rounding kept the bracket wider than `rtol`; both ends are true all the same.
+        ``frequency`` is in rad/sample (rad/s in continuous time): ``exp(1j * frequency)`` is the point of the circle
+        whatever `dt` is.
 
     Raises
     ------
     StabilityError
-        A pole lies on or outside the stability boundary (of a dense system: to working precision).
+        A pole lies on or outside the stability boundary. The poles of a diagonal system and of a triangular ``A`` are
+        taken at their word; those of any other ``A`` count as on the boundary within two units in the last place.
     AccuracyError
         Rounding cannot decide whether a dense system is stable.
 
@@ -96,7 +99,8 @@ def error_norm(G: System, Gr: System, rtol: float = 1e-8) -> Bracket:
 
 
 def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
-    if not (np.isfinite(rtol) and rtol > 0):
+    require_system(system)
+    if not (isinstance(rtol, (int, float, np.number)) and np.isfinite(rtol) and rtol > 0):
         raise InputError(f"rtol must be a positive number, got {rtol!r}")
     if isinstance(system, DiagonalStateSpace):
         if stable:

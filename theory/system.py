@@ -59,7 +59,8 @@ class StateSpace:
     B : array_like, shape (n, m)
     C : array_like, shape (p, n)
     D : array_like, shape (p, m), optional
-        Zero when left out. A system without states is ``StateSpace([], [], [], D)``.
+        Zero when left out. A system without states is ``StateSpace([], [], [], D)``. Numbers stand for 1 x 1 matrices:
+        ``StateSpace(-1, 1, 1, 0)``; ``D=0`` is zero of any shape.
     dt : float or None, keyword only
         Sample time in seconds; ``None`` is continuous time.
 
@@ -78,9 +79,11 @@ class StateSpace:
 
     def __post_init__(self) -> None:
         A, B, C = _frozen("A", self.A), _frozen("B", self.B), _frozen("C", self.C)
-        D = None if self.D is None else _frozen("D", self.D)
+        D: Array | None = None if self.D is None else _frozen("D", self.D)
+        A, B, C = (array.reshape(1, 1) if array.ndim == 0 else array for array in (A, B, C))
         if D is not None and D.ndim == 0:
-            D = D.reshape(1, 1)
+            several = B.ndim == 2 and C.ndim == 2 and (C.shape[0], B.shape[1]) != (1, 1)
+            D = D.reshape(1, 1) if D != 0 or not several else None
         if A.size == 0:  # a static system: only D tells the number of inputs and outputs
             if D is not None and D.ndim == 2:
                 A, B, C = A.reshape(0, 0), B.reshape(0, D.shape[1]), C.reshape(D.shape[0], 0)
@@ -270,12 +273,27 @@ class DiagonalStateSpace:
 System = StateSpace | DiagonalStateSpace
 
 
+def require_system(system: object, *, diagonal: bool = False) -> None:
+    """Raise :class:`InputError` that says what to pass, unless `system` is one of ours (`diagonal`: a diagonal one)."""
+    wanted = DiagonalStateSpace if diagonal else (StateSpace, DiagonalStateSpace)
+    if isinstance(system, wanted):
+        return
+    given, names = type(system), "a DiagonalStateSpace" if diagonal else "a StateSpace or DiagonalStateSpace"
+    advice = ""
+    if isinstance(getattr(system, "system", None), wanted):
+        advice = "; pass its .system"
+    elif not diagonal and all(hasattr(system, name) for name in "ABCD"):
+        advice = "; pass StateSpace(A, B, C, D, dt=...) of its matrices"
+    raise InputError(f"{names} is needed, got {given.__module__}.{given.__qualname__}{advice}")
+
+
 def require_stable(system: System) -> None:
     """Raise :class:`StabilityError` that names the poles on or outside the stability boundary.
 
     The poles of a diagonal system are taken at their word, to the last bit. Those of a dense one are computed, and one
     within rounding of the boundary (:func:`theory.margin.spectral_rounding`) counts as on it.
     """
+    require_system(system)
     poles, vague = system.poles, 0.0
     if isinstance(system, DiagonalStateSpace):
         margin = system.margin
