@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import json
 import pkgutil
 import typing
 from collections.abc import Mapping
@@ -33,10 +34,11 @@ class Config:
     Model letters are the S5 paper's. ``ssm_size`` counts eigenvalues before pairing (the reference's
     ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states. For S4D it is the ``d_state`` of
     a channel, of which half are stored; ``n_ssm, A_init, dt_transform`` are S4D's, ``blocks, C_init, conj_sym,
-    clip_eigs, activation, scan, scan_chunk`` are S5's.
+    clip_eigs, activation, scan, scan_chunk`` are S5's. ``task_options`` are keyword arguments of the task's loader.
     """
 
     task: str
+    task_options: dict = dataclasses.field(default_factory=dict)  # type: ignore[type-arg]
     model: str = "s5"
     seed: int = 0
 
@@ -96,6 +98,10 @@ class Config:
             elif type(value) not in kinds:
                 wanted = " or ".join(kind.__name__ for kind in kinds)
                 raise ConfigError(f"config key {field.name!r} takes {wanted}, not {value!r}")
+        try:  # as it comes back from a checkpoint's JSON: lists, not tuples
+            object.__setattr__(self, "task_options", json.loads(json.dumps(self.task_options)))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"task_options must be JSON values, not {self.task_options!r}") from error
         for name in SIZES:
             if getattr(self, name) < 1:
                 raise ConfigError(f"config key {name!r} must be at least 1, not {getattr(self, name)}")

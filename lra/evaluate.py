@@ -131,7 +131,7 @@ def evaluate(
         raise ConfigError(f"split {split!r} is not one of test, validation, train")
     variables, meta = load_model(path)
     model = rebuild(meta["architecture"], variables, meta["options"])
-    task = load_task(meta["options"].get("task", ""), data)
+    task = load_task(meta["options"].get("task", ""), data, meta["options"].get("task_options"))
     rows = getattr(task, split)
     held = {key: variables[key] for key in ("params", "batch_stats") if key in variables}
     try:

@@ -202,7 +202,7 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     _claim(workdir, config)
-    task = load_task(config.task, config.data)
+    task = load_task(config.task, config.data, config.task_options)
     train, validation = task.train.limit(config.train_limit), task.validation.limit(config.validation_limit)
     task = dataclasses.replace(task, train=train, validation=validation)
     per_epoch = len(train) // config.batch_size

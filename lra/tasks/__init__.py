@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lra.errors import ConfigError
 from lra.tasks.digits import load_digits
@@ -16,7 +19,7 @@ from lra.tasks.speech import load_speech, load_speech_mulaw
 from lra.tasks.task import Split, Task
 from lra.tasks.text import load_text
 
-TASKS: dict[str, Callable[[str | None], Task]] = {
+TASKS: dict[str, Callable[..., Task]] = {
     "digits": load_digits,
     "smnist": load_smnist,
     "psmnist": functools.partial(load_smnist, permuted=True),
@@ -36,8 +39,27 @@ TASKS: dict[str, Callable[[str | None], Task]] = {
 __all__ = ["TASKS", "Split", "Task", "load_task"]
 
 
-def load_task(name: str, path: str | None = None) -> Task:
-    """Return the task called `name`, its data read from `path` (default: the environment variable LRA_DATA)."""
+def load_task(name: str, path: str | None = None, options: Mapping[str, Any] | None = None) -> Task:
+    """Return the task called `name`, its data read from `path` (default: the environment variable LRA_DATA).
+
+    Parameters
+    ----------
+    options : mapping, optional
+        Keyword arguments of the task's loader: a length, a subset of words, a rate. The task remembers them, so that
+        an exported model is measured on the data that it was trained for.
+
+    Raises
+    ------
+    ConfigError
+        No such task, or the task has no such option.
+    DataError
+        Missing or damaged data.
+    """
     if name not in TASKS:
         raise ConfigError(f"no task named {name!r}; there are {', '.join(sorted(TASKS))}")
-    return TASKS[name](path)
+    options = dict(options or {})
+    known = sorted(set(inspect.signature(TASKS[name]).parameters) - {"path"})
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"task {name!r} has no option {key!r}; its options are {', '.join(known) or 'none'}")
+    return dataclasses.replace(TASKS[name](path, **options), name=name, options=options)

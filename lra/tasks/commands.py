@@ -24,6 +24,9 @@ def add_data_commands(parser: argparse.ArgumentParser) -> None:
     convert = commands.add_parser("convert", help="convert a task's data now; training would do it at its start")
     convert.add_argument("task", metavar="TASK", help="a task's name, as in the configs")
     convert.add_argument("--data", help="folder (or file) of the task's data; default: $LRA_DATA")
+    convert.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="options", help="an option of the task's loader"
+    )
     convert.set_defaults(run_data=_convert)
     verify = commands.add_parser("verify", help="compare a converted data set with the digests in its manifest")
     verify.add_argument("folder", type=Path)
@@ -37,10 +40,11 @@ def run_data(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
+    from lra.config import parse_override
     from lra.tasks import load_task
 
     start = time.perf_counter()
-    task = load_task(arguments.task, arguments.data)
+    task = load_task(arguments.task, arguments.data, dict(parse_override(text) for text in arguments.options))
     sizes = ", ".join(f"{len(getattr(task, part))} {part}" for part in ("train", "validation", "test"))
     print(f"{task.name}: {sizes}; {task.n_classes} classes, length {task.L}, input width {task.d_input}")
     print(f"{time.perf_counter() - start:.1f} s; conversions lie in {cache_folder()}")

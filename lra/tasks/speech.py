@@ -96,15 +96,25 @@ def load_speech(
     return _task(data, name + "_half" if half_rate else name, SAMPLES // step, prepare)
 
 
-def load_speech_mulaw(path: str | None = None) -> Task:
-    """Return eight words at 8 kHz from the mu-law npz: (batch, 8000, 1), zero mean and unit variance overall."""
+def load_speech_mulaw(path: str | None = None, half_rate: bool = False) -> Task:
+    """Return eight words at 8 kHz from the mu-law npz: (batch, 8000, 1), zero mean and unit variance overall.
+
+    Parameters
+    ----------
+    path : str, optional
+        The npz or its folder; default: the environment variable LRA_DATA.
+    half_rate : bool
+        Every second sample, without a low-pass: (batch, 4000, 1).
+    """
     layout, place = find_source(path, [("npz", NPZ)], f"speech8 needs {NPZ}")
     if layout == "converted":
         data = open_converted(place, "speech-mulaw")
     else:
         data = convert_once("speech-mulaw", [place], lambda writer: _convert_mulaw(writer, place))
     table = ((mulaw_values() - data.notes["mean"]) / data.notes["std"]).astype(np.float32)
-    return _task(data, "speech8", data["x"].shape[1], lambda raw: table[raw][..., None])
+    step = 2 if half_rate else 1
+    L = len(range(0, data["x"].shape[1], step))
+    return _task(data, "speech8", L, lambda raw: table[raw[:, ::step]][..., None])
 
 
 def mulaw_values() -> np.ndarray:

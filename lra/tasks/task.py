@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -72,6 +72,8 @@ class Task:
         A sample is a pair of documents; a batch holds all first ones, then all second ones.
     vocabulary : tuple of str, optional
         The tokens in the order of their ids.
+    options : mapping
+        What `lra.tasks.load_task` was asked for besides the name.
     """
 
     name: str
@@ -86,11 +88,13 @@ class Task:
     padded: bool = False
     retrieval: bool = False
     vocabulary: tuple[str, ...] | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint must say about the task, JSON-able."""
         return {
             "task": self.name,
+            "task_options": dict(self.options),
             **{name: getattr(self, name) for name in ("d_input", "n_classes", "L", "tokens", "padded", "retrieval")},
         }
 

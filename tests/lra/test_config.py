@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 
 import pytest
 
@@ -74,6 +75,15 @@ def test_overrides_parse():
     assert parse_override("C_init=lecun_normal") == ("C_init", "lecun_normal")
     with pytest.raises(ConfigError, match="key=value"):
         parse_override("lr")
+
+
+def test_options_of_the_task_are_stored_as_json_gives_them_back():
+    config = Config(task="speech35", task_options={"words": ("yes", "no")})
+    assert config.task_options == {"words": ["yes", "no"]}
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert parse_override("task_options={'L': 128}") == ("task_options", {"L": 128})
+    with pytest.raises(ConfigError, match="JSON"):
+        Config(task="text", task_options={"L": 1j})
 
 
 def test_stored_states():

@@ -57,9 +57,7 @@ def test_backbone(golden_file, name, training):
     variables = from_torch(state_dict(case))
     run = jax.jit(lambda v: backbone().apply(v, x, training, mask, mutable=["batch_stats"]))
     y, updated = run(variables)
-    np.testing.assert_allclose(
-        np.swapaxes(y, 0, 1), case["y_trainmode" if training else "y"], rtol=0, atol=TOLERANCE
-    )
+    np.testing.assert_allclose(np.swapaxes(y, 0, 1), case["y_trainmode" if training else "y"], rtol=0, atol=TOLERANCE)
     if training:
         after = from_torch(state_dict(case) | state_dict(case, "sd_after_train_fwd/"))["batch_stats"]
         for new, wanted in zip(jax.tree.leaves(updated["batch_stats"]), jax.tree.leaves(after)):

@@ -42,6 +42,20 @@ def test_no_such_task():
         load_task("imagenet")
 
 
+def test_options_reach_the_loader_and_are_remembered(tmp_path: Path):
+    np.savez(tmp_path / "mnist_uint8.npz", **tiny_mnist())
+    plain = load_task("smnist", str(tmp_path))
+    permuted = load_task("smnist", str(tmp_path), {"permuted": True})
+    rows = np.arange(3)
+    expected = plain.batch(plain.train, rows)["x"][:, bit_reversal(784)]
+    np.testing.assert_array_equal(permuted.batch(permuted.train, rows)["x"], expected)
+    assert permuted.facts()["task_options"] == {"permuted": True}
+    with pytest.raises(ConfigError, match=r"no option 'rate'; its options are permuted"):
+        load_task("smnist", str(tmp_path), {"rate": 2})
+    with pytest.raises(ConfigError, match="its options are none"):
+        load_task("digits", None, {"L": 8})
+
+
 def tiny_mnist() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {

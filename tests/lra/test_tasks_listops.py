@@ -129,4 +129,6 @@ def test_short_variant_is_looked_for_in_its_own_folder(release: Path, tmp_path: 
     with pytest.raises(DataError, match="listops-short"):
         load_task("listops_short", str(tmp_path))
     release.rename(tmp_path / "listops-short")
-    assert load_task("listops_short", str(tmp_path)).L == 512
+    task = load_task("listops_short", str(tmp_path))
+    assert task.L == 512
+    assert task.facts()["task"] == "listops_short", "an export must find the same files again"

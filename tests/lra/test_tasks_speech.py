@@ -161,6 +161,9 @@ def test_mulaw_npz_and_damaged_ones(tmp_path: Path, rng: np.random.Generator):
     assert x.shape == (12, 80, 1)
     assert abs(x.mean()) < 1e-4
     assert abs(x.std() - 1) < 1e-4
+    half = load_task("speech8", str(tmp_path), {"half_rate": True})
+    assert half.L == 40
+    np.testing.assert_array_equal(half.batch(half.train, np.arange(12))["x"], x[:, ::2])
     np.savez(path, **{**arrays, "y_val": arrays["y_val"] + 2})
     with pytest.raises(DataError, match=r"mulaw\.npz: row . has label"):
         load_speech_mulaw(str(tmp_path))
