@@ -24,6 +24,7 @@ SIZES: tuple[str, ...] = (
     "eval_batch_size",
     "log_every",
     "checkpoint_every",
+    "penalty_every",
 )
 
 
@@ -80,6 +81,11 @@ class Config:
     cosine: bool = True
     reference_schedule: bool = False
 
+    # compressible models, see lra/penalties.py: weights of sums over the layers, added to the loss
+    hankel_penalty: float = 0.0
+    modal_penalty: float = 0.0
+    penalty_every: int = 1
+
     # running
     eval_batch_size: int = 100
     checkpoint_every: int = 500
@@ -111,6 +117,9 @@ class Config:
             raise ConfigError(f"need 0 < dt_min <= dt_max, not {self.dt_min} and {self.dt_max}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1), not {self.dropout}")
+        for name in ("hankel_penalty", "modal_penalty"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be a finite number, 0 or more, not {getattr(self, name)}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
         if (self.conj_sym or self.model == "s4d") and self.ssm_size % 2:

@@ -22,6 +22,7 @@ from lra.config import Config
 from lra.errors import CheckpointError, DivergenceError
 from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build
 from lra.optimizer import optimizer, schedule
+from lra.penalties import layer_sums, penalty
 from lra.progress import Progress
 from lra.tasks import Split, Task, load_task
 from lra.tasks.task import evaluation_batches, prefetch, training_batches
@@ -77,12 +78,15 @@ def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) 
     return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state, jnp.zeros(3))
 
 
-def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Any:
-    """Return the compiled step ``(state, batch) -> (state, loss)``; the old state's memory is reused."""
+def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: int, added: Any = None) -> Any:
+    """Return the compiled step ``(state, batch) -> (state, loss)``; the old state's memory is reused.
+
+    `added` is a function of parameters and step that the gradient sees; the loss that is reported does not hold it.
+    """
     key = jax.random.key(seed + 1)
 
-    def loss_fn(params: Any, batch_stats: Any, batch: dict[str, Array], rng: Array) -> tuple[Array, Any]:
-        variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
+    def loss_fn(params: Any, state: TrainState, batch: dict[str, Array], rng: Array) -> tuple[Array, Any]:
+        variables = {"params": params, **({"batch_stats": state.batch_stats} if state.batch_stats else {})}
         log_probs, updated = model.apply(
             variables,
             batch["x"],
@@ -93,12 +97,13 @@ def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: in
         )
         loss = -jnp.take_along_axis(log_probs, batch["y"][:, None], axis=1).mean()
         correct = (log_probs.argmax(-1) == batch["y"]).sum()
-        return loss, (updated.get("batch_stats", {}), correct)
+        total = loss if added is None else loss + added(params, state.step)
+        return total, (loss, updated.get("batch_stats", {}), correct)
 
     def step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, Array]:
         rng = jax.random.fold_in(key, state.step)
-        (loss, (batch_stats, correct)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-            state.params, state.batch_stats, batch, rng
+        (_, (loss, batch_stats, correct)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params, state, batch, rng
         )
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         count = batch["y"].shape[0]
@@ -216,11 +221,12 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
     if (workdir / "last.safetensors").exists():
         state, info = load_state(workdir / "last.safetensors", state)
         _cut_metrics(workdir / "metrics.jsonl", int(state.step))
-    train_step = make_train_step(build_model(config, task), tx, config.seed)
+    train_step = make_train_step(build_model(config, task), tx, config.seed, penalty(config))
     eval_step = make_eval_step(build_model(config, task))
     started = time.monotonic() - info["seconds"]
     first, healthy = int(state.step), jax.device_get(state.params)
     facts = {"config": config.to_dict(), "task": task.facts()}
+    penalized = jax.jit(layer_sums(config))
 
     with Progress(total, per_epoch, config.batch_size * task.L, first, quiet) as progress:
         for step, batch in prefetch(training_batches(task, config.batch_size, config.seed, first, total)):
@@ -233,7 +239,8 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
                     raise DivergenceError(done, diagnose(healthy, config))
                 healthy = jax.device_get(state.params)
                 progress.update(done, value, sums[1] / sums[2])
-                _log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value})
+                found = {name: float(total) for name, total in penalized(state.params).items()}
+                _log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value, **found})
             if epoch_done:
                 state = state._replace(totals=jnp.zeros(3))
                 result = measure(eval_step, model_variables(state), task, validation, config.eval_batch_size)
@@ -302,7 +309,8 @@ def _claim(workdir: Path, config: Config) -> None:
             theirs = json.loads(path.read_text())
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged; use a new --workdir") from error
-        odd = sorted(key for key in mine if theirs.get(key) != mine[key])
+        defaults = {field.name: field.default for field in dataclasses.fields(Config)}  # of keys younger than the run
+        odd = sorted(key for key in mine if theirs.get(key, defaults[key]) != mine[key])
         if odd:
             raise CheckpointError(
                 f"{workdir} holds a run whose {odd[0]} is {theirs.get(odd[0])!r}, not {mine[odd[0]]!r}; "
