@@ -28,6 +28,7 @@ from theory.norm_batch_scalars import (
     unscaled,
 )
 from theory.norm_batch_taylor import attained_gain, local_models
+from theory.norm_units import unit_time
 from theory.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
@@ -76,18 +77,20 @@ def batch_hinf_norm(
     if not rtol > 0:
         raise InputError(f"rtol must be positive, got {rtol!r}")
     require_stable(system)
-    exponent = exponents(system)
-    scalars = scalars_of(system, exponent)
-    first = _first_intervals(scalars, system)
-    lower, upper, frequency, cost = _cover(scalars, first, rtol, max_rounds, max_intervals)
+    system, unit = unit_time(system)  # type: ignore[assignment]
+    with np.errstate(all="ignore"):  # what overflows becomes an open bracket
+        exponent = exponents(system)
+        scalars = scalars_of(system, exponent)
+        first = _first_intervals(scalars, system)
+        lower, upper, frequency, cost = _cover(scalars, first, rtol, max_rounds, max_intervals)
     if system.conjugate_pairs:
         frequency = np.abs(
             np.where(frequency > np.pi, 2.0 * np.pi - frequency, frequency) if scalars.scale is None else frequency
         )
-    lower, upper = unscaled(lower, upper, exponent)
-    upper = np.where(is_silent(system), 0.0, upper)
+    lower, upper, frequency = *unscaled(lower, upper, exponent), frequency * unit.ravel()
+    upper = np.where(is_silent(system), 0.0, np.where(np.isnan(upper), np.inf, upper))
     shape = system.batch_shape
-    is_open = upper - lower > rtol * upper
+    is_open = ~(upper - lower <= rtol * upper) | np.isinf(upper)
     diagnostics = {"method": "Taylor models, branch and bound", "open": np.flatnonzero(is_open), **cost}
     status: Literal["closed", "open"] = "open" if is_open.any() else "closed"
     if not shape:

@@ -11,24 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from theory.margin import discrete_margin
 from theory.norm_accurate import EXTENDED, product
 from theory.norm_modes import ModalSum, Perturbation
 from theory.norm_rounding import TINY, UNIT, gamma, row_norms
+from theory.norm_units import balanced
 from theory.system import StateSpace
 
 Array = NDArray[Any]
-
-
-def balanced(system: StateSpace) -> tuple[Array, Array, Array]:
-    """Return A, B, C after LAPACK's balancing: powers of two, hence exactly the same transfer function."""
-    gebal = scipy.linalg.lapack.zgebal if system.A.dtype.kind == "c" else scipy.linalg.lapack.dgebal
-    _, _, _, scaling, info = gebal(system.A, scale=1, permute=0)
-    s = scaling if info == 0 and np.isfinite(scaling).all() and (scaling > 0).all() else np.ones(system.n)
-    return system.A / s[:, None] * s, system.B / s[:, None], system.C * s
 
 
 def modal_sum(system: StateSpace) -> ModalSum | None:

@@ -12,13 +12,14 @@ from theory.bracket import Bracket
 from theory.errors import AccuracyError, StabilityError
 from theory.margin import spectral_rounding
 from theory.norm_compress import compress
-from theory.norm_dense import balanced, modal_sum, spectrum_radii
+from theory.norm_dense import modal_sum, spectrum_radii
 from theory.norm_gain import gain_of, largest_gain
 from theory.norm_large import LargeSearch
 from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norm_resolvent import Resolvent
 from theory.norm_rounding import UNIT, row_norms
 from theory.norm_search import Boundary, Search
+from theory.norm_units import balanced, power_of_two
 from theory.norm_witness import attained_gain
 from theory.system import DiagonalStateSpace, StateSpace
 
@@ -45,7 +46,7 @@ def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
     real = system.conjugate_pairs or not any(np.any(np.imag(array)) for array in (poles, B, C, system.D))
     active = np.any(B != 0, axis=1) & np.any(C != 0, axis=0)
     poles, B, C = poles[active], B[active], C[:, active]
-    balance = _power_of_two(np.sqrt(row_norms(B) / row_norms(C, axis=0)))
+    balance = power_of_two(np.sqrt(row_norms(B)) / np.sqrt(row_norms(C, axis=0)))
     margin = DiagonalStateSpace(poles, B, C, dt=system.dt, conjugate_pairs=False).margin
     return ModalSum(
         poles=poles,
@@ -72,16 +73,21 @@ def diagonal_bracket(system: DiagonalStateSpace, rtol: float) -> Bracket:
         same = on_boundary & (modes.poles == pole)
         residue = modes.C[:, same] @ modes.B[same]
         cancels = np.abs(residue).max() <= 1e-13 * float(modes.weights[same].sum())
-        return Bracket(0.0 if cancels else np.inf, np.inf, frequency, "open" if cancels else "closed", {"pole": pole})
+        return Bracket(
+            0.0 if cancels else np.inf, np.inf, frequency, "open" if cancels else "closed", {"proof": "pole"}
+        )
     return modal_bracket(modes, rtol)
 
 
-def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
-    """Bracket the largest gain of a dense system on the boundary; with `stable`, prove stability or raise."""
+def dense_bracket(system: StateSpace, rtol: float, *, stable: bool, unit: float = 1.0) -> Bracket:
+    """Bracket the largest gain of a dense system on the boundary; with `stable`, prove stability or raise.
+
+    `unit` is the time unit of the system (:func:`theory.norm_units.unit_time`), for what the errors say.
+    """
     if system.n == 0:
         return static_bracket(system.D, rtol)
     modes = modal_sum(system)
-    proven = not stable or _stability_proven(system, modes)
+    proven = not stable or _stability_proven(system, modes, unit)
     bracket = Bracket(0.0, np.inf, 0.0, "open")
     if not (np.any(system.B) and np.any(system.C)) and proven:
         return static_bracket(system.D, rtol)
@@ -109,15 +115,13 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
             margin = 1.0 - np.abs(poles) if system.is_discrete else -poles.real
             if inside is not None or margin.min() <= 0:
                 outside = margin <= max(float(margin.min()), 0.0)
-                raise StabilityError(
-                    "the system is unstable, or cannot be told from an unstable one; "
-                    f"the smallest margin is {margin.min():.3g}",
-                    poles[outside],
-                    float(margin.min()),
-                )
+                cause = "or cannot be told from poles outside"
+                raise _unstable(poles, margin, outside, unit, cause)
+            least = f"{float(margin.min()) * unit:.3g}"
             raise AccuracyError(
-                f"rounding cannot decide whether the system is stable; the smallest margin is {margin.min():.3g}",
-                resolvent.largest_resolvent,
+                f"rounding cannot decide whether the system is stable; the smallest margin is {least}: "
+                "scale the states alike, or pass it in modal (diagonal) form",
+                resolvent.largest_resolvent / unit,
             )
     lower, upper = search.best * scale, search.upper * scale
     if bracket.lower > lower:
@@ -125,7 +129,18 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool) -> Bracket:
     return close(lower, min(upper, bracket.upper), frequency, rtol, {"arcs": search.arcs, "proof": "resolvent"})
 
 
-def _stability_proven(system: StateSpace, modes: ModalSum | None) -> bool:
+def _unstable(poles: Array, margin: Array, outside: Array, unit: float, cause: str) -> StabilityError:
+    """The error that names the poles `outside`."""
+    least = float(margin.min()) * unit
+    return StabilityError(
+        f"{int(outside.sum())} of {poles.size} poles are outside the stability region, {cause}; the first is "
+        f"{poles[outside][0] * unit:.6g}, the smallest margin is {least:.3g}; linf_norm takes such systems",
+        poles[outside] * unit,
+        least,
+    )
+
+
+def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float) -> bool:
     """Whether eigenvalue discs prove stability; raise where they prove, or nearly prove, the opposite."""
     if modes is None:
         return False
@@ -138,19 +153,13 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None) -> bool:
     working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
     outside |= (margin < -radii) | (np.abs(margin) <= np.minimum(working, radii))
     if outside.any():
-        raise StabilityError(
-            f"{int(outside.sum())} of {system.n} poles are outside the stability region or, to working precision, "
-            f"on its boundary; the first is {modes.poles[outside][0]:.6g}, "
-            f"the smallest margin is {float(margin.min()):.3g}",
-            modes.poles[outside],
-            float(margin.min()),
-        )
+        raise _unstable(modes.poles, margin, outside, unit, "or to working precision on its boundary")
     return False
 
 
 def static_bracket(D: Array, rtol: float) -> Bracket:
     """Bracket the largest singular value of `D`."""
-    scale = _power_of_two(np.abs(D).max(initial=0.0))
+    scale = power_of_two(np.abs(D).max(initial=0.0))
     if not D.any():
         return Bracket(0.0, 0.0, 0.0)
     _, upper = largest_gain((D / scale).astype(complex)[None])
@@ -222,10 +231,4 @@ def _scales(B: Array, C: Array, D: Array) -> tuple[float, float]:
     """Powers of two (for B, for the whole) that bring the system to size one."""
     b, c = float(np.abs(B).max(initial=0.0)), float(np.abs(C).max(initial=0.0))
     size = max(float(np.abs(D).max(initial=0.0)), b * c)
-    return float(_power_of_two(b)), float(_power_of_two(size))
-
-
-def _power_of_two(x: Any) -> Any:
-    """The power of two nearest to `x`, elementwise; 1 for zero."""
-    x = np.asarray(x, dtype=float)
-    return 2.0 ** np.clip(np.round(np.log2(np.where(x > 0, x, 1.0))), -1000, 1000)
+    return float(power_of_two(b)), float(power_of_two(size))

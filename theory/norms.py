@@ -6,12 +6,15 @@ The methods are in :mod:`theory.norm_modes` (diagonal systems, and dense ones th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from theory.bracket import Bracket
 from theory.errors import InputError
 from theory.norm_difference import difference
 from theory.norm_solve import dense_bracket, diagonal_bracket
+from theory.norm_units import unit_time
 from theory.system import DiagonalStateSpace, System, require_stable, require_system
 
 
@@ -107,14 +110,17 @@ def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
             require_stable(system)
         if system.batch_shape:
             return _batch(system, rtol, stable=stable)
-        if system.p == 0 or system.m == 0:
-            return Bracket(0.0, 0.0, 0.0)
-        return diagonal_bracket(system, rtol)
     if system.p == 0 or system.m == 0:
         if stable:
             require_stable(system)
         return Bracket(0.0, 0.0, 0.0)
-    return dense_bracket(system, rtol, stable=stable)
+    with np.errstate(all="ignore"):
+        scaled, unit = unit_time(system)
+        if isinstance(scaled, DiagonalStateSpace):
+            bracket = diagonal_bracket(scaled, rtol)
+        else:
+            bracket = dense_bracket(scaled, rtol, stable=stable, unit=float(unit))
+    return replace(bracket, frequency=float(bracket.frequency * unit))
 
 
 def _batch(system: DiagonalStateSpace, rtol: float, *, stable: bool) -> Bracket:
