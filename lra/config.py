@@ -36,6 +36,8 @@ class Config:
     ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states. For S4D it is the ``d_state`` of
     a channel, of which half are stored; ``n_ssm, A_init, dt_transform`` are S4D's, ``blocks, C_init, conj_sym,
     clip_eigs, activation, scan, scan_chunk`` are S5's. ``task_options`` are keyword arguments of the task's loader.
+    ``total_steps, warmup_steps`` replace ``epochs, warmup_epochs`` in the learning rate's curve, not in the length of
+    the run.
     """
 
     task: str
@@ -78,6 +80,8 @@ class Config:
     opt_config: str = "standard"
     dt_global: bool = False
     warmup_epochs: float = 1.0
+    total_steps: int | None = None
+    warmup_steps: int | None = None
     cosine: bool = True
     reference_schedule: bool = False
 
@@ -122,6 +126,10 @@ class Config:
                 raise ConfigError(f"{name} must be a finite number, 0 or more, not {getattr(self, name)}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
+        if self.total_steps is not None and self.total_steps < 1:
+            raise ConfigError(f"total_steps must be at least 1, not {self.total_steps}")
+        if self.warmup_steps is not None and not 0 <= self.warmup_steps < (self.total_steps or float("inf")):
+            raise ConfigError(f"warmup_steps must lie in [0, total_steps), not {self.warmup_steps}")
         if (self.conj_sym or self.model == "s4d") and self.ssm_size % 2:
             raise ConfigError(f"pairs of conjugates need an even ssm_size, not {self.ssm_size}")
 

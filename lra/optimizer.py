@@ -35,6 +35,8 @@ def schedule(
     warmup_epochs: float = 1.0,
     cosine: bool = True,
     reference: bool = False,
+    total_steps: int | None = None,
+    warmup_steps: int | None = None,
 ) -> Schedule:
     """Return the learning rate as a function of the optimizer step (0-based).
 
@@ -46,8 +48,12 @@ def schedule(
         Reproduce the two quirks of the reference S5: the first step runs at the full rate (every later one at the
         rate that was meant for the step before it), and the cosine counts from the start of training, so that the
         rate drops at the end of the warm-up and is 0 during the last `warmup_epochs` epochs.
+    total_steps, warmup_steps : int, optional
+        Length of the curve and of its warm-up where it is counted in steps, as S4's is: the rate stays 0 after
+        `total_steps`, and has not reached 0 if training ends before.
     """
-    total, warmup = steps_per_epoch * epochs, steps_per_epoch * warmup_epochs
+    total = steps_per_epoch * epochs if total_steps is None else total_steps
+    warmup = steps_per_epoch * warmup_epochs if warmup_steps is None else warmup_steps
 
     def ramp(k: Any) -> Any:
         return base * jnp.minimum((k + 1) / max(warmup, 1), 1)

@@ -62,7 +62,14 @@ def build_optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTrans
 
     def curve(base: float) -> Any:
         return schedule(
-            base, steps_per_epoch, config.epochs, config.warmup_epochs, config.cosine, config.reference_schedule
+            base,
+            steps_per_epoch,
+            config.epochs,
+            config.warmup_epochs,
+            config.cosine,
+            config.reference_schedule,
+            total_steps=config.total_steps,
+            warmup_steps=config.warmup_steps,
         )
 
     return optimizer(curve(config.ssm_lr), curve(config.lr), config.weight_decay, config.opt_config, config.dt_global)

@@ -158,7 +158,8 @@ def s4d_model(
         block = functools.partial(S4Block, ssm=ssm, H=d_model, dropout=dropout, mask_norm=mask_padding)
         makers.append(functools.partial(block, prenorm=prenorm, batchnorm=batchnorm, bn_momentum=bn_momentum))
     final_norm = functools.partial(s4_norm, batchnorm, bn_momentum, mask_padding) if prenorm else None
-    return classifier(tuple(makers), d_model=d_model, final_norm=final_norm, mask_padding=True, **head)
+    s4 = {"final_norm": final_norm, "token_std": 1.0, "exact_gelu": True}
+    return classifier(tuple(makers), d_model=d_model, mask_padding=True, **s4, **head)
 
 
 def classifier(
@@ -173,14 +174,27 @@ def classifier(
     tokens: bool = False,
     retrieval: bool = False,
     final_norm: Callable[[], Callable[..., Any]] | None = None,
+    token_std: float | None = None,
+    exact_gelu: bool = False,
 ) -> nn.Module:
     """Return a model of the given blocks with the head of a classification or a `retrieval` task."""
     encoder = functools.partial(
-        Encoder, blocks=makers, H=d_model, tokens=tokens, d_input=d_input, final_norm=final_norm
+        Encoder,
+        blocks=makers,
+        H=d_model,
+        tokens=tokens,
+        d_input=d_input,
+        final_norm=final_norm,
+        token_std=token_std,
     )
     if retrieval:
         return RetrievalClassifier(
-            encoder_maker=encoder, H=d_model, n_classes=n_classes, padded=padded, mask_padding=mask_padding
+            encoder_maker=encoder,
+            H=d_model,
+            n_classes=n_classes,
+            padded=padded,
+            mask_padding=mask_padding,
+            exact_gelu=exact_gelu,
         )
     return Classifier(encoder_maker=encoder, n_classes=n_classes, mode=mode, padded=padded, mask_padding=mask_padding)
 

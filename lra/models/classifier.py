@@ -40,6 +40,8 @@ class Encoder(nn.Module):
         Input channels, or size of the vocabulary.
     final_norm : Callable, optional
         Makes the norm after the last block (S4 has one, S5 has none).
+    token_std : float, optional
+        Standard deviation of the initial embeddings (S4's is 1); default: a dense layer's, 1 / sqrt(d_input), as S5's.
     """
 
     blocks: tuple[Callable[..., nn.Module], ...]
@@ -47,12 +49,13 @@ class Encoder(nn.Module):
     d_input: int
     tokens: bool = False
     final_norm: Callable[[], Callable[..., Array]] | None = None
+    token_std: float | None = None
 
     @nn.compact
     def __call__(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
         """Return the features (L, batch, H) of `x` (L, batch, d_input), or of ids (L, batch); `mask` as in `Block`."""
         if self.tokens:
-            x = TokenDense(self.H, self.d_input, name="encoder")(x)
+            x = TokenDense(self.H, self.d_input, self.token_std, name="encoder")(x)
         else:
             x = nn.Dense(self.H, name="encoder")(x)
         for i, block in enumerate(self.blocks):
@@ -65,11 +68,13 @@ class TokenDense(nn.Module):
 
     H: int
     size: int
+    std: float | None = None
 
     @nn.compact
     def __call__(self, ids: Array) -> Array:
         """Return (..., H) for `ids` (...)."""
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.size, self.H))
+        init = nn.initializers.lecun_normal() if self.std is None else nn.initializers.normal(self.std)
+        kernel = self.param("kernel", init, (self.size, self.H))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.H,))
         return kernel[ids] + bias
 
@@ -115,16 +120,25 @@ class Classifier(nn.Module):
 
 
 class RetrievalHead(nn.Module):
-    """Two feature vectors to two logits through ``[a, b, a - b, a * b]`` and one hidden layer."""
+    """Two feature vectors to two logits through ``[a, b, a - b, a * b]`` and one hidden layer.
+
+    Attributes
+    ----------
+    H, n_classes : int
+        Hidden units, classes.
+    exact_gelu : bool
+        GELU as S4 computes it, through the error function; False: the tanh approximation, as S5 does.
+    """
 
     H: int
     n_classes: int = 2
+    exact_gelu: bool = False
 
     @nn.compact
     def __call__(self, a: Array, b: Array) -> Array:
         """Return logits (batch, n_classes) for features `a`, `b` (batch, H)."""
         x = jnp.concatenate([a, b, a - b, a * b], axis=-1)
-        x = nn.gelu(nn.Dense(self.H, name="layer1")(x))
+        x = nn.gelu(nn.Dense(self.H, name="layer1")(x), approximate=not self.exact_gelu)
         return nn.Dense(self.n_classes, name="layer2")(x)
 
 
@@ -136,6 +150,7 @@ class RetrievalClassifier(nn.Module):
     n_classes: int = 2
     padded: bool = True
     mask_padding: bool = False
+    exact_gelu: bool = False
 
     @nn.compact
     def __call__(self, x: Array, lengths: Array | None = None, training: bool = False) -> Array:
@@ -145,4 +160,5 @@ class RetrievalClassifier(nn.Module):
         x = self.encoder_maker(name="encoder")(x, training, mask)
         features = pool_mean(x, lengths if self.padded else None)
         half = features.shape[0] // 2
-        return nn.log_softmax(RetrievalHead(self.H, self.n_classes, name="decoder")(features[:half], features[half:]))
+        head = RetrievalHead(self.H, self.n_classes, self.exact_gelu, name="decoder")
+        return nn.log_softmax(head(features[:half], features[half:]))

@@ -38,6 +38,9 @@ def test_unknown_keys_are_errors():
         ("ssm_size", 7),
         ("batch_size", -1),
         ("data", 3),
+        ("task_options", "L=8"),
+        ("total_steps", 0),
+        ("warmup_steps", -1),
     ],
 )
 def test_impossible_values_are_errors(key, value):

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import erf
 
-from lra.models import s5_model, stored_states
+from lra.models import s4d_model, s5_model, stored_states
+from lra.models.classifier import RetrievalHead
 
 pytestmark = pytest.mark.jax
 
@@ -103,3 +105,22 @@ def test_unknown_options_are_errors(rng):
     for option in ({"activation": "relu"}, {"mode": "max"}):
         with pytest.raises(ValueError, match="is not one of"):
             built(x, **option)
+
+
+def test_the_s4_head_and_its_embeddings_are_the_s4_codes(rng):
+    ids = rng.integers(0, 40, size=(4, 7))
+    lengths = np.full(4, 7)
+    model = s4d_model(d_model=24, n_layers=1, N=4, d_input=40, n_classes=2, tokens=True, retrieval=True, padded=True)
+    params = jax.jit(model.init)(jax.random.key(0), ids, lengths)["params"]
+    kernel = np.asarray(params["encoder"]["encoder"]["kernel"])
+    assert abs(kernel.std() - 1) < 0.1  # torch's Embedding: N(0, 1); 960 draws
+
+    features = rng.normal(size=(2, 3, 5)).astype(np.float32)
+    for exact in (False, True):  # the hidden layer is the identity on the first block, the readout sums the units
+        head = RetrievalHead(5, 2, exact_gelu=exact)
+        weights = {"kernel": np.eye(20, 5, dtype=np.float32), "bias": np.zeros(5, np.float32)}
+        readout = {"kernel": np.ones((5, 2), np.float32), "bias": np.zeros(2, np.float32)}
+        logits = head.apply({"params": {"layer1": weights, "layer2": readout}}, *features)
+        a = features[0].astype(np.float64)
+        inner = erf(a / np.sqrt(2)) if exact else np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))
+        np.testing.assert_allclose(logits[:, 0], (a * (1 + inner) / 2).sum(-1), rtol=0, atol=2e-6)

@@ -99,6 +99,15 @@ def test_reference_schedule_has_its_two_quirks():
     np.testing.assert_allclose(rates[41:], 0, atol=1e-6)
 
 
+def test_a_curve_counted_in_steps_is_cut_off_by_the_end_of_training_or_stays_at_zero():
+    long, short = curve(total_steps=80, warmup_steps=5), curve(total_steps=20, warmup_steps=5)
+    np.testing.assert_allclose(long[:5], 2.0 * np.arange(1, 6) / 5, rtol=1e-6)
+    np.testing.assert_allclose(long[5:], 1 + np.cos(np.pi * np.arange(45) / 75), atol=1e-6)
+    assert long[-1] > 0.5
+    np.testing.assert_allclose(short[5:20], 1 + np.cos(np.pi * np.arange(15) / 15), atol=1e-6)
+    np.testing.assert_array_equal(short[20:], 0)
+
+
 def test_without_warm_up_and_without_cosine():
     np.testing.assert_array_equal(curve(warmup_epochs=0, cosine=False), 2.0)
     assert curve(warmup_epochs=0)[0] == 2.0

@@ -1,0 +1,37 @@
+"""S4D, bidirectional, on IMDB reviews, character by character.
+
+Paper     Gu, Goel, Gupta, Re 2022 (S4D); the S4 code's v4 config of this task with layer=s4d (S4D-Lin)
+Command   python -m lra train text_s4d --workdir runs/text_s4d --data FOLDER
+Expect    86.5 % for S4 (not S4D) in the README of the S4 code; time not measured here
+"""
+
+from lra.config import Config
+
+config = Config(
+    task="text",
+    model="s4d",
+    seed=3333,
+    n_layers=6,
+    d_model=256,
+    ssm_size=4,
+    n_ssm=1,
+    A_init="lin",
+    discretization="zoh",
+    dt_transform="softplus",
+    bidirectional=True,
+    dt_min=0.001,
+    dt_max=0.1,
+    dropout=0.0,
+    prenorm=True,
+    batchnorm=True,
+    bn_momentum=0.9,
+    epochs=32,
+    batch_size=16,
+    ssm_lr=0.001,
+    lr=0.01,
+    weight_decay=0.05,
+    opt_config="s4",
+    dt_global=True,
+    total_steps=50000,
+    warmup_steps=5000,
+)
