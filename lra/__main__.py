@@ -57,6 +57,32 @@ def parser() -> argparse.ArgumentParser:
         help="change one value of the config; may be repeated",
     )
     train.add_argument("--quiet", action="store_true", help="print the result only")
+    several = train.add_argument_group(
+        "several devices",
+        "All devices of this machine share each batch. To use several machines, start the command on each of them, "
+        "with the same --workdir on a common disk.",
+    )
+    several.add_argument("--devices", type=int, metavar="N", help="use N devices of each process, not all")
+    several.add_argument(
+        "--coordinator",
+        default=os.environ.get("JAX_COORDINATOR_ADDRESS"),
+        metavar="HOST:PORT",
+        help="address of process 0, or `auto` under Slurm, Open MPI, ...; default: $JAX_COORDINATOR_ADDRESS",
+    )
+    several.add_argument(
+        "--processes",
+        type=int,
+        default=os.environ.get("JAX_NUM_PROCESSES"),
+        metavar="N",
+        help="how many processes there are; default: $JAX_NUM_PROCESSES",
+    )
+    several.add_argument(
+        "--process",
+        type=int,
+        default=os.environ.get("JAX_PROCESS_ID"),
+        metavar="I",
+        help="which one this is, from 0; default: $JAX_PROCESS_ID",
+    )
 
     evaluate = commands.add_parser("evaluate", help="accuracy of an exported model, whole or reduced")
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="NAME.safetensors, NAME.json beside it")
@@ -92,12 +118,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from lra.config import load_config, parse_override
+    from lra.devices import connect, is_leader
     from lra.train import train_and_evaluate
 
+    connect(arguments.coordinator, arguments.processes, arguments.process)
     overrides: dict[str, Any] = dict(parse_override(text) for text in arguments.overrides)
     if arguments.data:
         overrides["data"] = str(Path(arguments.data).expanduser())
-    outcome = train_and_evaluate(load_config(arguments.config, overrides), arguments.workdir, quiet=arguments.quiet)
+    config = load_config(arguments.config, overrides)
+    outcome = train_and_evaluate(config, arguments.workdir, quiet=arguments.quiet, devices=arguments.devices)
+    if not is_leader():
+        return 0
     print(
         f"best epoch {outcome.best_epoch}: validation accuracy {outcome.validation['accuracy']:.4f}, "
         f"test accuracy {outcome.test['accuracy']:.4f}; files in {outcome.workdir}"

@@ -19,13 +19,15 @@ from flax import linen as nn
 
 from lra.checkpoint import load_state, save_state, write_atomically
 from lra.config import Config
+from lra.devices import ONE_DEVICE, Devices, choose
 from lra.errors import CheckpointError, DivergenceError
 from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build
+from lra.models.sharded import mean_over_devices, sum_over_devices
 from lra.optimizer import optimizer, schedule
 from lra.penalties import layer_sums, penalty
 from lra.progress import Progress
 from lra.tasks import Split, Task, load_task
-from lra.tasks.task import evaluation_batches, prefetch, training_batches
+from lra.tasks.batches import evaluation_batches, training_batches
 
 Array = jax.Array
 
@@ -85,7 +87,13 @@ def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) 
     return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state, jnp.zeros(3))
 
 
-def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: int, added: Any = None) -> Any:
+def make_train_step(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    seed: int,
+    added: Any = None,
+    devices: Devices = ONE_DEVICE,
+) -> Any:
     """Return the compiled step ``(state, batch) -> (state, loss)``; the old state's memory is reused.
 
     `added` is a function of parameters and step that the gradient sees; the loss that is reported does not hold it.
@@ -112,32 +120,35 @@ def make_train_step(model: nn.Module, tx: optax.GradientTransformation, seed: in
         (_, (loss, batch_stats, correct)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, state, batch, rng
         )
+        loss, grads = mean_over_devices((loss, grads))
+        correct, count = sum_over_devices((correct, batch["y"].shape[0]))
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        count = batch["y"].shape[0]
         totals = state.totals + jnp.stack([loss * count, correct, jnp.asarray(count)]).astype(jnp.float32)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, batch_stats, opt_state, totals), loss
 
-    return jax.jit(step, donate_argnums=0)
+    return devices.compile(step, donate=(0,))
 
 
-def make_eval_step(model: nn.Module) -> Any:
+def make_eval_step(model: nn.Module, devices: Devices = ONE_DEVICE) -> Any:
     """Return the compiled ``(variables, batch) -> (sum of losses, correct answers, examples)``."""
 
     def step(variables: Any, batch: dict[str, Array]) -> Array:
         log_probs = model.apply(variables, batch["x"], batch.get("lengths"))
         losses = -jnp.take_along_axis(log_probs, batch["y"][:, None], axis=1)[:, 0]
-        correct = log_probs.argmax(-1) == batch["y"]
-        return jnp.stack([(losses * batch["weight"]).sum(), (correct * batch["weight"]).sum(), batch["weight"].sum()])
+        correct, weight = log_probs.argmax(-1) == batch["y"], batch["weight"]
+        return sum_over_devices(jnp.stack([(losses * weight).sum(), (correct * weight).sum(), weight.sum()]))
 
-    return jax.jit(step)
+    return devices.compile(step)
 
 
-def measure(eval_step: Any, variables: Any, task: Task, split: Split, batch_size: int) -> dict[str, float]:
+def measure(
+    eval_step: Any, variables: Any, task: Task, split: Split, batch_size: int, devices: Devices = ONE_DEVICE
+) -> dict[str, float]:
     """Return mean loss and accuracy over every example of a split."""
-    totals = np.zeros(3)
-    for batch in prefetch(evaluation_batches(task, split, batch_size)):
-        totals += np.asarray(eval_step(variables, batch), np.float64)
+    totals, batch_size = np.zeros(3), devices.round_up(batch_size)
+    for batch in evaluation_batches(task, split, batch_size, devices.part(batch_size)):
+        totals += np.asarray(eval_step(variables, devices.spread(batch)), np.float64)
     return {"loss": float(totals[0] / totals[2]), "accuracy": float(totals[1] / totals[2])}
 
 
@@ -189,11 +200,13 @@ class Outcome:
     workdir: Path
 
 
-def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = False) -> Outcome:
+def train_and_evaluate(
+    config: Config, workdir: str | Path, *, quiet: bool = False, devices: int | None = None
+) -> Outcome:
     """Train, keep the parameters of the best validation accuracy, test them once.
 
     Called again on the same `workdir` it goes on from the last checkpoint, to the very bits that an uninterrupted run
-    gives on the same machine.
+    gives on the same machine and the same number of devices.
 
     Parameters
     ----------
@@ -203,17 +216,22 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
         Folder of the run's files.
     quiet : bool
         No progress display.
+    devices : int, optional
+        Devices to use of each process; default: all. With `lra.devices.connect` several processes train one model:
+        all call this function, the first one reads and writes the files.
 
     Raises
     ------
+    ConfigError
+        The batch does not split over the devices, or there are fewer devices.
     CheckpointError
         The folder holds a run of another config, or a damaged checkpoint.
     DivergenceError
         The loss stopped being finite.
     """
-    workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    _claim(workdir, config)
+    workdir, mesh = Path(workdir), choose(devices)
+    part = mesh.part(config.batch_size)
+    mesh.lead(lambda: _claim(workdir, config))
     task = load_task(config.task, config.data, config.task_options)
     train, validation = task.train.limit(config.train_limit), task.validation.limit(config.validation_limit)
     task = dataclasses.replace(task, train=train, validation=validation)
@@ -225,19 +243,20 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
     tx = build_optimizer(config, per_epoch)
     state = initial_state(config, task, tx)
     info: dict[str, Any] = {"best": None, "seconds": 0.0}
-    if (workdir / "last.safetensors").exists():
-        state, info = load_state(workdir / "last.safetensors", state)
-        _cut_metrics(workdir / "metrics.jsonl", int(state.step))
-    train_step = make_train_step(build_model(config, task), tx, config.seed, penalty(config))
-    eval_step = make_eval_step(build_model(config, task))
+    if mesh.lead((workdir / "last.safetensors").exists):
+        state, info = _restore(workdir / "last.safetensors", state, mesh)
+        mesh.lead(lambda: _cut_metrics(workdir / "metrics.jsonl", int(state.step)))
+    state = mesh.replicate(state)
+    train_step = make_train_step(build_model(config, task), tx, config.seed, penalty(config), mesh)
+    eval_step = make_eval_step(build_model(config, task), mesh)
     started = time.monotonic() - info["seconds"]
     first, healthy = int(state.step), jax.device_get(state.params)
     facts = {"config": config.to_dict(), "task": task.facts()}
     penalized = jax.jit(layer_sums(config))
 
-    with Progress(total, per_epoch, config.batch_size * task.L, first, quiet) as progress:
-        for step, batch in prefetch(training_batches(task, config.batch_size, config.seed, first, total)):
-            state, loss = train_step(state, batch)
+    with Progress(total, per_epoch, config.batch_size * task.L, first, quiet or not mesh.leads) as progress:
+        for step, batch in training_batches(task, config.batch_size, config.seed, first, total, part):
+            state, loss = train_step(state, mesh.spread(batch))
             done, epoch_done = step + 1, (step + 1) % per_epoch == 0
             save_now = epoch_done or done % config.checkpoint_every == 0
             if save_now or done % config.log_every == 0:
@@ -247,10 +266,11 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
                 healthy = jax.device_get(state.params)
                 progress.update(done, value, sums[1] / sums[2])
                 found = {name: float(total) for name, total in penalized(state.params).items()}
-                _log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value, **found})
+                if mesh.leads:
+                    _log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value, **found})
             if epoch_done:
-                state = state._replace(totals=jnp.zeros(3))
-                result = measure(eval_step, model_variables(state), task, validation, config.eval_batch_size)
+                state = state._replace(totals=mesh.replicate(jnp.zeros(3)))
+                result = measure(eval_step, model_variables(state), task, validation, config.eval_batch_size, mesh)
                 record = {
                     "step": done,
                     "epoch": done // per_epoch,
@@ -260,19 +280,22 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
                     "validation_accuracy": result["accuracy"],
                     "seconds": time.monotonic() - started,
                 }
-                _log(workdir, record)
+                if mesh.leads:
+                    _log(workdir, record)
                 progress.epoch(record)
                 if info["best"] is None or result["accuracy"] > info["best"]["accuracy"]:
                     info["best"] = {**result, "epoch": done // per_epoch, "step": done}
-                    save_state(workdir / "best.safetensors", model_variables(state), {**info, **facts})
-            if save_now:
+                    if mesh.leads:
+                        save_state(workdir / "best.safetensors", model_variables(state), {**info, **facts})
+            if save_now and mesh.leads:
                 info["seconds"] = time.monotonic() - started
                 save_state(workdir / "last.safetensors", state, {**info, **facts})
 
-    best, info = load_state(workdir / "best.safetensors", model_variables(state))
-    if (workdir / "result.json").exists():  # finished before: the test set is not looked at again
-        return _read_outcome(workdir)
-    test = measure(eval_step, best, task, task.test, config.eval_batch_size)
+    best, info = _restore(workdir / "best.safetensors", model_variables(state), mesh)
+    finished = mesh.lead(lambda: _read_result(workdir))
+    if finished is not None:  # the test set is not looked at again
+        return Outcome(**finished, workdir=workdir)
+    test = measure(eval_step, mesh.replicate(best), task, task.test, config.eval_batch_size, mesh)
     outcome = Outcome(
         best_epoch=info["best"]["epoch"],
         validation={key: info["best"][key] for key in ("loss", "accuracy")},
@@ -285,30 +308,45 @@ def train_and_evaluate(config: Config, workdir: str | Path, *, quiet: bool = Fal
         "validation": outcome.validation,
         "test": outcome.test,
         "seconds": time.monotonic() - started,
-        "hardware": hardware(),
+        "hardware": hardware(mesh),
     }
-    write_atomically(workdir / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    if mesh.leads:
+        write_atomically(workdir / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     return outcome
 
 
-def hardware() -> str:
-    """Return a short description of the device and of the versions that computed."""
+def hardware(devices: Devices = ONE_DEVICE) -> str:
+    """Return a short description of the devices and of the versions that computed."""
     device = jax.devices()[0]
     kind = f"{os.cpu_count()} CPU cores ({platform.machine()})" if device.platform == "cpu" else device.device_kind
-    return f"{kind}, jax {jax.__version__}"
+    return f"{f'{devices.count} devices of ' if devices.count > 1 else ''}{kind}, jax {jax.__version__}"
 
 
-def _read_outcome(workdir: Path) -> Outcome:
+def _restore(path: Path, template: Any, devices: Devices) -> tuple[Any, dict[str, Any]]:
+    """Return state and info of a checkpoint that the first process reads for all."""
+    held = [template]
+
+    def read() -> dict[str, Any]:
+        held[0], info = load_state(path, template)
+        return info
+
+    info = devices.lead(read)
+    return devices.from_leader(held[0]), info
+
+
+def _read_result(workdir: Path) -> dict[str, Any] | None:
+    path = workdir / "result.json"
+    if not path.exists():
+        return None
     try:
-        result = json.loads((workdir / "result.json").read_text())
-        return Outcome(
-            best_epoch=result["best_epoch"], validation=result["validation"], test=result["test"], workdir=workdir
-        )
+        result = json.loads(path.read_text())
+        return {name: result[name] for name in ("best_epoch", "validation", "test")}
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{workdir / 'result.json'} is damaged ({error!r}); remove it to test again") from error
+        raise CheckpointError(f"{path} is damaged ({error!r}); remove it to test again") from error
 
 
 def _claim(workdir: Path, config: Config) -> None:
+    workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     mine = {key: value for key, value in config.to_dict().items() if key not in _FREE_KEYS}
     if path.exists():

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from lra.models.dropout import Dropout
 from lra.models.norm import norm
 
 Array = jax.Array
@@ -51,7 +52,10 @@ class Block(nn.Module):
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
         normalize = norm(self.batchnorm, self.bn_momentum)
-        drop = nn.Dropout(self.dropout, broadcast_dims=(0,), deterministic=not training)
+        dropout = Dropout(self.dropout)
+
+        def drop(x: Array) -> Array:
+            return dropout(x, training)
 
         skip = x
         if self.prenorm:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from lra.models.sharded import mean_over_devices, sum_over_devices
+
 Array = jax.Array
 
 
@@ -40,12 +42,13 @@ class BatchNorm(nn.Module):
         var_old = self.variable("batch_stats", "var", jnp.ones, (H,))
         if training:
             if mask is None:
-                count: Array | float = float(x.shape[0] * x.shape[1])
-                mean, square = x.mean((0, 1)), (x * x).mean((0, 1))
+                count: Array | float = sum_over_devices(float(x.shape[0] * x.shape[1]))
+                mean, square = mean_over_devices((x.mean((0, 1)), (x * x).mean((0, 1))))
             else:
-                count = jnp.maximum(mask.sum(), 2).astype(x.dtype)
+                count = jnp.maximum(sum_over_devices(mask.sum()), 2).astype(x.dtype)
                 valid = jnp.where(mask[..., None], x, 0)
-                mean, square = valid.sum((0, 1)) / count, (valid * valid).sum((0, 1)) / count
+                total, total_square = sum_over_devices((valid.sum((0, 1)), (valid * valid).sum((0, 1))))
+                mean, square = total / count, total_square / count
             var = jnp.maximum(square - mean * mean, 0)
             if not self.is_initializing():
                 kept = var * (count / jnp.maximum(count - 1, 1)) if self.unbiased else var

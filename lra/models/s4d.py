@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from lra.models.dropout import Dropout
 from lra.models.norm import norm
 from lra.models.s5 import hippo_eigensystem
 
@@ -238,11 +239,11 @@ class S4Block(nn.Module):
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0)
         x = self.ssm(name="seq")(x)
-        x = nn.gelu(nn.Dropout(self.dropout, deterministic=not training)(x), approximate=False)
-        tied = nn.Dropout(self.dropout, broadcast_dims=(0,), deterministic=not training)
+        x = nn.gelu(Dropout(self.dropout, tied=False)(x, training), approximate=False)
+        tied = Dropout(self.dropout)
         shape = x.shape
-        x = nn.Dense(2 * self.H, name="output_linear")(tied(x).reshape(-1, self.H))
-        x = skip + tied((x[:, : self.H] * nn.sigmoid(x[:, self.H :])).reshape(shape))
+        x = nn.Dense(2 * self.H, name="output_linear")(tied(x, training).reshape(-1, self.H))
+        x = skip + tied((x[:, : self.H] * nn.sigmoid(x[:, self.H :])).reshape(shape), training)
         return x if self.prenorm else normalize(x, training, mask)
 
 

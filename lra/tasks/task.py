@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
-
-T = TypeVar("T")
 
 
 class Rows(Protocol):
@@ -105,72 +101,3 @@ class Task:
         if split.lengths is not None:
             batch["lengths"] = split.lengths[index].T.reshape(-1).astype(np.int32)
         return batch
-
-
-def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the shuffled order of `n` rows in one epoch, fixed by seed and epoch: any step can be resumed."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(n)
-
-
-def training_batches(
-    task: Task, batch_size: int, seed: int, first_step: int, last_step: int
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield (step, batch) from `first_step` up to but not including `last_step`.
-
-    Every epoch is a new permutation; the rows left over at its end are dropped, as the reference does.
-    """
-    per_epoch = len(task.train) // batch_size
-    order, order_epoch = np.empty(0, int), -1
-    for step in range(first_step, last_step):
-        epoch, position = divmod(step, per_epoch)
-        if epoch != order_epoch:
-            order, order_epoch = epoch_order(len(task.train), seed, epoch), epoch
-        rows = order[position * batch_size : (position + 1) * batch_size]
-        yield step, task.batch(task.train, rows)
-
-
-def evaluation_batches(task: Task, split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield all rows of a split in order; the last batch is filled up with row 0 and the key ``weight`` is 0 there."""
-    for start in range(0, len(split), batch_size):
-        rows = np.arange(start, start + batch_size)
-        valid = rows < len(split)
-        batch = task.batch(split, np.where(valid, rows, 0))
-        batch["weight"] = valid.astype(np.float32)
-        yield batch
-
-
-def prefetch(batches: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """Yield the same items, prepared by a background thread up to `depth` items ahead."""
-    items: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(item: tuple[str, object]) -> bool:
-        while not stop.is_set():
-            try:
-                items.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for batch in batches:
-                if not put(("item", batch)):
-                    return
-            put(("end", None))
-        except BaseException as error:
-            put(("error", error))
-
-    worker = threading.Thread(target=produce, daemon=True)
-    worker.start()
-    try:
-        while True:
-            kind, item = items.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise item  # type: ignore[misc]
-            yield item  # type: ignore[misc]
-    finally:
-        stop.set()

@@ -13,7 +13,6 @@ from lra.errors import ConfigError, DataError
 from lra.tasks import load_task
 from lra.tasks.smnist import IDX_NAMES, bit_reversal, read_mnist
 from lra.tasks.splits import torch_permutation
-from lra.tasks.task import epoch_order, evaluation_batches, prefetch, training_batches
 
 pytestmark = pytest.mark.jax
 
@@ -184,43 +183,6 @@ def test_missing_data_says_where_to_put_them(monkeypatch, tmp_path):
         load_task("smnist")
     with pytest.raises(DataError, match="train-images"):
         load_task("smnist", str(tmp_path))
-
-
-def test_training_batches_can_start_anywhere():
-    task = load_task("digits")
-    whole = dict(training_batches(task, 50, 3, 0, 60))
-    resumed = dict(training_batches(task, 50, 3, 31, 60))
-    for step, batch in resumed.items():
-        np.testing.assert_array_equal(batch["x"], whole[step]["x"])
-    first_epoch = np.concatenate([epoch_order(1257, 3, 0)])
-    assert sorted(first_epoch.tolist()) == list(range(1257))
-    assert not np.array_equal(first_epoch, epoch_order(1257, 3, 1))
-    assert not np.array_equal(first_epoch, epoch_order(1257, 4, 0))
-
-
-def test_evaluation_batches_hold_every_example_once():
-    task = load_task("digits")
-    batches = list(evaluation_batches(task, task.test, 100))
-    assert {len(batch["y"]) for batch in batches} == {100}
-    weights = np.concatenate([batch["weight"] for batch in batches])
-    labels = np.concatenate([batch["y"] for batch in batches])[weights > 0]
-    np.testing.assert_array_equal(labels, task.test.y[task.test.indices])
-
-
-def test_prefetch_keeps_order_and_passes_errors_on():
-    assert list(prefetch(range(10))) == list(range(10))
-
-    def broken():
-        yield 1
-        raise DataError("unreadable")
-
-    items = prefetch(broken())
-    assert next(items) == 1
-    with pytest.raises(DataError, match="unreadable"):
-        next(items)
-    endless = prefetch(iter(int, 1))
-    next(endless)
-    endless.close()
 
 
 @pytest.mark.data
