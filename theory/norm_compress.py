@@ -27,25 +27,28 @@ from theory.norm_rounding import frobenius, gamma, row_norms, up
 Array = NDArray[Any]
 
 
-def compress(modes: ModalSum) -> ModalSum:
-    """Return a modal sum of at most n inputs and outputs; `inflation` and `leak` bound what its gain lost."""
+def compress(modes: ModalSum, *, factor: int = 1) -> ModalSum:
+    """Return a modal sum of at most n inputs and outputs; `inflation` and `leak` bound what its gain lost.
+
+    With `factor` only inputs and outputs of more than ``factor n`` are touched.
+    """
     n = modes.poles.size
-    if modes.D.any() or (modes.B.shape[1] <= n and modes.C.shape[0] <= n):
+    if modes.D.any() or (modes.B.shape[1] <= factor * n and modes.C.shape[0] <= factor * n):
         return modes
     B, C, inflation = modes.B, modes.C, 0.0
     leak = np.zeros(n)
-    if B.shape[1] > n:
-        B, error, defect = _short(modes.B)
+    if B.shape[1] > factor * n:
+        B, error, defect = short_rows(modes.B)
         leak, inflation = leak + error * modes.column_sizes, inflation + defect
-    if C.shape[0] > n:
-        adjoint, error, defect = _short(modes.C.conj().T)
+    if C.shape[0] > factor * n:
+        adjoint, error, defect = short_rows(modes.C.conj().T)
         C = np.ascontiguousarray(adjoint.conj().T)
         leak, inflation = leak + error * row_norms(B, axis=1), inflation + defect
     D = np.zeros((C.shape[0], B.shape[1]))
     return replace(modes, B=B, C=C, D=D, inflation=up(1.01 * inflation), leak=up(1.01 * leak, 8))
 
 
-def _short(B: Array) -> tuple[Array, Array, float]:
+def short_rows(B: Array) -> tuple[Array, Array, float]:
     """Return L (n, n) with ``B = L Q^H``, a bound of the residual of each row, and of ``|Q^H Q - I|``."""
     n, m = B.shape
     Q, R = np.linalg.qr(B.conj().T)
@@ -139,7 +142,8 @@ def positive_definite(matrix: Array, *, shift: float = 0.0, lower: bool = True) 
     if not (diagonal > shift).all():
         return False
     work = matrix.T if matrix.flags.c_contiguous else matrix  # the transpose of a Hermitian matrix is its conjugate
-    work = work.astype(complex, order="F")
+    work = work.astype(complex if np.iscomplexobj(work) else float, order="F")
     np.fill_diagonal(work, diagonal - shift)
-    _, info = scipy.linalg.lapack.zpotrf(work, lower=int(lower), overwrite_a=1, clean=0)
+    factorize = scipy.linalg.lapack.zpotrf if np.iscomplexobj(work) else scipy.linalg.lapack.dpotrf
+    _, info = factorize(work, lower=int(lower), overwrite_a=1, clean=0)
     return bool(info == 0)

@@ -5,8 +5,9 @@ For a unit vector u, :math:`f = \|Gu\|^2` has :math:`f'' = 2\|G'u\|^2 + 2\Re\,u^
 two end points have a gain of at most :math:`\sqrt{\gamma^2 - h^2\gamma S_2}`.
 
 Frobenius norms of the Taylor coefficients cost :math:`n^2` each and dismiss most of the boundary:
-:math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`. Lanczos estimates, which are not trusted,
-steer; only the end points that remain are proved, each by one Cholesky factorization (:mod:`theory.norm_compress`).
+:math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`. Lanczos estimates
+(:mod:`theory.norm_climb`), which are not trusted, steer; only the end points that remain are proved, each by one
+Cholesky factorization (:mod:`theory.norm_compress`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.norm_climb import Gains
 from theory.norm_compress import LevelTest
 from theory.norm_gain import largest_gain
 from theory.norm_modes import CIRCLE, ModalSum, smallest_denominator
@@ -44,12 +46,13 @@ class LargeSearch:
     def __init__(self, modes: ModalSum, rtol: float, *, order: int = 5, steps: int = 8, workers: int = 2) -> None:
         self.modes, self.rtol, self.order, self.steps, self.workers = modes, rtol, order, steps, workers
         self.best, self.chart, self.where, self.upper = 0.0, CIRCLE, 0.0, 0.0
+        self.vector = np.zeros(modes.B.shape[1], complex)
         self.arcs = self.proofs = 0
+        self.grids: list[tuple[str, Array, Array]] = []
+        self.gains = Gains(modes)
         B, C = modes.B, modes.C
         self.frobenius_kernel = (C.conj().T @ C) * (B @ B.conj().T).T
-        self.linear = np.einsum("im,pm,pi->i", B, modes.D.conj(), C, optimize=True) if modes.D.any() else None
-        self.adjoint_B, self.adjoint_C = B.conj().T.copy(), C.conj().T.copy()
-        self.test = LevelTest(modes)
+        self.linear = np.einsum("pi,pi->i", C, modes.D.conj() @ B.T, optimize=True) if modes.D.any() else None
         self.through = spectral_bound(modes.D)
 
     # ------------------------------------------------------------------------------------------ bounds on arcs
@@ -93,95 +96,56 @@ class LargeSearch:
         extra = modes.model_error(largest * (1 + 1e-13))
         return h, np.fmin(gain * (1 + 1e-12), crude), np.fmin(second, coarse) * (1 + 1e-11), extra
 
-    # ------------------------------------------------------------------------------------------ estimates
-    def estimate(self, chart: str, x: Array, start: Array | None, steps: int) -> tuple[Array, Array]:
-        """Return Lanczos estimates (from below) of the gain at every point and the vectors that attain them, (m, S)."""
-        modes = self.modes
-        r = modes.local(chart, x).a.T
-        k = modes.B.shape[1]
-        if start is None:
-            dominant = np.argmax(np.abs(r) * modes.weights[:, None], axis=0)
-            start = self.adjoint_B[:, dominant] + 1e-3 * np.random.default_rng(0).normal(size=(k, x.size))
-
-        def normal_map(v: Array) -> Array:
-            y = modes.C @ (r * (modes.B @ v))
-            y = y + modes.D @ v if modes.D.any() else y
-            z = self.adjoint_B @ (r.conj() * (self.adjoint_C @ y))
-            return np.asarray(z + modes.D.conj().T @ y if modes.D.any() else z)
-
-        def unit(v: Array) -> tuple[Array, Array]:
-            size = np.linalg.norm(v, axis=0)
-            return v / np.where(size > 0, size, 1.0), size
-
-        basis = [unit(start)[0]]
-        alpha, beta = [], []
-        for _ in range(steps):
-            w = normal_map(basis[-1])
-            alpha.append(np.einsum("ks,ks->s", basis[-1].conj(), w).real)
-            for v in basis:
-                w = w - v * np.einsum("ks,ks->s", v.conj(), w)
-            w, size = unit(w)
-            beta.append(size)
-            basis.append(w)
-        T = np.zeros((x.size, steps, steps))
-        for i in range(steps):
-            T[:, i, i] = alpha[i]
-            if i:
-                T[:, i, i - 1] = T[:, i - 1, i] = beta[i - 1]
-        values, vectors = np.linalg.eigh(T)
-        top = np.zeros((k, x.size), complex)
-        for i in range(steps):
-            top += basis[i] * vectors[:, i, -1]
-        return np.sqrt(np.maximum(values[:, -1], 0.0)), unit(top)[0]
-
-    def _note(self, chart: str, x: Array, gains: Array) -> None:
+    def _note(self, chart: str, x: Array, gains: Array, vectors: Array) -> None:
         if gains.size and gains.max() > self.best:
             index = int(gains.argmax())
             self.best, self.chart, self.where = float(gains[index]), chart, float(x[index])
+            self.vector = vectors[:, index]
 
-    def refine(self, chart: str, x: float, vector: Array, width: float, *, rounds: int = 12, points: int = 5) -> None:
-        """Climb to the local peak by parabolas through five points, narrower each time."""
-        for _ in range(rounds):
-            grid = x + width * np.linspace(-1, 1, points)
-            gains, vectors = self.estimate(chart, grid, np.repeat(vector[:, None], points, axis=1), self.steps)
-            self._note(chart, grid, gains)
-            top = int(gains.argmax())
-            vector = vectors[:, top]
-            if 0 < top < points - 1:
-                a, b, c = gains[top - 1 : top + 2]
-                bend = a - 2 * b + c
-                x = float(grid[top]) + (0.5 * (a - c) / bend * (grid[1] - grid[0]) if bend < 0 else 0.0)
-                width *= 0.15
-                if gains.max() - gains.min() <= 0.02 * self.rtol * gains.max():
-                    return
-            else:
-                x = float(grid[top])
+    def _climb(self, chart: str, x: float, vector: Array, width: float) -> None:
+        gain, where, top = self.gains.climb(chart, x, vector, width, self.rtol)
+        self._note(chart, np.array([where]), np.array([gain]), top[:, None])
 
     # ------------------------------------------------------------------------------------------ the proof
-    def prove(self, *, uniform: int = 64, block: int = 256, rounds: int = 70) -> None:
-        """Find the largest gain, then cover the boundary."""
-        grids = []
+    def locate(self, *, uniform: int = 64, most: int = 192, finalists: int = 24) -> None:
+        """Find a large gain, very likely the largest: no part of the proof, but its price depends on it."""
         for chart, low, high in self.modes.charts():
             resonances = self.modes.resonances(chart)
             inside = resonances[(resonances > low) & (resonances < high)]
             grid = np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
-            sizes = self._sizes(self.modes.local(chart, grid).a, feedthrough=False)
-            grids.append((chart, grid, sizes))
-        ceiling = max(float(sizes.max()) for _, _, sizes in grids)
-        for chart, grid, sizes in grids:
+            self.grids.append((chart, grid, self._sizes(self.modes.local(chart, grid).a, feedthrough=False)))
+        ceiling = max(float(sizes.max()) for _, _, sizes in self.grids)
+        for chart, grid, sizes in self.grids:
             chosen = np.flatnonzero(sizes > 0.3 * ceiling)
-            chosen = chosen[np.argsort(sizes[chosen])[::-1][:192]]
-            gains, vectors = self.estimate(chart, grid[chosen], None, self.steps)
-            self._note(chart, grid[chosen], gains)
+            chosen = chosen[np.argsort(sizes[chosen])[::-1][:most]]
+            gains, vectors = self.gains.estimate(chart, grid[chosen], None, 2)
+            final = np.argsort(gains)[::-1][:finalists]
+            final = final[gains[final] > 0.7 * gains.max(initial=0.0)]
+            chosen, vectors = chosen[final], vectors[:, final]
+            gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, self.steps)
+            self._note(chart, grid[chosen], gains, vectors)
             for index in np.argsort(gains)[::-1][:3]:
-                if gains[index] > 0.95 * self.best:
+                if gains[index] > 0.98 * self.best:
                     near = np.abs(grid - grid[chosen[index]])
                     width = float(np.min(near[near > 0]))
-                    self.refine(chart, float(grid[chosen[index]]), vectors[:, index], width)
-        for chart, grid, _ in grids:
+                    self._climb(chart, float(grid[chosen[index]]), vectors[:, index], width)
+
+    def state(self) -> Array:
+        """The modes' amplitudes where the largest gain was found, for the input that attains it."""
+        return np.asarray(self.modes.local(self.chart, np.array([self.where])).a[0] * (self.modes.B @ self.vector))
+
+    @property
+    def level(self) -> float:
+        """What is proved: a little above the largest gain that was found."""
+        return self.best * (1.0 + 0.9 * self.rtol)
+
+    def cover(self, *, block: int = 256, rounds: int = 70) -> None:
+        """Prove the level arc by arc."""
+        self.test = LevelTest(self.modes)
+        for chart, grid, _ in self.grids:
             self._cover(chart, grid, block, rounds)
         # every arc was proved below the target at that time; the target only grew
-        self.upper = max(self.upper, float(up(self.best * (1.0 + 0.9 * self.rtol))))
+        self.upper = max(self.upper, float(up(self.level)))
 
     def _cover(self, chart: str, grid: Array, block: int, rounds: int) -> None:
         left, right = grid[:-1], grid[1:]
@@ -215,7 +179,7 @@ class LargeSearch:
         self._accept(chart, left, right)
 
     def _target(self, extra: Any) -> Any:
-        return self.best * (1.0 + 0.9 * self.rtol) * (1.0 - self.modes.inflation) - extra
+        return self.level * (1.0 - self.modes.inflation) - extra
 
     def _accept(self, chart: str, left: Array, right: Array) -> None:
         """Give up on these arcs: their Frobenius bound goes into the bracket, which stays open."""
@@ -229,12 +193,13 @@ class LargeSearch:
         for start in range(0, len(wanted), 256):
             x = np.array(wanted[start : start + 256])
             first = self._nearest(x, points)
-            gains, vectors = self.estimate(chart, x, first, self.steps if first is None else max(5, self.steps - 3))
+            steps = self.steps if first is None else max(5, self.steps - 3)
+            gains, vectors = self.gains.estimate(chart, x, first, steps)
             old = self.best
-            self._note(chart, x, gains)
+            self._note(chart, x, gains, vectors)
             if self.best > old * (1 + 0.2 * self.rtol) and old > 0:
                 index = int(gains.argmax())
-                self.refine(chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=1e-3)) + 1e-12)
+                self._climb(chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=1e-3)) + 1e-12)
             for i, point in enumerate(wanted[start : start + 256]):
                 points[point] = (float(gains[i]), vectors[:, i], np.inf)
         levels: dict[float, float] = {}

@@ -120,6 +120,13 @@ class ModalSum:
         """Upper bounds of ``|c_i| |b_i|``, (N,)."""
         return np.asarray(up(self.column_sizes * self.row_sizes))
 
+    @cached_property
+    def paired(self) -> bool:
+        """Whether the second half of the modes is, bit for bit, the conjugate of the first, and D real."""
+        h = self.poles.size // 2
+        halves = all(np.array_equal(x[h:], x[:h].conj()) for x in (self.poles, self.B, self.C.T, self.reverse))
+        return 2 * h == self.poles.size and halves and not np.any(np.imag(self.D))
+
     def charts(self) -> list[tuple[str, float, float]]:
         """Return the arcs that cover the boundary: (chart, from, to)."""
         return charts(discrete=self.discrete, real=self.real, radius=float(np.abs(self.poles).max(initial=0.0)))

@@ -14,6 +14,7 @@ from theory.margin import spectral_rounding
 from theory.norm_compress import compress
 from theory.norm_dense import modal_sum, spectrum_radii
 from theory.norm_gain import gain_of, largest_gain
+from theory.norm_kyp import StorageProof, causal
 from theory.norm_large import LargeSearch
 from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norm_resolvent import Resolvent
@@ -177,20 +178,40 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
         modes = replace(
             modes, perturbation=replace(old, b_error=old.b_error / balance, c_error=old.c_error / (scale / balance))
         )
-    short = compress(modes)
     diagnostics: dict[str, Any] = {"proof": "modes"}
-    if short.D.size <= SMALL:
+    least = min(modes.poles.size, modes.B.shape[1]) * min(modes.poles.size, modes.C.shape[0])
+    vector = None
+    if least <= SMALL or (modes.D.any() and modes.D.size <= SMALL):
+        short = compress(modes)
         search, frequency = _search(short, rtol, budget=20_000, work=short.poles.size + short.D.size)
         diagnostics["arcs"], upper = search.arcs, search.upper
     else:
-        large = LargeSearch(short, rtol)
-        with np.errstate(all="ignore"):
-            large.prove()
-        frequency, upper = _frequency(large.chart, large.where), large.upper
-        diagnostics |= {"arcs": large.arcs, "factorizations": large.proofs}
+        large, upper = _large(modes, rtol, diagnostics)
+        frequency = _frequency(large.chart, large.where)
+        vector = large.vector if large.vector.size == modes.B.shape[1] else None
     with np.errstate(all="ignore"):
-        lower = attained_gain(modes, frequency)
+        lower = attained_gain(modes, frequency, vector)
     return close(lower * scale, upper * scale, frequency, rtol, diagnostics)
+
+
+def _large(modes: ModalSum, rtol: float, diagnostics: dict[str, Any]) -> tuple[LargeSearch, float]:
+    """Locate the largest gain; prove it for the whole circle at once where that works, else arc by arc."""
+    with np.errstate(all="ignore"):
+        large = LargeSearch(compress(modes, factor=2), rtol)
+        large.locate()
+        system = causal(modes)
+        if system is not None and large.best > 0:
+            level = (large.level * (1 - 4 * UNIT)) * (1.0 - system.inflation) - system.extra
+            if StorageProof(system).prove(level, large.best, large.state()):
+                diagnostics["proof"] = "storage"
+                return large, large.level
+        short = compress(modes)
+        if short is not large.modes:
+            large = LargeSearch(short, rtol)
+            large.locate()
+        large.cover()
+        diagnostics |= {"arcs": large.arcs, "factorizations": large.proofs}
+        return large, large.upper
 
 
 def _frequency(chart: str, where: float) -> float:

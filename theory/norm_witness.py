@@ -45,16 +45,22 @@ def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
     return value, relative
 
 
-def attained_gain(modes: ModalSum, frequency: float) -> float:
-    """Return a gain that the modal sum attains at `frequency`, rounded down by its evaluation error."""
+def attained_gain(modes: ModalSum, frequency: float, vector: Array | None = None) -> float:
+    """Return a gain that the modal sum attains at `frequency`, rounded down by its evaluation error.
+
+    `vector` (m,) is an input that nearly attains it, if one is known: singular vectors are not searched then.
+    """
     p, m = modes.D.shape
     unit = float(np.finfo(np.longdouble).eps)
     r, relative = extended_modes(modes, frequency)
-    rough = (modes.C * r.astype(complex)) @ modes.B + modes.D
-    if not np.isfinite(rough).all():
-        return 0.0
-    left, _, right = np.linalg.svd(rough) if min(p, m) <= 32 else _dominant(rough)
-    u, v = left[:, 0], right[0].conj()
+    if vector is not None:
+        u, v = _improved(modes, r.astype(complex), vector)
+    else:
+        rough = (modes.C * r.astype(complex)) @ modes.B + modes.D
+        if not np.isfinite(rough).all():
+            return 0.0
+        left, _, right = np.linalg.svd(rough) if min(p, m) <= 32 else _dominant(rough)
+        u, v = left[:, 0], right[0].conj()
     u, v = u.astype(np.clongdouble), v.astype(np.clongdouble)
     value = (u.conj() @ modes.C.astype(np.clongdouble)) @ (r * (modes.B.astype(np.clongdouble) @ v))
     value = value + u.conj() @ (modes.D.astype(np.clongdouble) @ v)
@@ -67,6 +73,16 @@ def attained_gain(modes: ModalSum, frequency: float) -> float:
     norms = float(np.sqrt(np.vdot(u, u).real * np.vdot(v, v).real))
     gain = float(np.abs(value)) * (1 - 4e-16) / (norms * (1 + 4e-16)) - error * (1 + 1e-9)
     return max(gain * (1.0 - modes.inflation), 0.0) if np.isfinite(gain) else 0.0
+
+
+def _improved(modes: ModalSum, r: Array, v: Array, *, rounds: int = 2) -> tuple[Array, Array]:
+    """A few steps of the power method: squares the small error of a vector that nearly is singular."""
+    for _ in range(rounds):
+        u = modes.C @ (r * (modes.B @ v)) + modes.D @ v
+        u = u / np.linalg.norm(u)
+        v = modes.B.conj().T @ (r.conj() * (modes.C.conj().T @ u)) + modes.D.conj().T @ u
+        v = v / np.linalg.norm(v)
+    return u, v
 
 
 def _dominant(G: Array, *, steps: int = 40, block: int = 8) -> tuple[Array, Array, Array]:
