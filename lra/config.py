@@ -89,6 +89,9 @@ class Config:
     hankel_penalty: float = 0.0
     modal_penalty: float = 0.0
     penalty_every: int = 1
+    # balanced truncations during the warm-up, see lra/compression.py: how many, and the part of each sum that may go
+    compressions: int = 0
+    compression_tolerance: float = 0.01
 
     # running
     eval_batch_size: int = 100
@@ -124,6 +127,11 @@ class Config:
         for name in ("hankel_penalty", "modal_penalty"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a finite number, 0 or more, not {getattr(self, name)}")
+        if self.compressions < 0 or not 0 < self.compression_tolerance < 1:
+            raise ConfigError(
+                "compressions must be 0 or more and compression_tolerance in (0, 1), "
+                f"not {self.compressions} and {self.compression_tolerance}"
+            )
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
         if self.total_steps is not None and self.total_steps < 1:

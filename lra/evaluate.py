@@ -41,10 +41,11 @@ def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{best} is not a checkpoint of a training run: {error!r}") from error
     variables = nest(tensors)
+    states = stored_states(variables["params"])
     options = {
         "architecture": config.model,
         **{key: getattr(config, key) for key in (*SHARED_OPTIONS, *OWN_OPTIONS[config.model]) if key != "dropout"},
-        "P": config.P,
+        "P": sizes.pop() if len(sizes := set(states)) == 1 else list(states),
         **facts,
     }
     training: dict[str, Any] = {

@@ -18,10 +18,11 @@ import optax
 from flax import linen as nn
 
 from lra.checkpoint import load_state, save_state, write_atomically
+from lra.compression import compress, compression_steps, resized, stored_shapes
 from lra.config import Config
 from lra.devices import ONE_DEVICE, Devices, choose
 from lra.errors import CheckpointError, DivergenceError
-from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build
+from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build, stored_copies, stored_states
 from lra.models.sharded import mean_over_devices, sum_over_devices
 from lra.optimizer import optimizer, schedule
 from lra.penalties import layer_sums, penalty
@@ -42,15 +43,13 @@ class TrainState(NamedTuple):
     totals: Array  # (3,): sum of losses, correct answers, examples
 
 
-def build_model(config: Config, task: Task) -> nn.Module:
-    """Return the model of a config for a task."""
+def build_model(config: Config, task: Task, params: Any = None) -> nn.Module:
+    """Return the model of a config for a task; with `params`, of their sizes (a compressed model)."""
     names = (*SHARED_OPTIONS, *OWN_OPTIONS[config.model], *INITIAL_OPTIONS[config.model])
-    return build(
-        config.model,
-        config.P,
-        **{name: getattr(config, name) for name in names},
-        **{name: getattr(task, name) for name in TASK_OPTIONS},
-    )
+    options = {name: getattr(config, name) for name in names} | {name: getattr(task, name) for name in TASK_OPTIONS}
+    if params is not None:
+        options |= {"n_ssm": stored_copies(params)} if config.model == "s4d" else {"blocks": 1}
+    return build(config.model, config.P if params is None else stored_states(params), **options)
 
 
 INITIAL_OPTIONS = {  # only needed to train
@@ -128,6 +127,14 @@ def make_train_step(
         return TrainState(state.step + 1, params, batch_stats, opt_state, totals), loss
 
     return devices.compile(step, donate=(0,))
+
+
+def compile_steps(
+    config: Config, task: Task, tx: optax.GradientTransformation, params: Any, devices: Devices
+) -> tuple[Any, Any]:
+    """Return the training and the evaluation step of a model with the sizes of `params`."""
+    model = build_model(config, task, params if config.compressions else None)
+    return make_train_step(model, tx, config.seed, penalty(config), devices), make_eval_step(model, devices)
 
 
 def make_eval_step(model: nn.Module, devices: Devices = ONE_DEVICE) -> Any:
@@ -243,12 +250,13 @@ def train_and_evaluate(
     tx = build_optimizer(config, per_epoch)
     state = initial_state(config, task, tx)
     info: dict[str, Any] = {"best": None, "seconds": 0.0}
+    compressing = compression_steps(config, per_epoch)
     if mesh.lead((workdir / "last.safetensors").exists):
-        state, info = _restore(workdir / "last.safetensors", state, mesh)
+        shapes = mesh.lead(lambda: stored_shapes(workdir / "last.safetensors")) if compressing else {}
+        state, info = _restore(workdir / "last.safetensors", resized(state, shapes, tx), mesh)
         mesh.lead(lambda: _cut_metrics(workdir / "metrics.jsonl", int(state.step)))
     state = mesh.replicate(state)
-    train_step = make_train_step(build_model(config, task), tx, config.seed, penalty(config), mesh)
-    eval_step = make_eval_step(build_model(config, task), mesh)
+    train_step, eval_step = compile_steps(config, task, tx, state.params, mesh)
     started = time.monotonic() - info["seconds"]
     first, healthy = int(state.step), jax.device_get(state.params)
     facts = {"config": config.to_dict(), "task": task.facts()}
@@ -259,6 +267,13 @@ def train_and_evaluate(
             state, loss = train_step(state, mesh.spread(batch))
             done, epoch_done = step + 1, (step + 1) % per_epoch == 0
             save_now = epoch_done or done % config.checkpoint_every == 0
+            if done in compressing:
+                state, record = compress(state, tx, config, mesh)
+                if mesh.leads:
+                    _log(workdir, {"step": done, "epoch": done / per_epoch, **record})
+                if record["states"] != record["states_before"]:
+                    train_step, eval_step = compile_steps(config, task, tx, state.params, mesh)
+                    info["best"] = None  # the epochs of the larger model do not compete
             if save_now or done % config.log_every == 0:
                 value, sums = float(loss), np.asarray(state.totals, np.float64)
                 if not np.isfinite(value):

@@ -1,22 +1,49 @@
-"""Every option of training: a run that was stopped goes on to the bits of one that was not."""
+"""Options of training: runs that were stopped or killed go on to the bits of one that was not; exports hold up."""
 
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-import lra.train
-from lra.checkpoint import read_tensors
+import ssmreduce
+from lra.checkpoint import flatten, load_state, nest, read_tensors
+from lra.compression import resized, stored_shapes
+from lra.config import load_config
+from lra.errors import CheckpointError
+from lra.evaluate import evaluate, export
+from lra.models import stored_states
 from lra.penalties import layer_sums
-from lra.train import train_and_evaluate
+from lra.tasks import load_task
+from lra.train import build_optimizer, initial_state, train_and_evaluate
 
 pytestmark = pytest.mark.jax
 
+ROOT = Path(__file__).parents[2]
+SMOKE = {
+    "epochs": 3,
+    "warmup_epochs": 2,
+    "train_limit": 150,
+    "validation_limit": 30,
+    "n_layers": 1,
+    "d_model": 8,
+    "ssm_size": 8,
+    "dropout": 0.1,
+    "log_every": 1,
+    "checkpoint_every": 2,
+}
 OPTIONS = {
-    "penalties": {"hankel_penalty": 1e-3, "modal_penalty": 1e-3, "penalty_every": 2},
+    "s5": {"hankel_penalty": 1e-3, "modal_penalty": 1e-3, "penalty_every": 2, "compressions": 1},
+    "s4d": {"model": "s4d", "compressions": 1},
 }
 
 
@@ -32,55 +59,94 @@ def records(workdir):
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
-def train_with_a_stop(config, workdir, monkeypatch, after):
-    """Train, be interrupted in the step after `after` steps, go on."""
-    make = lra.train.make_train_step
-
-    def failing(*arguments):
-        step = make(*arguments)
-
-        def run(state, batch):
-            if int(state.step) == after:
-                raise KeyboardInterrupt
-            return step(state, batch)
-
-        return run
-
-    monkeypatch.setattr(lra.train, "make_train_step", failing)
-    with pytest.raises(KeyboardInterrupt):
-        train_and_evaluate(config, workdir, quiet=True)
-    monkeypatch.setattr(lra.train, "make_train_step", make)
-    return train_and_evaluate(config, workdir, quiet=True)
+@pytest.fixture(scope="module", params=sorted(OPTIONS))
+def whole(request, tmp_path_factory):
+    """The uninterrupted run of a set of options: its name, config, folder, outcome."""
+    config = load_config("digits", {**SMOKE, "compression_tolerance": 0.3, **OPTIONS[request.param]})
+    workdir = tmp_path_factory.mktemp(request.param)
+    return request.param, config, workdir, train_and_evaluate(config, workdir, quiet=True)
 
 
-@pytest.mark.parametrize("name", sorted(OPTIONS))
-def test_a_stopped_run_goes_on_to_the_same_bits(smoke, tmp_path, monkeypatch, name):
-    config = smoke.replace(**OPTIONS[name])
-    whole = train_and_evaluate(config, tmp_path / "whole", quiet=True)
-    resumed = train_with_a_stop(config, tmp_path / "stopped", monkeypatch, after=5)
-    assert bits(tmp_path / "stopped") == bits(tmp_path / "whole")
-    assert records(tmp_path / "stopped") == records(tmp_path / "whole")
-    assert resumed.test == whole.test
+def test_the_last_checkpoint_is_read_at_its_own_sizes(whole):
+    _, config, workdir, _ = whole
+    task, tx = load_task("digits"), build_optimizer(config, 3)
+    state = initial_state(config, task, tx)
+    with pytest.raises(CheckpointError, match="asks for"):
+        load_state(workdir / "last.safetensors", state)
+    template = resized(state, stored_shapes(workdir / "last.safetensors"), tx)
+    found, _ = load_state(workdir / "last.safetensors", template)
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    assert flatten(found).keys() == flatten(state).keys()
+    assert stored_states(found.params) < stored_states(state.params)
 
 
-def test_penalties_are_logged_and_fall(smoke, tmp_path):
-    config = smoke.replace(hankel_penalty=1.0, modal_penalty=1.0, lr=0.0, ssm_lr=0.05, weight_decay=0.0)
-    train_and_evaluate(config, tmp_path, quiet=True)
-    lines = [line for line in records(tmp_path) if "train_loss" in line]
-    for name in ("hankel_sum", "modal_sum"):
-        values = [line[name] for line in lines]
-        assert values[-1] < values[0]
-    assert lines[-1]["train_loss"] < 3  # the loss without the penalty, near log 10
-    from lra.checkpoint import nest
+@pytest.mark.parametrize("whole", ["s5"], indirect=True)
+def test_a_killed_process_goes_on_to_the_same_bits(whole, tmp_path):
+    """SIGKILL at random moments of another process, before and after the compression; then the same command again."""
+    _, config, workdir, _ = whole
+    values = {key: value for key, value in config.to_dict().items() if value is not None and key != "task"}
+    overrides = [piece for key, value in values.items() for piece in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "lra", "train", "digits", "--workdir", str(tmp_path), "--quiet", *overrides]
+    environment = {**os.environ, "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")}
+    for step in (1, 4):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while reached(tmp_path) < step and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert reached(tmp_path) >= step
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert bits(tmp_path) == bits(workdir)
+    assert records(tmp_path) == records(workdir)
 
-    params = nest(read_tensors(tmp_path / "last.safetensors")[0])["params"]
+
+def reached(workdir):
+    """The last step of the log so far."""
+    try:
+        return max((line["step"] for line in records(workdir)), default=0)
+    except (FileNotFoundError, ValueError):  # not there yet, or a line half written
+        return 0
+
+
+def test_layers_shrink_when_told_to(whole):
+    _, config, workdir, _ = whole
+    lines = [line for line in records(workdir) if "states" in line]
+    (line,) = lines
+    assert line["step"] == 3  # in the middle of a warm-up of 6
+    assert line["states_before"] == [config.P]
+    assert line["states"][0] < config.P
+    assert line["bounds"][0] > 0
+    assert line["skipped"] == {}
+
+
+def test_the_sums_that_are_penalized_are_logged(whole):
+    name, config, workdir, _ = whole
+    last = [line for line in records(workdir) if "train_loss" in line][-1]
+    params = nest(read_tensors(workdir / "last.safetensors")[0])["params"]
     found = jax.jit(layer_sums(config))(params)
-    np.testing.assert_array_equal(found["hankel_sum"], np.float32(lines[-1]["hankel_sum"]))
+    assert set(found) == ({"hankel_sum", "modal_sum"} if name == "s5" else set())
+    for key, value in found.items():
+        np.testing.assert_array_equal(value, np.float32(last[key]))
 
 
-def test_a_run_from_before_an_option_is_resumed(smoke, tmp_path):
-    outcome = train_and_evaluate(smoke, tmp_path, quiet=True)
-    old = json.loads((tmp_path / "config.json").read_text())
-    del old["hankel_penalty"]
-    (tmp_path / "config.json").write_text(json.dumps(old))
-    assert train_and_evaluate(smoke, tmp_path, quiet=True) == outcome
+def test_the_export_is_the_small_model(whole, tmp_path):
+    _, config, workdir, outcome = whole
+    export(workdir, tmp_path / "m.safetensors")
+    size = [line["states"][0] for line in records(workdir) if "states" in line][-1]
+    assert [layer.order for layer in ssmreduce.load(tmp_path / "m.safetensors").layers] == [size]
+    found = evaluate(tmp_path / "m.safetensors", batch_size=config.eval_batch_size)
+    assert found["states"] == [size]
+    assert {key: found[key] for key in outcome.test} == outcome.test
+
+
+def test_a_run_from_before_an_option_is_resumed(whole):
+    _, config, workdir, outcome = whole
+    text = (workdir / "config.json").read_text()
+    old = json.loads(text)
+    del old["clip_eigs"]
+    (workdir / "config.json").write_text(json.dumps(old))
+    assert train_and_evaluate(config, workdir, quiet=True) == outcome
+    assert (workdir / "config.json").read_text() == text
