@@ -64,7 +64,7 @@ class Config:
     batchnorm: bool = True
     bn_momentum: float = 0.95
     mode: str = "pool"
-    mask_padding: bool = False
+    mask_padding: bool = True
     n_ssm: int | None = None
     A_init: str = "lin"
     dt_transform: str = "softplus"

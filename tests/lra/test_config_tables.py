@@ -47,6 +47,7 @@ S5_TABLE = {  # rows of the S5 scripts; a single value holds for all tasks
     "dt_max": 0.1,
     "mode": "pool",
     "step_rescale": 1.0,
+    "mask_padding": (False, False, False, True, True, True, True),  # the reference never masks
     "total_steps": None,
     "warmup_steps": None,
 }

@@ -18,10 +18,17 @@ def layer_and_input(rng, L=11, **options):
     return layer, jax.jit(layer.init)(jax.random.key(1), u), u
 
 
-@pytest.mark.parametrize("discretization", ["zoh", "bilinear"])
-@pytest.mark.parametrize("conj_sym", [True, False])
-def test_one_sample_at_a_time_equals_the_scan(rng, discretization, conj_sym):
-    layer, variables, u = layer_and_input(rng, discretization=discretization, conj_sym=conj_sym)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"discretization": "zoh", "scan": "sequential"},
+        {"discretization": "bilinear", "conj_sym": False, "scan": "associative"},
+        {"clip_eigs": True, "step_rescale": 2.0, "scan": "chunked", "scan_chunk": 4},
+        {"C_init": "complex_normal", "conj_sym": False, "discretization": "zoh"},
+    ],
+)
+def test_one_sample_at_a_time_equals_the_scan(rng, options):
+    layer, variables, u = layer_and_input(rng, **options)
     x, outputs = jnp.zeros((2, 4), jnp.complex64), []
     step = jax.jit(lambda x, sample: layer.apply(variables, x, sample, method="step"))
     for sample in u:
@@ -84,6 +91,11 @@ def test_spread_of_the_initial_output_matrix(C_init, std):
     C = params["C"] if C_init == "complex_normal" else np.concatenate([params["C1"], params["C2"]], axis=1)
     assert C.shape == (128, 256, 2)
     assert np.std(C) == pytest.approx(std, rel=0.03)  # V has orthonormal columns: the spread is that of the real draw
+    assert abs(np.mean(C)) < 4 * std / np.sqrt(C.size)
+    layer = S5SSM(H=128, P=128, C_init=C_init, conj_sym=False)
+    C = jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 128)))["params"]["C"]
+    wider = 1.0 if C_init == "complex_normal" else np.sqrt(2)  # rows are half as long
+    assert np.std(C) == pytest.approx(std * wider, rel=0.03)
 
 
 def test_initial_steps_and_input_matrix():
@@ -93,6 +105,7 @@ def test_initial_steps_and_input_matrix():
     assert step.shape == (64, 1)
     assert 1e-3 <= step.min() < 2e-3
     assert 0.06 < step.max() <= 1.00001e-1
+    assert np.std(params["D"]) == pytest.approx(1, rel=0.3)
     assert np.std(params["B"]) == pytest.approx(1 / np.sqrt(2 * 64) * np.sqrt(0.5), rel=0.05)
 
 
