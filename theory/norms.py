@@ -96,7 +96,14 @@ def error_norm(G: System, Gr: System, rtol: float = 1e-8) -> Bracket:
     TimeBaseError, DimensionError
         The time bases or the numbers of inputs and outputs differ.
     StabilityError, AccuracyError
-        As for :func:`hinf_norm`.
+        As for :func:`hinf_norm`; states that cancel do not count.
+    InputError
+        A bidirectional system meets a dense one, or one with other delays.
+
+    Notes
+    -----
+    Not certified: the rounding of ``D - Dr`` and, where `delay` differs or a ``delay=0`` system meets a dense one,
+    of ``C poles`` and ``D + C B``, a few eps times the size of these.
     """
     return hinf_norm(difference(G, Gr), rtol)
 

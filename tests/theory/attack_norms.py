@@ -1,107 +1,34 @@
-"""Attack the brackets: random ill-conditioned systems, gains from an independent route, no tolerance.
+"""Attack the brackets: hard systems (`attack_draws`), gains from an independent route, no tolerance.
 
-    python tests/theory/attack_norms.py [draws] [seed]
+    python tests/theory/attack_norms.py [draws] [seed] [kind]
 
 Every draw is sampled at pole angles, around them, at random frequencies, and at the witness; the largest gains are
-evaluated in 50 digits. A gain above ``upper``, or a ``lower`` that its witness does not attain, is printed and counted.
+evaluated in 50 digits. A gain above ``upper``, a ``lower`` that its witness does not attain, a bracket of an unstable
+system and a refusal of a stable one that is exactly known are printed and counted.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import mpmath as mp
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
-from gains import exact_gain
+from attack_draws import Case, System, draw_case
+from gains import exact_gain, exact_response, largest_singular_value
 
+from theory.bracket import Bracket
 from theory.errors import AccuracyError, StabilityError
-from theory.norms import hinf_norm, linf_norm
+from theory.norms import error_norm, hinf_norm, linf_norm
 from theory.system import DiagonalStateSpace, StateSpace
 
 mp.mp.dps = 50
-
-
-def draw_poles(rng: np.random.Generator, n: int, *, discrete: bool) -> np.ndarray:
-    """Poles near the boundary, clustered, repeated, zero, real, or spread."""
-    margin = 10.0 ** rng.uniform(rng.choice([-9, -6, -3, -1]), 0, n)
-    angle = rng.choice([0.0, np.pi, 1.0]) + rng.uniform(-1, 1, n) * 10.0 ** rng.uniform(-9, 0.5)
-    if discrete:
-        poles = (1 - margin) * np.exp(1j * angle)
-    else:
-        scale = 10.0 ** rng.uniform(-6, 6, n) if rng.random() < 0.3 else 10.0 ** rng.uniform(-6, 6)
-        poles = scale * (-margin + 1j * rng.uniform(-1, 1, n) * 10.0 ** rng.uniform(-3, 1))
-    if n > 1 and rng.random() < 0.3:
-        poles[1:] = poles[0] * (1 - 10.0 ** rng.uniform(-12, -1) * rng.random(n - 1))
-    if n > 1 and rng.random() < 0.2:
-        poles[-1] = poles[0]
-    if discrete and rng.random() < 0.2:
-        poles[0] = 0
-    if rng.random() < 0.2:
-        poles = poles.real.astype(complex)
-    return poles
-
-
-def normal(rng: np.random.Generator, *shape: int, complex_: bool = True) -> np.ndarray:
-    value = rng.normal(size=shape)
-    return value + 1j * rng.normal(size=shape) if complex_ else value
-
-
-def draw_system(rng: np.random.Generator) -> StateSpace | DiagonalStateSpace:
-    n = int(rng.choice([1, 2, 3, 4, 6, 9]))
-    m, p = int(rng.choice([1, 1, 2, 3])), int(rng.choice([1, 1, 2, 3]))
-    discrete = bool(rng.random() < 0.6)
-    dt = 1.0 if discrete else None
-    D_size = rng.choice([0.0, 1.0, 10.0 ** rng.uniform(-6, 6)])
-    if rng.random() < 0.6:
-        poles = draw_poles(rng, n, discrete=discrete)
-        B, C = normal(rng, n, m), normal(rng, p, n)
-        pairs = bool(rng.random() < 0.5)
-        if rng.random() < 0.4:
-            B *= 10.0 ** rng.uniform(-8, 8, (n, 1))
-        if rng.random() < 0.4:
-            C *= 10.0 ** rng.uniform(-8, 8, n)
-        if n > 1 and rng.random() < 0.2:  # nearly cancelling modes
-            poles[1], B[1], C[:, 1] = poles[0] * (1 - 10.0 ** rng.uniform(-12, -3)), B[0], -C[:, 0]
-        bidirectional = discrete and rng.random() < 0.3
-        return DiagonalStateSpace(
-            poles,
-            B,
-            C,
-            D_size * normal(rng, p, m, complex_=not pairs and rng.random() < 0.5),
-            dt=dt,
-            conjugate_pairs=pairs,
-            C_reverse=normal(rng, p, n) if bidirectional else None,
-            delay=int(rng.integers(2)) if discrete else 1,
-            delay_reverse=int(rng.integers(2)),
-        )
-    kind = rng.choice(["random", "companion", "jordan", "modal", "scaled"])
-    if kind == "companion":
-        roots = draw_poles(rng, n, discrete=discrete).real
-        A = np.diag(np.ones(n - 1), -1)
-        A[0] = -np.poly(roots)[1:]
-    elif kind == "jordan":
-        pole = float(draw_poles(rng, 1, discrete=discrete)[0].real)
-        A = pole * np.eye(n) + 10.0 ** rng.uniform(-3, 1) * np.diag(np.ones(n - 1), 1)
-    else:
-        A = rng.normal(size=(n, n))
-        values = np.linalg.eigvals(A)
-        gap = 10.0 ** rng.uniform(-7, 0)
-        A = A * (1 - gap) / np.abs(values).max() if discrete else A - (values.real.max() + gap) * np.eye(n)
-        if kind == "scaled":
-            s = 10.0 ** rng.uniform(-5, 5, n)
-            A = A * s[:, None] / s
-    return StateSpace(
-        A,
-        normal(rng, n, m, complex_=bool(rng.random() < 0.2)),
-        normal(rng, p, n, complex_=False),
-        D_size * normal(rng, p, m, complex_=False),
-        dt=dt,
-    )
 
 
 def frequencies(
@@ -116,6 +43,8 @@ def frequencies(
         base = np.concatenate([poles.imag, -poles.imag])
         width = np.tile(np.abs(poles.real), 2)
         spread = rng.choice([-1, 1], count) * 10.0 ** rng.uniform(-8, 8, count)
+    if base.size == 0:
+        return np.array([0.0, 1.0])
     pick = rng.integers(base.size, size=count)
     near = base[pick] + width[pick] * rng.normal(size=count) * 10.0 ** rng.uniform(-4, 1, count)
     tuned = witness + (np.min(width) + 1e-300) * rng.normal(size=count // 2) * 10.0 ** rng.uniform(-6, 0, count // 2)
@@ -125,6 +54,11 @@ def frequencies(
 
 def fast_gains(system: StateSpace | DiagonalStateSpace, x: np.ndarray) -> np.ndarray:
     """Float64 gains: good enough to find suspects."""
+    return np.asarray(np.linalg.norm(fast_response(system, x), 2, axis=(1, 2)))
+
+
+def fast_response(system: StateSpace | DiagonalStateSpace, x: np.ndarray) -> np.ndarray:
+    """Float64 responses, (S, p, m)."""
     z = np.exp(1j * x) if system.dt is not None else 1j * x
     if isinstance(system, StateSpace):
         G = np.stack([system.C @ np.linalg.solve(s * np.eye(system.n) - system.A, system.B) + system.D for s in z])
@@ -138,49 +72,112 @@ def fast_gains(system: StateSpace | DiagonalStateSpace, x: np.ndarray) -> np.nda
         if R is not None:
             y = 1 / z[:, None]
             G = G + (R[None] * ((y if system.delay_reverse == 0 else 1) / (y - poles))[:, None]) @ B
-    return np.asarray(np.linalg.norm(G, 2, axis=(1, 2)))
+    return np.asarray(G)
 
 
-def attack(rng: np.random.Generator, *, samples: int = 60, exact: int = 2, rtol: float = 1e-8) -> dict[str, Any] | None:
-    """Draw one system; return what happened."""
-    system = draw_system(rng)
-    norm = linf_norm if rng.random() < 0.2 else hinf_norm
+def exact(case: Case, frequency: float) -> Any:
+    """The gain of a case in 50 digits; with many channels along the best direction of float64, a bound from below."""
+    if case.second is None and min(case.first.p, case.first.m) <= 3:
+        return exact_gain(case.first, frequency)
+    if case.second is None:
+        return exact_gain_along(case.first, frequency)
+    return largest_singular_value(exact_response(case.first, frequency) - exact_response(case.second, frequency))
+
+
+def exact_gain_along(system: System, frequency: float) -> Any:
+    """``|G v| / |v|`` for the leading singular vector v of the float64 response."""
+    omega = np.array([frequency])
+    value = fast_response(system, omega)[0] if np.isfinite(frequency) else system.D
+    v = np.linalg.svd(value)[2][0].conj()
+    if isinstance(system, StateSpace):
+        narrow: System = StateSpace(system.A, system.B.astype(complex), system.C, system.D, dt=system.dt)
+    else:
+        narrow = system
+    G = exact_response(narrow, frequency, along=v)
+    return mp.sqrt(mp.fsum(abs(x) ** 2 for x in G) / mp.fsum(abs(mp.mpc(complex(x))) ** 2 for x in v))
+
+
+def truly_stable(system: System) -> bool:
+    """Whether all poles lie inside, in exact arithmetic for diagonal systems and 50 digits for dense ones."""
+    if isinstance(system, StateSpace):
+        with mp.workdps(80):
+            values = mp.eig(mp.matrix(system.A.tolist()), left=False, right=False) if system.n else []
+            return all(abs(x) < 1 if system.is_discrete else mp.re(x) < 0 for x in values)
+    poles = [mp.mpc(complex(x)) for x in system.poles.ravel()]
+    with mp.workdps(200):
+        return all(x.real**2 + x.imag**2 < 1 if system.is_discrete else x.real < 0 for x in poles)
+
+
+def attack(rng: np.random.Generator, *, samples: int = 60, only: str | None = None) -> dict[str, Any]:
+    """Draw one case; return what happened."""
+    case = draw_case(rng, only)
+    unstable_too = bool(rng.random() < 0.2) and case.second is None
+    result: dict[str, Any] = {"case": case, "name": case.kind}
     start = time.perf_counter()
     try:
-        bracket = norm(system, rtol)
+        if case.second is not None:
+            bracket = error_norm(case.first, case.second, case.rtol)
+        else:
+            bracket = (linf_norm if unstable_too else hinf_norm)(case.first, case.rtol)
     except (StabilityError, AccuracyError) as error:
-        return {
-            "kind": type(error).__name__,
-            "system": system,
-            "seconds": time.perf_counter() - start,
-            "message": str(error),
-        }
-    seconds = time.perf_counter() - start
-    result = {"kind": bracket.status, "width": bracket.width, "system": system, "bracket": bracket, "seconds": seconds}
-    if np.isinf(bracket.upper):
-        return result | {"kind": "infinite"}
-    x = frequencies(rng, system, bracket.frequency, samples)
-    try:
-        gains = fast_gains(system, x)
-    except np.linalg.LinAlgError:
+        result |= {"kind": type(error).__name__, "seconds": time.perf_counter() - start, "message": str(error)}
+        known = all(isinstance(part, DiagonalStateSpace) and truly_stable(part) for _, part in case.parts)
+        return result | ({"failure": f"refused though stable: {error}"} if known else {})
+    result["seconds"] = time.perf_counter() - start
+    result |= {"kind": bracket.status, "width": float(np.max(bracket.width)), "bracket": bracket}
+    if not unstable_too:
+        for _, part in case.parts:
+            suspicious = isinstance(part, DiagonalStateSpace) or (part.n <= 9 and _margin(part) < 1e-6)
+            shared = case.second is not None  # an unstable state that both have cancels
+            if suspicious and not shared and not truly_stable(part):
+                return result | {"failure": f"a bracket of an unstable system: {bracket}"}
+    if isinstance(case.first, DiagonalStateSpace) and case.first.batch_shape:
+        shape = case.first.batch_shape
+        for index in np.ndindex(*shape):
+            one = Bracket(*(float(getattr(bracket, end)[index]) for end in ("lower", "upper", "frequency")))
+            result |= judged(rng, Case(kind="batch", first=case.first[index]), one, samples)
         return result
-    top = x[np.argsort(gains)[::-1][:exact]]
-    value = max(exact_gain(system, float(w)) for w in top)
+    return result | judged(rng, case, bracket, samples)
+
+
+def _margin(system: StateSpace) -> float:
+    return float((1 - np.abs(system.poles)).min() if system.is_discrete else -system.poles.real.max(initial=-np.inf))
+
+
+def judged(rng: np.random.Generator, case: Case, bracket: Bracket, samples: int, *, exactly: int = 2) -> dict[str, Any]:
+    """Look for a gain above the bracket, and re-evaluate its witness."""
+    if np.isinf(bracket.upper):
+        return {"kind": "infinite"}
+    if np.isnan(bracket.upper) or np.isnan(bracket.lower):
+        return {"failure": f"not a number: {bracket}"}
+    x = np.concatenate([frequencies(rng, part, bracket.frequency, samples) for _, part in case.parts])
+    try:
+        G = sum(sign * fast_response(part, x) for sign, part in case.parts)
+        gains = np.linalg.norm(np.nan_to_num(G), 2, axis=(1, 2))
+    except np.linalg.LinAlgError:
+        return {}
+    top = x[np.argsort(gains)[::-1][:exactly]]
+    value = max((exact(case, float(w)) for w in top), default=mp.mpf(0))
     if value > mp.mpf(bracket.upper):
-        result |= {"failure": f"gain {mp.nstr(value, 20)} above upper {bracket.upper!r}"}
-    attained = exact_gain(system, bracket.frequency)
+        return {"failure": f"gain {mp.nstr(value, 20)} above upper {bracket.upper!r} of {bracket}"}
+    attained = exact(case, bracket.frequency)
+    if attained < mp.mpf(bracket.lower) and case.second is None:
+        attained = exact_gain(case.first, bracket.frequency)
     if attained < mp.mpf(bracket.lower):
-        result |= {"failure": f"lower {bracket.lower!r} not attained: {mp.nstr(attained, 20)}"}
-    return result
+        return {"failure": f"lower {bracket.lower!r} not attained: {mp.nstr(attained, 20)}"}
+    return {}
 
 
-def main(draws: int, seed: int) -> int:
+def main(draws: int, seed: int, only: str | None = None) -> int:
+    """Run the attack; print every alarm, and a summary."""
     failures, kinds, slow, wide = 0, {}, [], []
     start = time.perf_counter()
     for index in range(draws):
         rng = np.random.default_rng([seed, index])
         try:
-            result = attack(rng)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                result = attack(rng, only=only)
         except Exception as error:
             failures += 1
             print(f"draw {seed},{index}: crashed: {type(error).__name__}: {error}", flush=True)
@@ -188,16 +185,18 @@ def main(draws: int, seed: int) -> int:
         if index % 500 == 499:
             print(f"{index + 1} draws, {failures} failures, {kinds}, {time.perf_counter() - start:.0f} s", flush=True)
         kinds[result["kind"]] = kinds.get(result["kind"], 0) + 1
-        slow.append((result["seconds"], index))
+        slow.append((result["seconds"], index, result["name"]))
         if "width" in result:
-            wide.append((result["width"], index))
+            wide.append((result["width"], index, result["name"]))
         if "failure" in result:
             failures += 1
-            print(f"draw {seed},{index}: {result['system']}: {result['failure']}", flush=True)
+            print(f"draw {seed},{index} ({result['name']}): {result['case'].first}: {result['failure']}", flush=True)
     print(f"{draws} draws, {failures} failures, {kinds}, {time.perf_counter() - start:.0f} s")
     print("slowest", sorted(slow)[-6:], "widest", sorted(wide)[-12:])
     return failures
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000, int(sys.argv[2]) if len(sys.argv) > 2 else 0)))
+    arguments = sys.argv[1:]
+    number = [int(item) for item in arguments[:2]]
+    sys.exit(bool(main(*(number + [1000, 0][len(number) :]), *arguments[2:3])))
