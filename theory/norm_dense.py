@@ -3,7 +3,8 @@ r"""A dense system as a modal sum with a proved remainder.
 With a computed eigenvector matrix V and an approximate inverse W, :math:`V^{-1}AV = \Lambda + F` holds exactly for
 :math:`F = V^{-1}(AV - V\Lambda)`, and :math:`|V^{-1}Y| \le |WY| + \dots` follows from :math:`\|I-WV\|_\infty < 1/2`.
 All entries of F, and of what is missing in ``W B`` and ``C V``, are bounded from residuals in extended precision
-(:mod:`theory.norm_accurate`), so that the bounds are a few units of rounding and do not grow with n.
+(:mod:`theory.norm_accurate`). V and :math:`\Lambda` are pairs of float64 arrays, a value and a correction: Newton steps
+make F smaller than the rounding of one float64 array would.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from theory.system import StateSpace
 Array = NDArray[Any]
 
 
-def modal_sum(system: StateSpace) -> ModalSum | None:
-    """Return the modes of a dense system with a bound of what they leave out; ``None`` if it cannot be diagonalised."""
+def modal_sum(system: StateSpace, *, steps: int = 3) -> ModalSum | None:
+    """Return the modes of a dense system with a bound of what they leave out; ``None`` if it cannot be diagonalised.
+
+    `steps` Newton steps refine the eigenvectors first; each costs about thirty products of matrices.
+    """
     with np.errstate(all="ignore"):
-        modes = _modal_sum(system)
+        modes = _modal_sum(system, steps)
     known = modes is not None and modes.perturbation is not None and np.isfinite(modes.perturbation.F).all()
     return modes if known else None
 
 
-def _modal_sum(system: StateSpace, *, refined: int = 64) -> ModalSum | None:
+def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
     n = system.n
     A, B, C = balanced(system)
     try:
@@ -42,13 +46,12 @@ def _modal_sum(system: StateSpace, *, refined: int = 64) -> ModalSum | None:
     poles, V, W = poles.astype(complex), V.astype(complex), W.astype(complex)
     if not (np.isfinite(W).all() and np.isfinite(V).all()):
         return None
-    low = np.zeros(n, complex)
-    if n <= refined:
-        V, poles, low = _refined(A, V, W, poles)
     g = gamma(n)
-    absV, absW = np.abs(V).astype(float) * (1 + 4 * UNIT), np.abs(W)
-    g_V = 1.0 * (n + 6) * EXTENDED if n <= refined else g
-    defect = np.abs((np.eye(n) - W @ V).astype(complex)) * (1 + 4 * UNIT) + g_V * (absW @ absV) * (1 + g)
+    low_V, low = np.zeros_like(V), np.zeros(n, complex)
+    for _ in range(steps):
+        V, low_V, poles, low = _refined(A, (V, low_V), W, (poles, low))
+    absV, absW = (np.abs(V) + np.abs(low_V)) * (1 + 4 * UNIT), np.abs(W)
+    defect = np.abs(np.eye(n) - W @ V) * (1 + 4 * UNIT) + absW @ np.abs(low_V) + g * (absW @ absV) * (1 + g)
     rows = defect.sum(axis=1) * (1 + g)
     if not rows.max(initial=0.0) < 0.5:
         return None
@@ -58,16 +61,14 @@ def _modal_sum(system: StateSpace, *, refined: int = 64) -> ModalSum | None:
         first = np.abs(W @ approximate) + g * (absW @ np.abs(approximate)) + absW @ rounding * (1 + g)
         return np.asarray((first + rows[:, None] * 2.0 * first.max(axis=0, initial=0.0)[None, :]) * (1 + 8 * g))
 
-    residual, rounding = _product(A, V)
-    exact_poles = poles.astype(np.clongdouble) + low
-    residual = residual - V.astype(np.clongdouble) * exact_poles
-    F = solve_bound(*_rounded(residual, rounding + 8 * EXTENDED * absV * np.abs(poles)))
+    F = solve_bound(*_rounded(*_residual(A, (V, low_V), (poles, low))))
     Bm = W @ B
-    Bm = Bm + W @ (B - _product(V, Bm)[0]).astype(complex)
-    exact_C, rounding_C = _product(C, V)
+    Bm = Bm + W @ -_product((V, low_V), Bm, minus=B)[0].astype(complex)
+    b_error = solve_bound(*_rounded(*_product((V, low_V), Bm, minus=B)))
+    exact_C, rounding_C = product(C, V)
+    exact_C = exact_C + C @ low_V
+    rounding_C = rounding_C + 2.0 * g * (np.abs(C) @ np.abs(low_V))
     Cm = exact_C.astype(complex)
-    back, rounding = _product(V, Bm)
-    b_error = solve_bound(*_rounded(B - back, rounding + 2 * EXTENDED * np.abs(B)))
     missing, rounding_C = _rounded(exact_C - Cm, rounding_C)
     c_error = np.abs(missing) * (1 + 1e-14) + rounding_C
     # balance every mode by a power of two, |c_i| = |b_i| within a factor 2
@@ -82,7 +83,7 @@ def _modal_sum(system: StateSpace, *, refined: int = 64) -> ModalSum | None:
         margin = -poles.real - low.real
     return ModalSum(
         poles=poles,
-        low=low if n <= refined else None,
+        low=low,
         margin=margin,
         B=Bm,
         C=Cm,
@@ -95,26 +96,39 @@ def _modal_sum(system: StateSpace, *, refined: int = 64) -> ModalSum | None:
     )
 
 
-def _refined(A: Array, V: Array, W: Array, poles: Array, *, steps: int = 3) -> tuple[Array, Array, Array]:
-    """Newton steps in extended precision: eigenvectors, and poles as a float64 number plus a correction each."""
-    V, values = V.astype(np.clongdouble), poles.astype(np.clongdouble)
-    left, A = W.astype(np.clongdouble), A.astype(np.clongdouble)
-    for _ in range(steps):
-        E = left @ (A @ V - V * values)
-        gaps = values[None, :] - values[:, None]
-        apart = np.abs(gaps) > 8.0 * np.abs(E).max(initial=0.0)  # nearly repeated poles stay coupled: F bounds them
-        correction = np.where(apart, E / np.where(apart, gaps, 1.0), 0.0)
-        V, values = V + V @ correction, values + np.diag(E)
-    high = values.astype(complex)
-    return V, high, (values - high).astype(complex)
+Pair = tuple[Array, Array]
+"""A float64 array and a correction to it."""
 
 
-def _product(X: Array, Y: Array) -> tuple[Array, Array]:
-    """``X @ Y`` in extended precision with an error bound; Y or X may already be extended (small systems)."""
-    if np.clongdouble not in (X.dtype, Y.dtype):
-        return product(X, Y)
-    bound = 1.0 * (X.shape[1] + 6) * EXTENDED * (np.abs(X).astype(float) @ np.abs(Y).astype(float))
-    return X.astype(np.clongdouble) @ Y.astype(np.clongdouble), bound * (1 + 1e-10)
+def _residual(A: Array, V: Pair, poles: Pair) -> tuple[Array, Array]:
+    """``A V - V diag(poles)`` for pairs of values and corrections, and an elementwise bound of its error."""
+    extended = V[0].astype(np.clongdouble) + V[1]
+    value, bound = product(A, V[0], minus=extended * (poles[0].astype(np.clongdouble) + poles[1]))
+    bound = bound + 8.0 * EXTENDED * (np.abs(V[0]) + np.abs(V[1])) * np.abs(poles[0])
+    return value + A @ V[1], bound + 2.0 * gamma(A.shape[0]) * (np.abs(A) @ np.abs(V[1]))
+
+
+def _product(V: Pair, Y: Array, *, minus: Array) -> tuple[Array, Array]:
+    """``V Y - minus`` and an elementwise bound of its error."""
+    value, bound = product(V[0], Y, minus=minus)
+    return value + V[1] @ Y, bound + 2.0 * gamma(Y.shape[0]) * (np.abs(V[1]) @ np.abs(Y))
+
+
+def _refined(A: Array, V: Pair, W: Array, poles: Pair) -> tuple[Array, Array, Array, Array]:
+    """One Newton step for all eigenvectors and poles at once."""
+    E = W @ _residual(A, V, poles)[0].astype(complex)
+    gaps = poles[0][None, :] - poles[0][:, None]
+    apart = np.abs(gaps) > 8.0 * np.maximum(np.abs(E), np.abs(E.T))  # nearly repeated poles stay coupled: F bounds them
+    correction = np.where(apart, E / np.where(apart, gaps, 1.0), 0.0)
+    return *_added(V, V[0] @ correction), *_added(poles, np.diag(E))
+
+
+def _added(pair: Pair, change: Array) -> Pair:
+    """Add a small `change` to a pair of a value and its correction (Knuth's two-sum)."""
+    change = pair[1] + change
+    value = pair[0] + change
+    shadow = value - pair[0]
+    return value, (pair[0] - (value - shadow)) + (change - shadow)
 
 
 def _rounded(value: Array, rounding: Array) -> tuple[Array, Array]:

@@ -30,6 +30,10 @@ SMALL = 64
 """Inputs times outputs up to which every sample gets its singular values; above, levels are proved one by one."""
 
 
+CHEAP = 64
+"""States up to which a dense system is analysed with refined eigenvectors at once, and inverted at samples at will."""
+
+
 def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
     """Write out the modes of one diagonal system: conjugate halves, the reverse direction, the delays."""
     poles, B, C, reverse = system.poles, system.B, system.C, system.C_reverse
@@ -87,15 +91,18 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool, unit: float 
     """
     if system.n == 0:
         return static_bracket(system.D, rtol)
-    modes = modal_sum(system)
-    proven = not stable or _stability_proven(system, modes, unit)
-    bracket = Bracket(0.0, np.inf, 0.0, "open")
-    if not (np.any(system.B) and np.any(system.C)) and proven:
-        return static_bracket(system.D, rtol)
-    if modes is not None:
-        bracket = modal_bracket(modes, rtol)
-        if proven and bracket.status == "closed":
-            return bracket
+    bracket, silent = Bracket(0.0, np.inf, 0.0, "open"), not (np.any(system.B) and np.any(system.C))
+    for steps in (3,) if system.n <= CHEAP else (0, 3):  # most large systems close without refined eigenvectors
+        modes = modal_sum(system, steps=steps)
+        proven = not stable or _stability_proven(system, modes, unit, final=steps > 0)
+        if silent and proven:
+            return static_bracket(system.D, rtol)
+        if modes is not None and (proven or steps > 0):
+            bracket = modal_bracket(modes, rtol)
+            if proven and bracket.status == "closed":
+                return bracket
+    if proven and system.n > CHEAP and bracket.width < 1e-2:
+        return bracket  # float64 inverses, which cost n^3 a sample, do not know more
     A, B, C = balanced(system)
     poles = np.linalg.eigvals(A)
     balance, scale = _scales(B, C, system.D)
@@ -141,8 +148,8 @@ def _unstable(poles: Array, margin: Array, outside: Array, unit: float, cause: s
     )
 
 
-def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float) -> bool:
-    """Whether eigenvalue discs prove stability; raise where they prove, or nearly prove, the opposite."""
+def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float, *, final: bool) -> bool:
+    """Whether eigenvalue discs prove stability; if `final`, raise where they prove, or nearly prove, the opposite."""
     if modes is None:
         return False
     radii, margin = spectrum_radii(modes), modes.margin
@@ -150,6 +157,8 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float) -
     outside = margin <= np.minimum(spectral_rounding(system.A), 4.0 * UNIT * np.abs(modes.poles))
     if (margin > radii).all() and not outside.any():
         return True
+    if not final:
+        return False
     size = float(np.linalg.norm(balanced(system)[0], 2))
     working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
     outside |= (margin < -radii) | (np.abs(margin) <= np.minimum(working, radii))
