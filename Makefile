@@ -51,7 +51,8 @@ docs: $(ALL_READY) ## build the documentation (docs/_build/html), executing its 
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(ALL_READY) ## measure speed and accuracy against python-control and slycot
+bench: $(ALL_READY) ## measure speed and accuracy against python-control, slycot and pyMOR
+	@$(INSTALL) --editable ".[bench]"
 	$(RUN) tests/benchmarks/run.py
 
 lock: $(ALL_READY) ## write requirements.lock again from pyproject.toml (exact versions; names no index)

@@ -60,7 +60,7 @@ class Causal:
 
     def pairs(self, sizes: Array) -> Array:
         """Sizes of modes from sizes of states: those of a pair together, (h,)."""
-        return np.asarray(np.hypot(*np.split(sizes, 2))) if self.paired else sizes
+        return np.hypot(sizes[: self.poles.size], sizes[self.poles.size :]) if self.paired else sizes
 
     @cached_property
     def state_matrix(self) -> Array:
@@ -109,7 +109,7 @@ class Causal:
         """Sizes of the columns of C, those of a pair together, (N,): the scale of the states."""
         size = self.pairs(row_norms(self.C, axis=0))
         size = np.concatenate([size, size]) if self.paired else size
-        return np.maximum(size, 1e-12 * size.max(initial=0.0))
+        return np.asarray(np.maximum(size, 1e-12 * size.max(initial=0.0)))
 
     def state_size(self, modes: Array) -> float:
         """``|diag(weights) x|`` for the state x of these complex amplitudes of the modes."""

@@ -309,7 +309,12 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
     D = np.zeros((C.shape[0], system.m))
     most = min(_real_order(system, order), int(_present(shared.hsv)))
     failure: Exception | None = None
+    root = np.sqrt(shared.hsv[:most])
+    nearly_A = (shared.left[:, :most] / root).conj().T @ (A_right[:, :most] / root)
     for k in range(most, 0, -1):
+        # poles alone, of a leading block, are cheap, and tell most of the k that do not fit
+        if k > order and np.count_nonzero(np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0) > order:
+            continue
         A_r, B_r, C_r, uncertainty = _project(shared, k, A_right, B, C)
         if not system.conjugate_pairs:
             A_r, B_r, C_r = (np.asarray(array, dtype=complex) for array in (A_r, B_r, C_r))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hankel_extended import extended_hankel_singular_values
 from layers import s4d, s5
 from measuring import Measurement, measure
 from packages import control_norm, control_systems, pymor_truncation, slycot_truncation, sweep_norm
 
+from ssmreduce.comparison import compare
 from theory.hankel import hankel_singular_values
 from theory.norms import hinf_norm
 from theory.realization import dense
@@ -94,20 +96,44 @@ def truncation(quick: bool, seed: int) -> Iterator[Row]:
     def ours() -> np.ndarray:
         return np.asarray(balanced_truncation(system, order=stored // 2).hsv)
 
-    first = measure(ours, 3, warm_up=lambda: balanced_truncation(s5(4, 2, 0), order=2))
-    yield Row(case=case, system=title, package="ssmreduce", size=stored, measurement=first)
+    first = measure(ours, 5, warm_up=lambda: balanced_truncation(s5(4, 2, 0), order=2))
+    exact, left_out = extended_hankel_singular_values(system)
+
+    def judged(values: np.ndarray | None) -> str:
+        """The values beside 80-bit ones, which are right to `left_out`^2."""
+        if values is None:
+            return ""
+        gap = np.abs(values[: exact.size] - exact[: len(values)]).max() / exact[0]
+        return f"Hankel values off by {float(gap):.1e} of the largest (80-bit reference, good to {left_out**2:.0e})"
+
+    yield Row(case=case, system=title, package="ssmreduce", size=stored, measurement=first, note=judged(first.answer))
     tiny = dense(s5(4, 2, 0).replace(delay=1))
     for package, call, warm_up in (
         ("slycot ab09ad", lambda: slycot_truncation(matrices, stored)[0], lambda: slycot_truncation(tiny, 4)),
         ("pyMOR BTReductor", lambda: pymor_truncation(matrices, stored)[0], lambda: pymor_truncation(tiny, 4)),
     ):
-        theirs = measure(call, warm_up=warm_up)
-        note = ""
-        if theirs.answer is not None and first.answer is not None:
-            length = min(len(theirs.answer), len(first.answer))
-            gap = np.abs(theirs.answer[:length] - first.answer[:length]).max() / first.answer[0]
-            note = f"Hankel values differ by {gap:.1e} of the largest"
-        yield Row(case=case, system=title, package=package, size=stored, measurement=theirs, note=note)
+        theirs = measure(call, 3, warm_up=warm_up)
+        yield Row(case=case, system=title, package=package, size=stored, measurement=theirs, note=judged(theirs.answer))
+
+
+def comparison(quick: bool, seed: int) -> Iterator[Row]:
+    """Every method at eight orders against *one* norm by python-control; the target is a ratio of at least 1/20."""
+    stored, width = (8, 4) if quick else (128, 128)
+    system = s5(stored, width, seed)
+    orders = [max(1, stored * k // 9) for k in range(1, 9)]
+    case, title = "comparison, all methods, 8 orders", repr(system)
+    tiny, one = s5(4, 2, 0), control_systems(system)
+
+    def ours() -> np.ndarray:
+        rows = compare(system, orders=orders, crosscheck="none", threads=1).rows
+        return np.array([[row.error.lower, row.error.upper] for row in rows])
+
+    mine = measure(ours, 1, warm_up=lambda: compare(tiny, orders=[1, 2], crosscheck="none", threads=1))
+    note = "" if mine.answer is None else f"{len(mine.answer)} certified errors, brackets to 1e-3"
+    yield Row(case=case, system=title, package="ssmreduce", size=stored, measurement=mine, note=note)
+    theirs = measure(lambda: control_norm(one), warm_up=lambda: control_norm(control_systems(tiny)))
+    note = "one norm of the same layer"
+    yield Row(case=case, system=title, package="python-control", size=stored, measurement=theirs, note=note)
 
 
 def growth(quick: bool, seed: int) -> Iterator[Row]:
@@ -115,10 +141,12 @@ def growth(quick: bool, seed: int) -> Iterator[Row]:
     channels = (4, 8, 16) if quick else (16, 64, 256, 1024)
     states = (8, 16) if quick else (64, 128, 256, 512, 1024)
     inputs = (2, 4) if quick else (8, 32, 128, 512)
-    few, width = (8, 2) if quick else (64, 4)
+    few, width, wide = (8, 2, 10) if quick else (64, 4, 64)
+    layers = (8, 16) if quick else (32, 64, 128, 256, 512)
     series: tuple[tuple[str, tuple[int, ...], Callable[[int], Any], Callable[[Any], Any]], ...] = (
         ("norm, growth with channels", channels, lambda k: s4d(k, 32, seed), _bracket),
         ("norm, growth with stored states", states, lambda k: s5(k, width, seed), _bracket),
+        ("norm, growth with stored states, 64 channels", layers, lambda k: s5(k, wide, seed), _bracket),
         ("norm, growth with inputs and outputs", inputs, lambda k: s5(few, k, seed), _bracket),
         ("Hankel values, growth with stored states", states, lambda k: s5(k, width, seed), hankel_singular_values),
     )
@@ -135,6 +163,7 @@ CASES: dict[str, Callable[[bool, int], Iterator[Row]]] = {
     "s4d": norm_s4d,
     "s4d-two-sided": norm_s4d_bidirectional,
     "truncation": truncation,
+    "comparison": comparison,
     "growth": growth,
     "s5": norm_s5,
 }
