@@ -73,13 +73,21 @@ class Writer:
         self.record(path.name, hashlib.sha256(data).digest())
         return data
 
-    def lines(self, path: Path) -> Iterator[tuple[int, bytes]]:
-        """Yield (row, line without its end) of a text file, rows counted from 1; the file enters the source digest."""
+    def lines(self, path: Path, ended: bool = False) -> Iterator[tuple[int, bytes]]:
+        """Yield (row, line without its end) of a text file, rows counted from 1; the file enters the source digest.
+
+        With `ended` a last line without a line end is an error: nothing else tells that its text was cut short.
+        """
         digest = hashlib.sha256()
         try:
             with path.open("rb") as file:
                 for row, line in enumerate(file, start=1):
                     digest.update(line)
+                    if ended and not line.endswith(b"\n"):
+                        raise DataError(
+                            f"{path}: row {row} has no line end, so the file is cut short; fetch it again "
+                            "(or end the row, if you know that it is whole)"
+                        )
                     yield row, line.rstrip(b"\r\n")
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); copy the data set again") from error

@@ -104,6 +104,8 @@ def read_metadata(path: Path, text: bytes) -> list[tuple[str, int]]:
                 "(11 fields); fetch it again"
             )
         rows.append((f"{fields[0]}/{fields[1]}", int(fields[3])))
+    if not rows:
+        raise DataError(f"{path} is empty; fetch it again")
     return rows
 
 

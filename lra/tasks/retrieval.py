@@ -83,7 +83,7 @@ def convert_retrieval(writer: Writer, folder: Path, L: int) -> dict[str, Any]:
     occurrences: list[int] = []
     with scratch.open("wb") as file:
         for part, name in FILES.items():
-            for row, line in writer.lines(folder / name):
+            for row, line in writer.lines(folder / name, ended=True):
                 try:
                     label, *texts = read_row(line)
                 except ValueError as error:

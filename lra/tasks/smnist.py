@@ -11,10 +11,12 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lra.errors import DataError
+from lra.tasks.conversion import Writer, convert_once, is_converted, open_converted
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
 
@@ -43,22 +45,25 @@ def load_smnist(path: str | None = None, permuted: bool = False) -> Task:
     DataError
         No data found, or a file is truncated or not MNIST.
     """
-    arrays = read_mnist(path)
-    x = np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784)
-    y = np.concatenate([arrays["y_train"], arrays["y_test"]]).astype(np.int32)
-    n = len(arrays["y_train"])
+    given = Path(path or os.environ.get("LRA_DATA", ""))
+    if is_converted(given):
+        data = open_converted(given, "mnist")
+    else:
+        sources = find_mnist(path)
+        data = convert_once("mnist", sources, lambda writer: convert_mnist(writer, path, sources))
+    n, total = data.notes["train"], data.notes["train"] + data.notes["test"]
     order = torch_permutation(n, seed=42)
     n_train = int(n * 0.9)
     pixels = bit_reversal(784) if permuted else slice(None)
 
     def split(rows: np.ndarray) -> Split:
-        return Split(x=x, y=y, indices=rows)
+        return Split(x=data["x"], y=data["y"], indices=rows)
 
     return Task(
         name="psmnist" if permuted else "smnist",
         train=split(order[:n_train]),
         validation=split(order[n_train:]),
-        test=split(np.arange(n, len(y))),
+        test=split(np.arange(n, total)),
         d_input=1,
         n_classes=10,
         L=784,
@@ -73,21 +78,30 @@ def bit_reversal(n: int) -> np.ndarray:
     return np.asarray([i for i in reversed_ if i < n])
 
 
-def read_mnist(path: str | None = None) -> dict[str, np.ndarray]:
-    """Return ``x_train (n, 28, 28), y_train (n,), x_test, y_test`` as uint8, checked."""
+def find_mnist(path: str | None = None) -> list[Path]:
+    """Return the npz file, or the four IDX files in the order of `IDX_NAMES`."""
     given = path or os.environ.get("LRA_DATA")
-    if given is None:
+    if not given:
         raise DataError(
             f"where is MNIST? Give --data or set LRA_DATA to a folder with {NPZ_NAME} "
             f"or the IDX files ({', '.join(IDX_NAMES.values())}, .gz or not)"
         )
     folder = Path(given)
     if folder.is_file():
-        arrays = _read_npz(folder)
-    elif (folder / NPZ_NAME).is_file():
-        arrays = _read_npz(folder / NPZ_NAME)
+        return [folder]
+    if (folder / NPZ_NAME).is_file():
+        return [folder / NPZ_NAME]
+    return [_find_idx(folder, name) for name in IDX_NAMES.values()]
+
+
+def read_mnist(path: str | None = None) -> dict[str, np.ndarray]:
+    """Return ``x_train (n, 28, 28), y_train (n,), x_test, y_test`` as uint8, checked."""
+    sources = find_mnist(path)
+    folder = sources[0].parent
+    if len(sources) == 1:
+        arrays = _read_npz(sources[0])
     else:
-        arrays = {key: _read_idx(_find_idx(folder, name), key[0] == "x") for key, name in IDX_NAMES.items()}
+        arrays = {key: _read_idx(source, key[0] == "x") for key, source in zip(IDX_NAMES, sources, strict=True)}
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28):
@@ -95,6 +109,16 @@ def read_mnist(path: str | None = None) -> dict[str, np.ndarray]:
         if y.shape != x.shape[:1] or not len(y) or y.min() < 0 or y.max() > 9:
             raise DataError(f"{folder}: {part} labels {y.shape} do not fit {len(x)} images of ten classes")
     return arrays
+
+
+def convert_mnist(writer: Writer, path: str | None, sources: list[Path]) -> dict[str, Any]:
+    """Write ``x (n, 784) uint8, y``, the images for training first."""
+    for source in sources:
+        writer.read(source)
+    arrays = read_mnist(path)
+    writer.save("x", np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784))
+    writer.save("y", np.concatenate([arrays["y_train"], arrays["y_test"]]).astype(np.int32))
+    return {"train": len(arrays["y_train"]), "test": len(arrays["y_test"])}
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -17,6 +17,11 @@ from lra.tasks.splits import torch_permutation
 pytestmark = pytest.mark.jax
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRA_CACHE", str(tmp_path / "cache"))
+
+
 def test_permutation_of_torch():
     """First indices of torch.randperm(n) after manual_seed(42), from the reference notes."""
     assert torch_permutation(50_000, 42)[:5].tolist() == [37542, 44491, 216, 43688, 41558]
@@ -96,6 +101,11 @@ def test_mnist_becomes_sequences(tmp_path, monkeypatch):
     assert (len(task.train), len(task.validation), len(task.test)) == (18, 2, 5)
     order = torch_permutation(20, 42)
     np.testing.assert_array_equal(task.train.indices, order[:18])
+    assert isinstance(task.train.x, np.memmap)
+    assert task.train.x.dtype == np.uint8
+    (converted,) = tmp_path.glob("cache/mnist-*")
+    again = load_task("smnist", str(converted))
+    np.testing.assert_array_equal(again.train.x, task.train.x)
     batch = task.batch(task.test, np.arange(5))
     np.testing.assert_allclose(batch["x"][..., 0], arrays["x_test"].reshape(5, 784) / 255, rtol=1e-6)
     np.testing.assert_array_equal(batch["y"], arrays["y_test"])

@@ -125,6 +125,11 @@ def test_damaged_metadata_is_named(pixels: np.ndarray, level: Path, line: str, t
 
 def test_truncated_metadata(pixels: np.ndarray, level: Path, tmp_path: Path):
     path = level / "metadata/2.npy"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"metadata/2\.npy is empty"):
+        load_pathfinder(str(tmp_path))
+    path.write_bytes(whole)
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(DataError, match=r"metadata/2\.npy: line 5"):
         load_pathfinder(str(tmp_path))

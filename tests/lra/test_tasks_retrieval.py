@@ -115,6 +115,13 @@ def test_damaged_row_is_named(release: Path, row: bytes, message: str, tmp_path:
     assert not [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
 
 
+def test_a_row_without_its_line_end_is_cut_short(release: Path, tmp_path: Path):
+    path = release / FILES["test"]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"test\.tsv: row 2 has no line end"):
+        load_retrieval(str(tmp_path))
+
+
 def test_missing_and_empty(release: Path, tmp_path: Path):
     (release / FILES["eval"]).write_bytes(b"")
     with pytest.raises(DataError, match=r"new_aan_pairs\.eval\.tsv has no rows"):

@@ -11,6 +11,7 @@ import pytest
 
 from lra.errors import ConfigError, DataError
 from lra.tasks import load_task
+from lra.tasks.conversion import open_converted
 from lra.tasks.speech import WORDS, load_speech, load_speech_mulaw, mulaw_values, read_wav
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -111,12 +112,17 @@ def damaged(kind: str) -> bytes:
         "no samples": wav(np.zeros(0)),
         "rate": wav(np.arange(1000), rate=8000),
         "stereo": wav(np.arange(1000), channels=2),
+        "chunk longer than the file": good[:12] + b"LIST" + b"\xff\xff\x00\x00" + good[12:],
         "8 bits": wav(np.arange(1000), width=1),
     }[kind]
 
 
 @pytest.mark.parametrize(
-    "kind", ["empty", "text", "header only", "truncated", "no samples", "rate", "stereo", "8 bits"]
+    "kind",
+    [
+        *("empty", "text", "header only", "truncated", "no samples", "rate", "stereo", "8 bits"),
+        "chunk longer than the file",
+    ],
 )
 def test_damaged_wav_is_named(release: Path, kind: str, tmp_path: Path):
     (release / "bed" / "3f_nohash_0.wav").write_bytes(damaged(kind))
@@ -137,6 +143,26 @@ def test_missing_clip_list_and_release(release: Path):
         load_speech(str(release), words=TWO)
     with pytest.raises(DataError, match=r"speech_commands_v0\.02\.tar\.gz"):
         load_speech(str(release / "bed"))
+
+
+def test_a_subset_of_words_as_an_option(release: Path, tmp_path: Path):
+    task = load_task("speech35", str(tmp_path), {"words": ["yes", "no"], "half_rate": True})
+    assert (task.n_classes, task.L, len(task.train), len(task.test)) == (2, 8000, 8, 2)
+    half = task.batch(task.test, np.arange(2))
+    whole = load_task("speech35", str(tmp_path), {"words": ["yes", "no"]})
+    np.testing.assert_array_equal(half["x"], whole.batch(whole.test, np.arange(2))["x"][:, ::2])
+    np.testing.assert_array_equal(half["y"], [0, 1])
+    with pytest.raises(ConfigError, match="maybe"):
+        load_task("speech35", str(tmp_path), {"words": ["yes", "maybe"]})
+
+
+@pytest.mark.parametrize(("listed", "shared"), [(35, 0), (20, 1)])
+def test_speakers_in_two_splits_are_counted(release: Path, tmp_path: Path, listed: int, shared: int):
+    lines = (release / "validation_list.txt").read_text().splitlines(keepends=True)
+    (release / "validation_list.txt").write_text("".join(lines[:listed]))  # a list cut at the end of a line
+    load_speech(str(tmp_path))
+    (converted,) = tmp_path.glob("cache/speech-*")
+    assert open_converted(converted).notes["speakers_in_two_splits"] == shared
 
 
 def test_mulaw_values():
