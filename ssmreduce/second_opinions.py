@@ -18,7 +18,7 @@ import numpy as np
 from ssmreduce.peers import attained_gain, compressed, gain, grid, peer_matrices, response
 from ssmreduce.results import AGREES, DISAGREES, FAILED, NOT_AVAILABLE, WITNESS, Opinion, bracket_to_dict, worst
 from theory.bracket import Bracket
-from theory.errors import MissingDependencyError, SSMReduceError
+from theory.errors import ConvergenceError, InputError, MissingDependencyError, SSMReduceError, StabilityError
 from theory.system import DiagonalStateSpace, System
 
 SOURCES = ("python-control linfnorm", "slycot ab13dd", "dense sweep", "bounded-real LMI")
@@ -106,7 +106,10 @@ def crosscheck(
     Raises
     ------
     StabilityError
-        A pole lies on or outside the stability boundary.
+        A pole lies on or outside the stability boundary. With ``bracket=linf_norm(system)`` the L-infinity norm of an
+        unstable system is examined.
+    InputError
+        The batch is empty.
     """
     from theory.norm_difference import difference
     from theory.norms import hinf_norm
@@ -118,6 +121,8 @@ def crosscheck(
         subject = f"difference of two systems: {system!r}"
     ours = hinf_norm(system, rtol=rtol) if bracket is None else bracket
     if isinstance(system, DiagonalStateSpace) and system.batch_shape:
+        if 0 in system.batch_shape:
+            raise InputError(f"the batch is empty, shape {system.batch_shape}: there is no norm to check")
         peak = np.unravel_index(int(np.asarray(ours.lower).argmax()), system.batch_shape)
         system = system[peak]
         subject += f", channel {[int(i) for i in peak]}"
@@ -147,6 +152,8 @@ def python_control_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6)
         import control
 
         A, B, C, D, E = compressed(peer_matrices(system))
+        if min(D.shape) == 0:
+            raise InputError("a system without inputs or without outputs is nothing that control.linfnorm takes")
         if not np.array_equal(E, np.eye(len(E))):
             A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
         value, frequency = control.linfnorm(control.StateSpace(A, B, C, D, _control_dt(system)), tol=rtol)
@@ -193,28 +200,43 @@ def lmi_opinion(system: System, ours: Bracket, *, states: int = 20, margin: floa
     source = SOURCES[3]
     start = time.perf_counter()
     real_states = system.n * (2 if isinstance(system, DiagonalStateSpace) else 1)
+    detail = ""
     if real_states > states:
         detail = f"{real_states} real states; solved up to {states} (lmi_states)"
+    elif isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
+        detail = "a bidirectional layer is not causal"
+    elif not ours.lower > 0:
+        detail = "the lower end is 0, and no level lies below it"
+    elif not np.isfinite(ours.upper):
+        detail = "the upper end is infinite, and no level lies above it"
+    if detail:
         return Opinion(source=source, verdict=NOT_AVAILABLE, detail=detail)
-    if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
-        return Opinion(source=source, verdict=NOT_AVAILABLE, detail="a bidirectional layer is not causal")
     try:
         from theory.certificates import bounded_real_certificate
 
         above = bounded_real_certificate(system, float(ours.upper) * (1 + margin))
-        below = bounded_real_certificate(system, float(ours.lower) * (1 - margin))
+        try:
+            below = bounded_real_certificate(system, float(ours.lower) * (1 - margin))
+        except ConvergenceError as error:
+            below = None
+            silence = str(error)
     except ImportError as error:
         return _not_installed(source, error, ("cvxpy",))
+    except StabilityError:
+        detail = "the bounded-real lemma is about stable systems"
+        return Opinion(source=source, verdict=NOT_AVAILABLE, detail=detail)
     except (SSMReduceError, ArithmeticError) as error:
         return Opinion(source=source, verdict=FAILED, detail=str(error), seconds=time.perf_counter() - start)
     seconds = time.perf_counter() - start
     evidence = {"above": above, "below": below}
-    if above.feasible and not below.feasible:
+    if above.feasible and not (below is not None and below.feasible):
         detail = f"feasible at {1 + margin:g} x upper, infeasible at {1 - margin:g} x lower"
+        if below is None:
+            detail = f"feasible at {1 + margin:g} x upper; no answer at {1 - margin:g} x lower ({silence})"
         return Opinion(
             source=source, verdict=AGREES, value=float(ours.upper), detail=detail, seconds=seconds, evidence=evidence
         )
-    if below.feasible:
+    if below is not None and below.feasible:
         frequency = float(ours.frequency)
         attained = float(gain(system, frequency)[0])
         wrong = "theirs" if attained > ours.lower * (1 - margin) else "ours"
@@ -271,19 +293,19 @@ def judged(
         attained = float(gain(system, witness)[0])
         wrong = "theirs" if attained > value * (1 + 0.5 * rtol) else "ours"
         short = 100 * (1 - value / ours.lower)
-        detail = f"its value {value:.6g} is {short:.2g} % too low: the gain at {witness:.6g} is {attained:.6g}"
+        detail = f"{source} is wrong, {value:.6g} is {short:.2g} % too low: the gain at {witness:.6g} is {attained:.6g}"
         if wrong == "ours":
-            detail = f"our lower end {ours.lower:.6g} is not attained: the gain at {witness:.6g} is {attained:.6g}"
+            detail = f"we are wrong, our lower end {ours.lower:.6g} is not attained: {attained:.6g} at {witness:.6g}"
         verdict = DISAGREES
     elif value > ours.upper:
         attained = float(gain(system, frequency)[0])
         if attained > ours.upper * (1 + 1e-9):
             wrong, verdict = "ours", DISAGREES
-            detail = f"our upper end {ours.upper:.6g} is exceeded: the gain at {frequency:.6g} is {attained:.6g}"
+            detail = f"we are wrong, our upper end {ours.upper:.6g} is exceeded: {attained:.6g} at {frequency:.6g}"
         elif value > ours.upper * (1 + rtol):
             wrong, verdict = "theirs", DISAGREES
             at = f"at its own frequency {frequency:.6g}"
-            detail = f"its value {value:.6g} is not attained: the gain {at} is {attained:.6g}"
+            detail = f"{source} is wrong, {value:.6g} is not attained: the gain {at} is {attained:.6g}"
     return Opinion(
         source=source, verdict=verdict, value=value, frequency=frequency, wrong=wrong, detail=detail, seconds=seconds
     )
@@ -306,6 +328,8 @@ def _asked(
         value, frequency = ask()
     except ImportError as error:
         return _not_installed(source, error, packages)
+    except SSMReduceError as error:  # ours: there is nothing to hand over
+        return Opinion(source=source, verdict=NOT_AVAILABLE, detail=str(error))
     except Exception as error:  # other people's programs raise what they like; their failure is their verdict
         detail = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return Opinion(source=source, verdict=FAILED, detail=detail, seconds=time.perf_counter() - start)

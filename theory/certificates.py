@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from theory.errors import ConvergenceError, InputError, MissingDependencyError
 from theory.realization import dense
+from theory.riccati_certificate import riccati_candidates
 from theory.system import StateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -48,7 +49,8 @@ class Certificate:
     rounding : float
         What rounding can have done to these eigenvalues.
     solver, status : str
-        Who solved it, and what it said.
+        Who solved it, and what it said: "Riccati" where the solver of the inequality stopped short of a proof and a
+        Riccati equation gave one.
     """
 
     gamma: float
@@ -94,31 +96,49 @@ def bounded_real_certificate(system: System, gamma: float, *, solver: str | None
     -----
     Solved in coordinates in which both Gramians are alike, for :math:`\gamma=1`, as the minimum of :math:`t`
     subject to :math:`M(P)\preceq tI`. Cost about O(n^6). Complex systems go in through the real
-    embedding; the complex `P` is the average of its two halves.
+    embedding; the complex `P` is the average of its two halves. Where the solver stops short of a proof, solutions of
+    the Riccati equation are checked in its place (:mod:`theory.riccati_certificate`).
     """
     if not np.isfinite(gamma) or gamma <= 0:
         raise InputError(f"gamma must be a positive number, got {gamma!r}")
     require_stable(system)
     given = dense(system)
     scaled, T = _scaled(given, float(gamma))
-    P, name, status = _solve(_real(scaled), solver)
-    if not given.is_real:
-        n = given.n
-        P = (P[:n, :n] + P[n:, n:]) / 2.0 + 1j * (P[n:, :n] - P[:n, n:]) / 2.0
-    inverse = np.linalg.inv(T)
-    P = gamma * inverse.conj().T @ P @ inverse
-    P = (P + P.conj().T) / 2.0
-    smallest, largest, rounding = _checked(given, P, T, float(gamma))
-    return Certificate(
-        gamma=float(gamma),
-        feasible=smallest > rounding and largest < -rounding,
-        P=P,
-        smallest=smallest,
-        largest=largest,
-        rounding=rounding,
-        solver=name,
-        status=status,
-    )
+
+    def certificate(P: Array, name: str, status: str) -> Certificate:
+        inverse = np.linalg.inv(T)
+        P = gamma * inverse.conj().T @ P @ inverse
+        P = (P + P.conj().T) / 2.0
+        smallest, largest, rounding = _checked(given, P, T, float(gamma))
+        return Certificate(
+            gamma=float(gamma),
+            feasible=smallest > rounding and largest < -rounding,
+            P=P,
+            smallest=smallest,
+            largest=largest,
+            rounding=rounding,
+            solver=name,
+            status=status,
+        )
+
+    answer: Certificate | None = None
+    try:
+        P, name, status = _solve(_real(scaled), solver)
+        if not given.is_real:
+            n = given.n
+            P = (P[:n, :n] + P[n:, n:]) / 2.0 + 1j * (P[n:, :n] - P[:n, n:]) / 2.0
+        answer = certificate(P, name, status)
+    except ConvergenceError as error:
+        complaint = error
+    if answer is not None and (answer.feasible or given.n == 0):
+        return answer
+    for P in riccati_candidates(scaled):
+        polished = certificate(P, "Riccati", "polished")
+        if polished.feasible:
+            return polished
+    if answer is None:
+        raise complaint
+    return answer
 
 
 def _checked(system: StateSpace, P: Array, T: Array, gamma: float) -> tuple[float, float, float]:
@@ -128,25 +148,26 @@ def _checked(system: StateSpace, P: Array, T: Array, gamma: float) -> tuple[floa
     """
     n, m, root = system.n, system.m, np.sqrt(gamma)
     S = scipy.linalg.block_diag(T / root, np.eye(m) / gamma)
-    AB, CD = np.hstack([system.A, system.B]) @ S, np.hstack([system.C, system.D]) @ S
+    rows, outputs = np.hstack([system.A, system.B]), np.hstack([system.C, system.D])
+    AB, CD = rows @ S, outputs @ S
     X, U = S[:n], S[n:]
     unit = (n + m + system.p + 16) * np.finfo(float).eps
+    size_AB, size_CD = (
+        np.abs(rows) @ np.abs(S),
+        np.abs(outputs) @ np.abs(S),
+    )  # what the rounding of AB, CD is relative to
 
     def size(left: Array, right: Array) -> float:
         return float(np.linalg.norm(np.abs(left).T @ (np.abs(P) @ np.abs(right))))
 
     if system.is_discrete:
         middle = AB.conj().T @ P @ AB - X.conj().T @ P @ X
-        rounding = size(AB, AB) + size(X, X)
+        rounding = size(AB, AB) + size(X, X) + 2.0 * size(size_AB, AB) + unit * size(size_AB, size_AB)
     else:
         half = X.conj().T @ P @ AB
-        middle, rounding = half + half.conj().T, 2.0 * size(X, AB)
+        middle, rounding = half + half.conj().T, 2.0 * size(X, AB) + 2.0 * size(X, size_AB)
     lmi = middle + CD.conj().T @ CD - gamma**2 * U.conj().T @ U
-    rounding += float(np.linalg.norm(CD)) ** 2 + float(np.linalg.norm(gamma * U)) ** 2
-    # the products AB and CD are rounded too; |A| |S| <= that much more
-    rounding += (
-        2.0 * float(np.linalg.norm(np.abs(P) @ np.abs(AB))) * float(np.linalg.norm(np.abs(system.A) @ np.abs(X)))
-    )
+    rounding += float(np.linalg.norm(size_CD)) ** 2 * 4.0 + float(np.linalg.norm(gamma * U)) ** 2
     positive = X[:, :n].conj().T @ P @ X[:, :n]
     smallest = float(np.linalg.eigvalsh((positive + positive.conj().T) / 2.0)[0]) if n else np.inf
     largest = float(np.linalg.eigvalsh((lmi + lmi.conj().T) / 2.0)[-1]) if n + m else -np.inf
@@ -177,6 +198,13 @@ def _scaled(system: StateSpace, gamma: float, ridge: float = 1e-6) -> tuple[Stat
     T = np.eye(system.n, dtype=system.A.dtype)
     if system.n:
         Lc, Lo = gramian_factors(system)
+        reached, seen = np.linalg.norm(Lc, axis=1), np.linalg.norm(Lo, axis=1)
+        alive = (reached > 0) & (seen > 0)
+        unit = np.where(alive, np.sqrt(np.where(alive, reached, 1.0)) / np.sqrt(np.where(alive, seen, 1.0)), 1.0)
+        Lc, Lo = (
+            Lc / unit[:, None],
+            Lo * unit[:, None],
+        )  # every state in its own unit first: the ridge is for directions
         size_c, size_o = max(float(np.linalg.norm(Lc)), 1e-150), max(float(np.linalg.norm(Lo)), 1e-150)
         P = Lc @ Lc.conj().T + ridge * size_c**2 * np.eye(system.n)
         Q = Lo @ Lo.conj().T + ridge * size_o**2 * np.eye(system.n)
@@ -184,6 +212,7 @@ def _scaled(system: StateSpace, gamma: float, ridge: float = 1e-6) -> tuple[Stat
         U, sigma, Vh = np.linalg.svd(chol_Q.conj().T @ chol_P)
         T = chol_P @ Vh.conj().T / np.sqrt(sigma)
         inverse = (U / np.sqrt(sigma)).conj().T @ chol_Q.conj().T
+        T, inverse = unit[:, None] * T, inverse / unit
         A, B, C = inverse @ system.A @ T, inverse @ system.B / root, system.C @ T / root
         return StateSpace(A, B, C, system.D / gamma, dt=system.dt), T
     return StateSpace(system.A, system.B / root, system.C / root, system.D / gamma, dt=system.dt), T
@@ -220,12 +249,16 @@ def _solve(system: StateSpace, solver: str | None) -> tuple[Array, str, str]:
     constant = CD.T @ CD - scipy.linalg.block_diag(np.zeros((n, n)), np.eye(m))
     lmi = middle + constant
     problem = cvxpy.Problem(cvxpy.Minimize(t), [(lmi + lmi.T) / 2 << t * np.eye(n + m), P >> 0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            problem.solve(solver=chosen)
-        except cvxpy.error.SolverError as error:
-            raise ConvergenceError(f"{chosen} gave up: {error}", 0) from None
-    if P.value is None:
-        raise ConvergenceError(f"{chosen} ended without a matrix ({problem.status})", 0)
-    return np.asarray(P.value), chosen, str(problem.status)
+    complaints = []
+    for name in [chosen] if solver else installed:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                problem.solve(solver=name)
+            except cvxpy.error.SolverError as error:
+                complaints.append(f"{name} gave up: {str(error).split('.')[0]}")
+                continue
+        if P.value is not None:
+            return np.asarray(P.value), name, str(problem.status)
+        complaints.append(f"{name} ended without a matrix ({problem.status})")
+    raise ConvergenceError("; ".join(complaints), 0)

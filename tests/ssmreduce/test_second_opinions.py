@@ -12,7 +12,8 @@ from ssmreduce import crosscheck
 from ssmreduce.peers import gain, peer_matrices, rescaled, response
 from ssmreduce.second_opinions import SOURCES, judged
 from theory.bracket import Bracket
-from theory.norms import hinf_norm
+from theory.errors import InputError, StabilityError
+from theory.norms import hinf_norm, linf_norm
 from theory.realization import dense
 from theory.response import frequency_response
 from theory.system import DiagonalStateSpace, StateSpace
@@ -151,3 +152,85 @@ def test_large_systems_do_without_the_matrix_inequality() -> None:
     opinion = crosscheck(diagonal(14, n=4), lmi_states=7, sweep_points=50)["bounded-real"]
     assert opinion.verdict == "not available"
     assert "8 real states" in opinion.detail
+
+
+def badly_scaled_modes() -> DiagonalStateSpace:
+    """Three pairs with b and c of very different size: slycot's level iteration misses the peak by per cents."""
+    rng = np.random.default_rng(60)
+
+    def complex_normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape) + 1j * rng.normal(size=shape)
+
+    n = int(rng.choice([2, 3, 4, 6, 10, 20]))
+    rng.random()
+    margin = 10.0 ** rng.uniform(-5, -0.5, n)
+    poles = (1 - margin) * np.exp(1j * rng.uniform(0, 3, n))
+    skew = 10.0 ** rng.uniform(-rng.uniform(2, 10), 8, n)
+    return DiagonalStateSpace(poles, complex_normal(n, 2) * (skew * margin)[:, None], complex_normal(2, n) / skew)
+
+
+def test_slycot_is_told_that_it_is_too_low_on_badly_scaled_modes() -> None:
+    for package in ("slycot", "control", "cvxpy"):
+        pytest.importorskip(package)
+    layer = badly_scaled_modes()
+    told = crosscheck(dense(layer))
+    assert told.agree
+    for source in ("slycot", "python-control"):
+        row = told[source]
+        assert (row.verdict, row.wrong) == ("disagrees", "theirs")
+        assert f"{row.source} is wrong" in row.detail
+        assert "3.2 % too low" in row.detail
+        # the witness is in the sentence, and anyone can evaluate it
+        attained = gain(layer, told.bracket.frequency)[0]
+        assert attained > 1.02 * row.value
+    assert told["dense sweep"].verdict == told["bounded-real"].verdict == "agrees"
+    # of a diagonal system the modes are rescaled first, and all agree
+    assert {row.verdict for row in crosscheck(layer).rows} == {"agrees"}
+
+
+def test_the_certificate_is_returned_with_its_eigenvalues() -> None:
+    pytest.importorskip("cvxpy")
+    system = diagonal(15)
+    row = crosscheck(system, sweep_points=50)["bounded-real"]
+    above, below = row.evidence["above"], row.evidence["below"]
+    assert above.feasible
+    assert not below.feasible
+    assert above.P.shape == (6, 6)
+    assert above.smallest > above.rounding > 0
+    assert above.largest < -above.rounding
+    assert above.gamma > hinf_norm(system).upper
+    assert below.gamma < hinf_norm(system).lower
+
+
+def test_zero_systems_and_systems_without_inputs_have_little_to_check() -> None:
+    zero = crosscheck(StateSpace(-1, 0, 0), sweep_points=20)
+    assert zero["bounded-real"].verdict == "not available"
+    assert zero["dense sweep"].verdict == "agrees"
+    assert zero.agree
+    nothing = crosscheck(StateSpace([[-1.0]], np.zeros((1, 0)), [[1.0]]), sweep_points=20)
+    assert nothing["python-control"].verdict == "not available"
+    assert nothing.agree
+
+
+def test_an_empty_batch_is_refused() -> None:
+    empty = DiagonalStateSpace(np.zeros((0, 2)), np.zeros((0, 2, 1)), np.zeros((0, 1, 2)))
+    with pytest.raises(InputError, match="empty"):
+        crosscheck(empty)
+
+
+def test_an_unstable_system_is_checked_in_the_l_infinity_norm() -> None:
+    system = StateSpace([[1, 2], [0, -3]], [[1], [1]], [[1, 1]])
+    with pytest.raises(StabilityError, match="linf_norm"):
+        crosscheck(system)
+    opinions = crosscheck(system, bracket=linf_norm(system), sweep_points=100)
+    assert opinions.agree
+    assert opinions["dense sweep"].verdict == "agrees"
+    assert opinions["bounded-real"].verdict == "not available"
+
+
+def test_a_pole_at_zero_has_no_reverse_realization_for_others() -> None:
+    rng = np.random.default_rng(3)
+    system = DiagonalStateSpace([0, 0.5], gaussian(rng, 2, 2), gaussian(rng, 2, 2), C_reverse=gaussian(rng, 2, 2))
+    opinions = crosscheck(system, sweep_points=100)
+    assert opinions["slycot"].verdict == "not available"
+    assert opinions["dense sweep"].verdict == "agrees"
