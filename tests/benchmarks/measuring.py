@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import time
 import traceback
 from collections.abc import Callable
@@ -18,8 +17,8 @@ import numpy as np
 class Measurement:
     """The fastest of `repeats` calls.
 
-    `wall` and `cpu` are seconds, `memory` is the growth of the peak resident set in MiB over the whole
-    measurement, `load` the machine's one-minute load before it, `answer` what the call returned (numbers only),
+    `wall` and `cpu` are seconds, `memory` is what the peak of the resident set during the calls lies above the set
+    before them, in MiB, `load` the machine's one-minute load before it, `answer` what the call returned (numbers only),
     `failure` the error that it raised.
     """
 
@@ -59,24 +58,30 @@ def _child(call: Callable[[], Any], repeats: int, warm_up: Callable[[], Any] | N
     try:
         if warm_up is not None:
             warm_up()
-        before = _resident()
+        _forget_peak()
+        before = _resident("VmRSS")
         walls, cpus, answer = [], [], None
         for _ in range(repeats):
             wall, cpu = time.perf_counter(), time.process_time()
             answer = call()
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-        send.send((min(walls), min(cpus), max(0.0, peak - before), np.asarray(answer, dtype=float), None))
+        send.send((min(walls), min(cpus), max(0.0, _resident("VmHWM") - before), np.asarray(answer, dtype=float), None))
     except Exception as error:
         traceback.print_exc()
         send.send((None, None, None, None, f"{type(error).__name__}: {error}"[:300]))
 
 
-def _resident() -> float:
-    """Resident set in MiB."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def _forget_peak() -> None:
+    """Let the peak of the resident set begin anew, so that imports and the warm-up do not count."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _resident(field: str) -> float:
+    """Resident set ("VmRSS") or its peak ("VmHWM") in MiB."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024.0 for line in file if line.startswith(field))
 
 
 def exponent(sizes: list[float], seconds: list[float]) -> float | None:
