@@ -60,11 +60,12 @@ class Scalars:
         r"""Errors of the first `order` computed Taylor coefficients relative to the sums of magnitudes of their terms.
 
         A residue, a resolvent and their product cost at most 14 roundings (a complex product is within
-        :math:`\sqrt5\,u`: Brent, Percival, Zimmermann 2007), each further product at most 16; adding J terms costs at
-        most J more in any order. ``EPS = 2u`` doubles this for safety.
+        :math:`\sqrt5\,u`: Brent, Percival, Zimmermann 2007), each further product at most 16. A dot product of J
+        complex terms, in any order, adds 2J real products to each part: :math:`\sqrt2\cdot2Ju<3Ju`, in all.
+        ``EPS = 2u``, which doubles the other constants for safety.
         """
         terms = self.real.shape[-1] * (1 if self.reverse is None else 2)
-        return np.asarray(EPS * (terms + 16.0 * np.arange(1, order + 1)))
+        return np.asarray(EPS * (1.5 * terms + 16.0 * np.arange(1, order + 1)))
 
 
 def moved(scale: Array | None, channel: Array, centre: Array, t: Array) -> Array:

@@ -159,7 +159,7 @@ class _Sums:
             peak=np.zeros(n),
         )
         rows = min(n, max(1, CHUNK_ENTRIES // max(1, J)))
-        work = [np.empty((rows, J), complex if k < 2 else float) for k in range(8)]
+        work = [np.empty((rows, J), complex if k < 3 else float) for k in range(8)]
         for start in range(0, n, rows):
             part = slice(start, min(start + rows, n))
             sums._add(scalars, residues, channel[part], T, centres, part, [w[: part.stop - start] for w in work])
@@ -175,8 +175,11 @@ class _Sums:
         part: slice,
         work: list[Array],
     ) -> None:
-        """Sum one piece. Every array operation writes into `work`: allocation would cost more than arithmetic."""
-        g, term, u, v, square, modulus, weight, ratio = work
+        """Sum one piece: dot products of the residues with the powers of ``conj(g)``, g the resolvent of a pole.
+
+        Every array operation writes into `work`: allocation would cost more than arithmetic.
+        """
+        g, h, term, u, v, square, modulus, ratio = work
         np.take(scalars.real, channel, axis=0, out=u, mode="clip")
         np.take(scalars.imag, channel, axis=0, out=v, mode="clip")
         growth = None
@@ -184,26 +187,25 @@ class _Sums:
             alpha, x = scalars.scale[channel][:, None], centres.shift[part].imag[:, None]
             growth = np.hypot(alpha + x * v, x * u)
         np.subtract(centres.x[part, None], u, out=u)
-        np.subtract(v, centres.y[part, None], out=v)  # u - j v = point - pole
+        np.subtract(centres.y[part, None], v, out=v)  # u + j v = point - pole
         if centres.x_low is not None and centres.y_low is not None:
             u += centres.x_low[part, None]
-            v -= centres.y_low[part, None]
+            v += centres.y_low[part, None]
         np.multiply(u, u, out=square)
         np.multiply(v, v, out=modulus)
         square += modulus
         np.divide(1.0, square, out=square)
         np.sqrt(square, out=modulus)
         np.multiply(u, square, out=g.real)
-        np.multiply(v, square, out=g.imag)
+        np.multiply(v, square, out=g.imag)  # conj(1 / (point - pole))
         if growth is None:
             np.multiply(modulus, 2.0 * T[part, None], out=ratio)  # |kappa| = |e + pole| |g| <= 2 |g|
         else:
             growth *= modulus
             np.multiply(growth, T[part, None], out=ratio)
-        np.take(scalars.size, channel, axis=0, out=weight, mode="clip")
-        weight *= modulus
-        weight.sum(axis=1, out=self.magnitude[0, part])
-        row, column = np.nonzero(ratio > NEAR)
+        weight = np.take(scalars.size, channel, axis=0, out=u, mode="clip")
+        np.vecdot(weight, modulus, out=self.magnitude[0, part])
+        row, column = np.divmod(np.flatnonzero(ratio > NEAR), ratio.shape[1])  # np.nonzero of two axes is slow
         if len(row):
             reach = _reach(scalars, channel[row], column, T[part][row], centres, row + part.start)
             self.peak[part] = np.bincount(row, scalars.size[channel[row], column] * reach, len(channel))
@@ -211,32 +213,31 @@ class _Sums:
             ratio[row, column] = 0.0
         for direction, (residue, power) in enumerate(zip(residues, self.powers, strict=True)):
             np.take(residue, channel, axis=0, out=term, mode="clip")
-            term *= g
             if len(row):
-                close = term[row, column]
+                close = term[row, column] * g[row, column].conj()
                 term[row, column] = 0.0
                 imag = np.bincount(row, close.imag, len(channel)) * (-1.0 if direction else 1.0)
                 self.near[part] += np.bincount(row, close.real, len(channel)) + 1j * imag
-            for k, total in enumerate(power):
-                if k:
-                    term *= g
-                term.sum(axis=1, out=total[part])
-        for total in self.magnitude[1:-1]:
-            weight *= modulus
-            weight.sum(axis=1, out=total[part])
-        # the tail: |g|^2 |kappa|^(K-1) / (1 - |kappa| T), from |g|^K
-        order = len(self.magnitude) - 1
-        if growth is None:
-            weight *= modulus
-            weight *= 2.0 ** (order - 1)
-        else:
-            growth /= modulus
-            np.power(growth, order - 1, out=growth)
-            weight *= growth
-            weight *= modulus
+            np.vecdot(g, term, out=power[0, part])
+            for k in range(1, len(power)):
+                np.multiply(g if k == 1 else h, g, out=h)
+                np.vecdot(h, term, out=power[k, part])
+        # |g|^2, ..., |g|^K in turn; the tail is |g|^2 |kappa|^(K-1) / (1 - |kappa| T)
+        order, length = len(self.magnitude) - 1, square
+        for k in range(1, order):
+            if k > 1:
+                np.multiply(length, modulus, out=length)
+            np.vecdot(weight, length, out=self.magnitude[k, part])
         np.subtract(1.0, ratio, out=ratio)
-        weight /= ratio
-        weight.sum(axis=1, out=self.magnitude[-1, part])
+        if growth is None:
+            length *= modulus
+            length *= 2.0 ** (order - 1)
+        else:
+            np.power(growth, order - 1, out=growth)
+            np.multiply(modulus, modulus, out=length)
+            length *= growth
+        length /= ratio
+        np.vecdot(weight, length, out=self.magnitude[-1, part])
 
     def coefficients(self, scalars: Scalars, channel: Array, centres: _Centres) -> tuple[Array, Array]:
         """Taylor coefficients without the near poles, and the magnitudes that were added up for them, then the tail."""
