@@ -61,15 +61,15 @@ def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
         first = np.abs(W @ approximate) + g * (absW @ np.abs(approximate)) + absW @ rounding * (1 + g)
         return np.asarray((first + rows[:, None] * 2.0 * first.max(axis=0, initial=0.0)[None, :]) * (1 + 8 * g))
 
-    F = solve_bound(*_rounded(*_residual(A, (V, low_V), (poles, low))))
+    F = solve_bound(*rounded(*_residual(A, (V, low_V), (poles, low))))
     Bm = W @ B
     Bm = Bm + W @ -_product((V, low_V), Bm, minus=B)[0].astype(complex)
-    b_error = solve_bound(*_rounded(*_product((V, low_V), Bm, minus=B)))
+    b_error = solve_bound(*rounded(*_product((V, low_V), Bm, minus=B)))
     exact_C, rounding_C = product(C, V)
     exact_C = exact_C + C @ low_V
     rounding_C = rounding_C + 2.0 * g * (np.abs(C) @ np.abs(low_V))
     Cm = exact_C.astype(complex)
-    missing, rounding_C = _rounded(exact_C - Cm, rounding_C)
+    missing, rounding_C = rounded(exact_C - Cm, rounding_C)
     c_error = np.abs(missing) * (1 + 1e-14) + rounding_C
     # balance every mode by a power of two, |c_i| = |b_i| within a factor 2
     c, b = row_norms(Cm, axis=0) + row_norms(c_error, axis=0), row_norms(Bm, axis=1) + row_norms(b_error, axis=1)
@@ -120,7 +120,8 @@ def _refined(A: Array, V: Pair, W: Array, poles: Pair) -> tuple[Array, Array, Ar
     gaps = poles[0][None, :] - poles[0][:, None]
     apart = np.abs(gaps) > 8.0 * np.maximum(np.abs(E), np.abs(E.T))  # nearly repeated poles stay coupled: F bounds them
     correction = np.where(apart, E / np.where(apart, gaps, 1.0), 0.0)
-    return *_added(V, V[0] @ correction), *_added(poles, np.diag(E))
+    shift = np.diag(E)  # of a defective matrix it is as large as the poles, and noise
+    return *_added(V, V[0] @ correction), *_added(poles, np.where(np.abs(shift) < 1e-2 * np.abs(poles[0]), shift, 0.0))
 
 
 def _added(pair: Pair, change: Array) -> Pair:
@@ -131,7 +132,7 @@ def _added(pair: Pair, change: Array) -> Pair:
     return value, (pair[0] - (value - shadow)) + (change - shadow)
 
 
-def _rounded(value: Array, rounding: Array) -> tuple[Array, Array]:
+def rounded(value: Array, rounding: Array) -> tuple[Array, Array]:
     """Round an extended result to float64; the bound of its error grows accordingly."""
     result = value.astype(complex)
     return result, rounding + 2.0 * UNIT * np.abs(result) + TINY

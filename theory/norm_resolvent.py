@@ -31,7 +31,10 @@ Array = NDArray[Any]
 
 @dataclass(kw_only=True)
 class Resolvent:
-    """A dense system as a boundary of :mod:`theory.norm_search`; `poles` only steer the search."""
+    """A dense system as a boundary of :mod:`theory.norm_search`; `poles` only steer the search.
+
+    The true matrices may differ from `A`, `B`, `C` by `A_error`, `B_error`, `C_error` (Frobenius norms).
+    """
 
     A: Array
     B: Array
@@ -41,6 +44,9 @@ class Resolvent:
     discrete: bool
     real: bool
     order: int = 8
+    A_error: float = 0.0
+    B_error: float = 0.0
+    C_error: float = 0.0
     inflation: float = 0.0
     largest_resolvent: float = 0.0
     """Largest bound of the resolvent's norm on the arcs that the search accepted."""
@@ -80,10 +86,33 @@ class Resolvent:
         return g, beta, np.where(np.isnan(relative), np.inf, relative)
 
     def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
-        """Return the response at the points `x`, (S, p, m), its rounding error, and zero."""
-        g, _, relative = self._inverse(chart, np.asarray(x, dtype=float))
+        """Return the response at the points `x`, (S, p, m), its rounding error, and the model error."""
+        x = np.asarray(x, dtype=float)
+        g, _, relative = self._inverse(chart, x)
         value, error = self._value(chart, x, g, relative)
-        return value, error, np.zeros(len(x))
+        size, left, right = self._sizes(g, relative)
+        return value, error, self._model_error(chart, np.abs(x), size, left, right)
+
+    def _sizes(self, g: Array, relative: Array) -> tuple[Array, Array, Array]:
+        """Return bounds of the norms of ``g``, ``C g`` and ``g B`` at the centres."""
+        noise, size = relative + gamma(self.A.shape[0] + 8), frobenius(g)
+        left = frobenius(self.C @ g) + noise * frobenius(self.C[None]) * size
+        right = frobenius(g @ self.B) + noise * frobenius(self.B[None]) * size
+        return size * (1.0 + relative), left, right
+
+    def _model_error(self, chart: str, reach: Array, size: Array, left: Array, right: Array) -> Array:
+        """Bound what the errors of A, B and C do, from bounds of the resolvent R, ``C R`` and ``R B``.
+
+        ``(C+c)(I-RF)^{-1}R(B+b) - CRB`` is ``(CR F + c)(I-RF)^{-1}R(B+b) + CR b`` with ``|RF| < 1/2``.
+        """
+        if self.A_error == self.B_error == self.C_error == 0.0:
+            return np.zeros(size.size)
+        factor = 1.0 if chart in (CIRCLE, AXIS) else reach  # (sI - A)^{-1} = -j tau (I + j tau A)^{-1}
+        size, left, right = 1.01 * size * factor, 1.01 * left * factor, 1.01 * right * factor
+        shift = size * self.A_error
+        right = (right + size * self.B_error) / (1.0 - np.minimum(shift, 0.5))
+        total = (left * self.A_error + self.C_error) * right + left * self.B_error
+        return np.where(shift < 0.5, np.where(np.isnan(total), np.inf, total), np.inf)
 
     def _value(self, chart: str, x: Array, g: Array, relative: Array) -> tuple[Array, Array]:
         # near infinity (sI - A)^{-1} = -j tau (I + j tau A)^{-1}
@@ -163,8 +192,11 @@ class Resolvent:
         first, second, curvature, crude = (
             np.where(ok, item, np.inf) * (1 + 1e-11) for item in (first, second, curvature, crude)
         )
-        zero = np.zeros(centre.size)
-        return Arc(value, error, zero, first, second, curvature, crude, zero)
+        size, at_left, at_right = self._sizes(g, relative)
+        extra_centre = self._model_error(chart, np.abs(centre), size, at_left, at_right)
+        grown = neumann * ((1.0 + h * h) if chart == CIRCLE else 1.0)
+        extra = self._model_error(chart, np.abs(centre) + h, size * grown, at_left * grown, at_right * grown)
+        return Arc(value, error, extra_centre, first, second, curvature, crude, np.where(ok, extra, np.inf))
 
     def accept(self, settled: Array) -> None:
         """Note which of the arcs bounded last are part of the proof."""
@@ -184,7 +216,7 @@ class Resolvent:
             1 + n * gamma(n)
         )
         defect = np.linalg.norm(U.conj().T @ U - np.eye(n)) + gamma(n) * n
-        if not (defect < 0.5 and 1.01 * size / (1.0 - defect) * self.largest_resolvent < 1.0):
+        if not (defect < 0.5 and (1.01 * size / (1.0 - defect) + self.A_error) * self.largest_resolvent < 1.0):
             return None
         values = np.diag(T)
         margin = discrete_margin(values) if self.discrete else -values.real

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from theory.norm_large import LargeSearch
 from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norm_resolvent import Resolvent
 from theory.norm_rounding import UNIT, row_norms
+from theory.norm_schur import Graded, graded
 from theory.norm_search import Boundary, Search
 from theory.norm_units import balanced, power_of_two
 from theory.norm_witness import attained_gain
@@ -103,38 +105,59 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool, unit: float 
                 return bracket
     if proven and system.n > CHEAP and bracket.width < 1e-2:
         return bracket  # float64 inverses, which cost n^3 a sample, do not know more
-    A, B, C = balanced(system)
-    poles = np.linalg.eigvals(A)
-    balance, scale = _scales(B, C, system.D)
-    resolvent = Resolvent(
-        A=A,
-        B=B / balance,
-        C=C / (scale / balance),
-        D=system.D / scale,
-        poles=poles,
-        discrete=system.is_discrete,
-        real=system.is_real,
-    )
-    budget = int(np.clip(1e9 / system.n**3, 200, 4000))
-    search, frequency = _search(resolvent, rtol, budget=budget, work=system.n**2)
+    for resolvent, scale in _resolvents(system):
+        budget = int(np.clip(1e9 / system.n**3, 200, 4000))
+        search, frequency = _search(resolvent, rtol, budget=budget, work=system.n**2)
+        proven = proven or resolvent.stable_count() == system.n
+        lower, upper = search.best * scale, search.upper * scale
+        if bracket.lower > lower:
+            lower, frequency = bracket.lower, bracket.frequency
+        diagnostics = {"arcs": search.arcs, "proof": "resolvent"}
+        bracket = close(lower, min(upper, bracket.upper), frequency, rtol, diagnostics)
+        if proven and bracket.status == "closed":
+            break
     if not proven:
-        inside = resolvent.stable_count()
-        if inside is None or inside < system.n:
-            margin = 1.0 - np.abs(poles) if system.is_discrete else -poles.real
-            if inside is not None or margin.min() <= 0:
-                outside = margin <= max(float(margin.min()), 0.0)
-                cause = "or cannot be told from poles outside"
-                raise _unstable(poles, margin, outside, unit, cause)
-            least = f"{float(margin.min()) * unit:.3g}"
-            raise AccuracyError(
-                f"rounding cannot decide whether the system is stable; the smallest margin is {least}: "
-                "scale the states alike, or pass it in modal (diagonal) form",
-                resolvent.largest_resolvent / unit,
-            )
-    lower, upper = search.best * scale, search.upper * scale
-    if bracket.lower > lower:
-        lower, frequency = bracket.lower, bracket.frequency
-    return close(lower, min(upper, bracket.upper), frequency, rtol, {"arcs": search.arcs, "proof": "resolvent"})
+        _refuse(resolvent, unit)
+    return bracket
+
+
+def _resolvents(system: StateSpace) -> Iterator[tuple[Resolvent, float]]:
+    """Yield the system in graded Schur coordinates (if small), then in its own; and what its norm was divided by."""
+    A, B, C = balanced(system)
+    better = graded(system) if system.n <= CHEAP else None
+    own = Graded(A=A, B=B, C=C, A_error=0.0, B_error=0.0, C_error=0.0)
+    for form in (own,) if better is None else (better, own):
+        balance, scale = _scales(form.B, form.C, system.D)
+        yield (
+            Resolvent(
+                A=form.A,
+                B=form.B / balance,
+                C=form.C / (scale / balance),
+                D=system.D / scale,
+                A_error=form.A_error,
+                B_error=form.B_error / balance,
+                C_error=form.C_error / (scale / balance),
+                poles=np.linalg.eigvals(A),
+                discrete=system.is_discrete,
+                real=system.is_real,
+            ),
+            scale,
+        )
+
+
+def _refuse(resolvent: Resolvent, unit: float) -> NoReturn:
+    """Raise what keeps a system from being proved stable."""
+    inside, poles = resolvent.stable_count(), resolvent.poles
+    margin = 1.0 - np.abs(poles) if resolvent.discrete else -poles.real
+    if inside is not None or margin.min() <= 0:
+        outside = margin <= max(float(margin.min()), 0.0)
+        raise _unstable(poles, margin, outside, unit, "or cannot be told from poles outside")
+    least = f"{float(margin.min()) * unit:.3g}"
+    raise AccuracyError(
+        f"rounding cannot decide whether the system is stable; the smallest margin is {least}: "
+        "scale the states alike, or pass it in modal (diagonal) form",
+        resolvent.largest_resolvent / unit,
+    )
 
 
 def _unstable(poles: Array, margin: Array, outside: Array, unit: float, cause: str) -> StabilityError:
@@ -153,15 +176,16 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float, *
     if modes is None:
         return False
     radii, margin = spectrum_radii(modes), modes.margin
+    size = float(np.linalg.norm(balanced(system)[0], 2))
+    working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
     # a matrix whose poles are not its entries was computed by somebody: a last bit of it decides on which side they are
-    outside = margin <= np.minimum(spectral_rounding(system.A), 4.0 * UNIT * np.abs(modes.poles))
-    if (margin > radii).all() and not outside.any():
+    vague = np.minimum(spectral_rounding(system.A), 4.0 * UNIT * np.abs(modes.poles))
+    blurred = (np.abs(margin) <= vague) & (radii <= working)
+    if (margin > radii).all() and not blurred.any():
         return True
     if not final:
         return False
-    size = float(np.linalg.norm(balanced(system)[0], 2))
-    working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
-    outside |= (margin < -radii) | (np.abs(margin) <= np.minimum(working, radii))
+    outside = (margin < -radii) | blurred | (np.abs(margin) <= radii) & (radii <= working)
     if outside.any():
         raise _unstable(modes.poles, margin, outside, unit, "or to working precision on its boundary")
     return False
@@ -243,11 +267,14 @@ def _search(boundary: Boundary, rtol: float, *, budget: int, work: int) -> tuple
 def _resolvent_witness(boundary: Resolvent, chart: str, where: float) -> float:
     """Return a gain attained at the float64 frequency that is reported for the sample at `where`."""
     x = np.array([where])
-    value, error, _ = boundary.response(chart, x)
+    value, error, model = boundary.response(chart, x)
     # the sample lies within rounding of the frequency that is reported
     slip = {CIRCLE: 4e-16, AXIS: 0.0, INFINITY: 4e-16 * abs(where)}[chart]
-    slope = boundary.arc(chart, x, np.array([slip + 1e-300])).first[0] if slip else 0.0
-    gain = gain_of(value[0]) - 1.01 * (float(error[0]) + float(slope) * slip)
+    slope = 0.0
+    if slip:
+        arc = boundary.arc(chart, x, np.array([slip + 1e-300]))
+        slope, model = arc.first[0], arc.extra
+    gain = gain_of(value[0]) - 1.01 * (float(error[0]) + float(model[0]) + float(slope) * slip)
     return max(gain, 0.0) if np.isfinite(gain) else 0.0
 
 
