@@ -89,6 +89,14 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", help="folder (or file) of the task's data; default: $LRA_DATA")
     evaluate.add_argument("--split", default="test", choices=("test", "validation", "train"))
     evaluate.add_argument("--batch-size", type=int, default=100)
+    evaluate.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change an option of the checkpoint, for example step_rescale=2 for sound at half the rate",
+    )
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 
     export = commands.add_parser("export", help="write a run's best model for ssmreduce")
@@ -137,9 +145,16 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from lra.config import parse_override
     from lra.evaluate import evaluate
 
-    result = evaluate(arguments.checkpoint, data=arguments.data, split=arguments.split, batch_size=arguments.batch_size)
+    result = evaluate(
+        arguments.checkpoint,
+        data=arguments.data,
+        split=arguments.split,
+        batch_size=arguments.batch_size,
+        options=dict(parse_override(text) for text in arguments.overrides),
+    )
     if arguments.json:
         print(json.dumps(result))
     else:

@@ -14,6 +14,15 @@ from typing import Any
 from lra.errors import ConfigError
 
 MODELS: tuple[str, ...] = ("s5", "s4d")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "C_init": ("lecun_normal", "trunc_standard_normal", "complex_normal"),
+    "discretization": ("zoh", "bilinear"),
+    "activation": ("full_glu", "half_glu1", "half_glu2", "gelu"),
+    "mode": ("pool", "last"),
+    "A_init": ("lin", "inv", "legs"),
+    "dt_transform": ("softplus", "exp"),
+    "scan": ("auto", "sequential", "associative", "chunked"),
+}
 SIZES: tuple[str, ...] = (
     "n_layers",
     "d_model",
@@ -140,6 +149,16 @@ class Config:
             raise ConfigError(f"warmup_steps must lie in [0, total_steps), not {self.warmup_steps}")
         if (self.conj_sym or self.model == "s4d") and self.ssm_size % 2:
             raise ConfigError(f"pairs of conjugates need an even ssm_size, not {self.ssm_size}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        if self.model == "s5" and self.ssm_size % (self.blocks * (2 if self.conj_sym else 1)):
+            raise ConfigError(
+                f"ssm_size {self.ssm_size} does not split into {self.blocks} equal blocks"
+                + (" of whole conjugate pairs" if self.conj_sym else "")
+            )
+        if self.model == "s4d" and self.n_ssm is not None and (self.n_ssm < 1 or self.d_model % self.n_ssm):
+            raise ConfigError(f"n_ssm {self.n_ssm} does not divide the {self.d_model} channels")
 
     @property
     def P(self) -> int:

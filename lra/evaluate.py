@@ -110,7 +110,12 @@ def rebuild(architecture: str, variables: Mapping[str, Any], options: Mapping[st
 
 
 def evaluate(
-    path: str | Path, *, data: str | None = None, split: str = "test", batch_size: int = 100
+    path: str | Path,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    batch_size: int = 100,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure an exported model on every example of a split of its task.
 
@@ -122,17 +127,39 @@ def evaluate(
         Where the task's data are; default: the environment variable LRA_DATA.
     split : {"test", "validation", "train"}
         What to measure on.
+    options : mapping, optional
+        Options of the checkpoint to change: ``step_rescale`` and ``task_options`` measure a model of sound at half
+        the rate that it was trained for.
 
     Returns
     -------
     dict
         ``loss, accuracy, examples, split, task, states`` (stored states by layer).
+
+    Raises
+    ------
+    CheckpointError
+        The arrays do not fit the options, or the data number their tokens in another order than the model does.
+    ConfigError
+        An option that the checkpoint does not have.
+    DataError
+        Missing or damaged data.
     """
     if split not in ("test", "validation", "train"):
         raise ConfigError(f"split {split!r} is not one of test, validation, train")
     variables, meta = load_model(path)
-    model = rebuild(meta["architecture"], variables, meta["options"])
-    task = load_task(meta["options"].get("task", ""), data, meta["options"].get("task_options"))
+    chosen = {"task_options": {}, **meta["options"]}
+    for key, value in (options or {}).items():
+        if key not in chosen:
+            raise ConfigError(f"{path} has no option {key!r}; its options are {', '.join(sorted(chosen))}")
+        chosen[key] = value
+    model = rebuild(meta["architecture"], variables, chosen)
+    task = load_task(chosen.get("task", ""), data, chosen["task_options"])
+    if task.vocabulary and chosen.get("vocabulary", list(task.vocabulary)) != list(task.vocabulary):
+        raise CheckpointError(
+            f"{path} was trained on tokens numbered in another order than those of the data given; "
+            "measure it on the data set that it was trained on"
+        )
     rows = getattr(task, split)
     held = {key: variables[key] for key in ("params", "batch_stats") if key in variables}
     try:

@@ -92,6 +92,7 @@ class Task:
             "task": self.name,
             "task_options": dict(self.options),
             **{name: getattr(self, name) for name in ("d_input", "n_classes", "L", "tokens", "padded", "retrieval")},
+            **({"vocabulary": list(self.vocabulary)} if self.vocabulary else {}),
         }
 
     def batch(self, split: Split, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from lra.config import Config, config_names, load_config, parse_override
+from lra.config import CHOICES, MODELS, Config, config_names, load_config, parse_override
 from lra.errors import ConfigError
 
 pytestmark = pytest.mark.jax
@@ -41,11 +41,32 @@ def test_unknown_keys_are_errors():
         ("task_options", "L=8"),
         ("total_steps", 0),
         ("warmup_steps", -1),
+        ("model", "s6"),
+        ("activation", "relu"),
+        ("scan", "parallel"),
+        ("blocks", 6),  # 256 states
+        ("blocks", 256),  # blocks of one state cannot be halved
     ],
 )
 def test_impossible_values_are_errors(key, value):
     with pytest.raises(ConfigError):
         Config.from_dict({"task": "digits", key: value})
+
+
+def test_copies_of_s4d_divide_the_channels():
+    with pytest.raises(ConfigError, match="n_ssm 3 does not divide the 128"):
+        Config(task="digits", model="s4d", n_ssm=3)
+    assert Config(task="digits", model="s4d", n_ssm=2, blocks=7).n_ssm == 2
+
+
+def test_the_choices_are_those_of_the_models():
+    from lra.models import OWN_OPTIONS, block, s4d, s5, scan
+
+    modes = importlib.import_module("lra.models.classifier").MODES  # lra.models.classifier is also a function
+    found = {"C_init": s5.C_INITS, "discretization": s5.DISCRETIZATIONS, "activation": block.ACTIVATIONS}
+    found |= {"mode": modes, "A_init": s4d.INITS, "dt_transform": s4d.DT_TRANSFORMS, "scan": scan.IMPLEMENTATIONS}
+    assert found == CHOICES
+    assert tuple(OWN_OPTIONS) == MODELS
 
 
 def test_configs_are_frozen_and_come_back_from_dicts():
