@@ -13,6 +13,7 @@ and initialization of diagonal state space models", NeurIPS 2022), so that its c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -122,9 +123,20 @@ class S4DKernel(nn.Module):
             raise ValueError(f"discretization {self.discretization!r} is not one of zoh, bilinear")
 
     def __call__(self, L: int) -> Array:
-        """Return the kernels (directions, H, L)."""
-        powers = jnp.exp(self.A_log[..., None] * jnp.arange(L))  # (H, N/2, L)
-        return 2 * jnp.einsum("chn,hnl->chl", self.w, powers).real
+        """Return the kernels (directions, H, L).
+
+        The power of lag a m + b is a product of two powers, so that a kernel is the product of two small matrices:
+        2 sqrt(L) exponentials a state instead of L, and no array of size (H, N/2, L).
+        """
+        m = math.isqrt(L - 1) + 1
+        low = jnp.exp(self.A_log[..., None] * jnp.arange(m))  # (H, N/2, m)
+        high = self.w[..., None] * jnp.exp(self.A_log[..., None] * (m * jnp.arange(-(-L // m))))
+
+        def product(left: Array, right: Array) -> Array:
+            return jnp.einsum("chna,hnb->chab", left, right)
+
+        K = 2 * (product(high.real, low.real) - product(high.imag, low.imag))
+        return K.reshape(*K.shape[:2], -1)[..., :L]
 
     def recurrence(self) -> tuple[Array, Array]:
         """Return the discrete eigenvalues (H, N/2) and the products of B and C (directions, H, N/2), complex."""
