@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from lra.config import Config, load_config
-from lra.train import build_model
+from lra.config import Config, config_names, load_config
+from lra.train import TrainState, build_model, build_optimizer, make_train_step
 
 pytestmark = pytest.mark.jax
 
@@ -60,7 +60,14 @@ PARAMETERS = {  # what the reference prints as [*] Trainable Parameters
     "pathx": 694_018,
     "speech35": 283_523,
 }
-INPUTS = {"listops": (20, 10), "text": (135, 2), "retrieval": (98, 2), "image": (1, 10), "speech35": (1, 35)}
+INPUTS = {  # channels or vocabulary, classes
+    "listops": (20, 10),
+    "text": (135, 2),
+    "retrieval": (98, 2),
+    "pathfinder": (1, 2),
+    "pathx": (1, 2),
+    "speech35": (1, 35),
+}
 
 S4D_TASKS = (
     "listops",
@@ -115,25 +122,53 @@ def test_numbers_of_the_tables(table, suffix, i):
     assert {key: getattr(config, key) for key in expected} == expected
 
 
-def shapes(config: Config):
-    d_input, n_classes = INPUTS.get(config.task, (1, 2))
-    tokens, retrieval = config.task in ("listops", "text", "retrieval"), config.task == "retrieval"
-    facts = {"d_input": d_input, "n_classes": n_classes, "tokens": tokens, "padded": tokens, "retrieval": retrieval}
-    x = jax.ShapeDtypeStruct((2, 16), np.int32) if tokens else jax.ShapeDtypeStruct((2, 16, d_input), np.float32)
-    lengths = jax.ShapeDtypeStruct((2,), np.int32)
-    return jax.eval_shape(build_model(config, types.SimpleNamespace(**facts)).init, jax.random.key(0), x, lengths)
+def mock_task(config: Config) -> types.SimpleNamespace:
+    """What a model asks of a task, without data."""
+    d_input, n_classes = INPUTS.get(config.task, (1, 10))
+    tokens = config.task in ("listops", "text", "retrieval")
+    facts = {"d_input": d_input, "n_classes": n_classes, "tokens": tokens, "padded": tokens}
+    return types.SimpleNamespace(**facts, retrieval=config.task == "retrieval")
+
+
+def shapes(config: Config, batch: int = 2) -> tuple[dict, dict]:
+    """Shapes of a batch at the config's own sizes (16 samples long), and of the model's variables."""
+    task = mock_task(config)
+    n = batch * (2 if task.retrieval else 1)
+    x = jax.ShapeDtypeStruct((n, 16), np.int32) if task.tokens else jax.ShapeDtypeStruct((n, 16, task.d_input), "f4")
+    inputs = {"x": x, "y": jax.ShapeDtypeStruct((batch,), np.int32)}
+    if task.padded:
+        inputs["lengths"] = jax.ShapeDtypeStruct((n,), np.int32)
+    model = build_model(config, task)
+    return inputs, jax.eval_shape(model.init, jax.random.key(0), x, inputs.get("lengths"))
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_a_training_step_of_every_config_fits_together(name):
+    """Traced at full width, not run: shapes, optimizer groups and the task's head fit together."""
+    config = load_config(name, {"n_layers": 1})
+    inputs, variables = shapes(config, batch=config.batch_size)
+    tx = build_optimizer(config, 100)
+    params = variables["params"]
+    totals = jax.ShapeDtypeStruct((3,), "f4")
+    step = jax.ShapeDtypeStruct((), np.int32)
+    state = TrainState(step, params, variables.get("batch_stats", {}), jax.eval_shape(tx.init, params), totals)
+    new, loss = jax.eval_shape(make_train_step(build_model(config, mock_task(config)), tx, config.seed), state, inputs)
+    assert loss.shape == ()
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), new) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
 
 
 @pytest.mark.parametrize("name", S5_TASKS)
 def test_models_have_as_many_parameters_as_the_reference(name):
-    params = shapes(load_config(name))["params"]
+    params = shapes(load_config(name))[1]["params"]
     assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params)) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", S4D_TASKS)
 def test_s4d_kernels_have_the_shapes_of_the_table(name):
     config = load_config(f"{name}_s4d")
-    params = shapes(config)["params"]["encoder"]
+    params = shapes(config)[1]["params"]["encoder"]
     H, half, copies = config.d_model, config.ssm_size // 2, config.n_ssm
     kernel = {key: leaf.shape for key, leaf in params["layers_5"]["seq"]["kernel"].items()}
     assert kernel == {
