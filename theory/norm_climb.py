@@ -63,9 +63,11 @@ class Gains:
         for i in range(steps):
             w = normal_map(basis[-1])
             T[:, i, i] = np.einsum("ks,ks->s", basis[-1].conj(), w).real
+            whole = np.linalg.norm(w, axis=0)
             for v in basis:
                 w = w - v * np.einsum("ks,ks->s", v.conj(), w)
-            w, size = _unit(w)
+            # what is left of an exhausted Krylov space is rounding, not orthogonal to the basis: it must not count
+            w, size = _unit(np.where(np.linalg.norm(w, axis=0) > 1e-10 * whole, w, 0.0))
             if i + 1 < steps:
                 T[:, i, i + 1] = T[:, i + 1, i] = size
             basis.append(w)

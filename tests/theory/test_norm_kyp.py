@@ -11,7 +11,7 @@ import pytest
 from theory.norm_doubling import stabilizing_solution
 from theory.norm_kyp import Causal, StorageProof, causal
 from theory.norm_large import LargeSearch
-from theory.norm_modes import ModalSum
+from theory.norm_modes import CIRCLE, ModalSum
 from theory.norm_solve import diagonal_modes
 from theory.norms import error_norm, hinf_norm
 from theory.system import DiagonalStateSpace
@@ -63,6 +63,22 @@ def test_the_form_has_the_gain_of_the_modes(kind: str, rng: np.random.Generator)
         mode = np.where(modes.direct, z, 1.0) / (z - modes.poles)
         want = np.linalg.norm((modes.C * mode) @ modes.B + modes.D, 2)
         np.testing.assert_allclose(np.linalg.norm(form.C @ state + form.D, 2), want, rtol=1e-11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "size"), [(1, 1e-3), (2, 1.0), (5, 1e-2)])
+def test_estimates_stay_below_the_gain(kind: str, n: int, size: float, rng: np.random.Generator) -> None:
+    """Also where fewer directions matter than the estimate takes steps: few modes, few channels, small modes."""
+    system = layer(rng, n, KINDS[kind] | {"m": 3, "p": 2})
+    system = system.replace(C=size * system.C)
+    modes, search, _ = located(system)
+    x = rng.uniform(-3, 3, 40)
+    estimates, vectors = search.gains.estimate(CIRCLE, x, None, 8)
+    for theta, estimate, v in zip(x, estimates, vectors.T):
+        z = np.exp(1j * theta)
+        G = (modes.C * (np.where(modes.direct, z, 1.0) / (z - modes.poles))) @ modes.B + modes.D
+        assert estimate <= np.linalg.norm(G, 2) * (1 + 1e-9)
+        assert np.linalg.norm(G @ v) >= estimate * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("n", [3, 60])  # 60: with the low-rank end of the iteration
