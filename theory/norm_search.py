@@ -104,16 +104,19 @@ class Search:
         excess = np.where(np.isfinite(arc.extra_centre), sup - peak + arc.extra - arc.extra_centre, 0.0)
         return np.where(np.isnan(result), np.inf, result), middle, excess, noise
 
-    def prove(self, *, chunk: int, budget: int) -> None:
-        """Cover the boundary; raise `upper` to the largest bound that had to be accepted."""
+    def prove(self, *, chunk: int, budget: int, idle_budget: int | None = None) -> None:
+        """Cover the boundary; raise `upper` to the largest bound that had to be accepted.
+
+        `budget` is the number of arcs a chart may cost, `idle_budget` the same when no sample stands out of its error.
+        """
         pending = []
         for chart, low, high in self.boundary.charts():
             grid = self.first_grid(chart, low, high)
             _, upper = self.sample(chart, grid, chunk)
             pending.append((chart, grid[:-1], grid[1:], np.maximum(upper[:-1], upper[1:]), upper))
         self.refine(chunk, pending)
-        if self.best == 0.0:  # no sample stands out of its own error: nothing to close in on
-            budget = min(budget, 400)
+        if self.best == 0.0 and idle_budget is not None:
+            budget = idle_budget
         for chart, left, right, _, upper in pending:
             self._prove_chart(chart, left, right, upper[:-1], upper[1:], chunk, budget)
         self.upper = max(self.upper, self.best)

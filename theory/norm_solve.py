@@ -216,7 +216,10 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
     vector = None
     if least <= SMALL or (modes.D.any() and modes.D.size <= SMALL):
         short = compress(modes)
-        search, frequency = _search(short, rtol, budget=20_000, work=short.poles.size + short.D.size)
+        # of a dense system whose modes are all rounding error, the resolvent knows more
+        idle = None if modes.perturbation is None else 400
+        size = short.poles.size + short.D.size
+        search, frequency = _search(short, rtol, budget=20_000, work=size, idle_budget=idle)
         diagnostics["arcs"], upper = search.arcs, search.upper
     else:
         large, upper = _large(modes, rtol, diagnostics)
@@ -254,11 +257,13 @@ def _frequency(chart: str, where: float) -> float:
     return float("inf") if where == 0.0 else float(1.0 / where)
 
 
-def _search(boundary: Boundary, rtol: float, *, budget: int, work: int) -> tuple[Search, float]:
+def _search(
+    boundary: Boundary, rtol: float, *, budget: int, work: int, idle_budget: int | None = None
+) -> tuple[Search, float]:
     """Run the search and turn its witness into a frequency."""
     search = Search(boundary=boundary, rtol=rtol)
     with np.errstate(all="ignore"):
-        search.prove(chunk=max(8, min(4096, int(4e5 / max(work, 1)))), budget=budget)
+        search.prove(chunk=max(8, min(4096, int(4e5 / max(work, 1)))), budget=budget, idle_budget=idle_budget)
         if isinstance(boundary, Resolvent):
             search.best = _resolvent_witness(boundary, search.chart, search.where)
     return search, _frequency(search.chart, search.where)
