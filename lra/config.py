@@ -14,6 +14,7 @@ from typing import Any
 from lra.errors import ConfigError
 
 MODELS: tuple[str, ...] = ("s5", "s4d")
+PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
 CHOICES: dict[str, tuple[str, ...]] = {
     "C_init": ("lecun_normal", "trunc_standard_normal", "complex_normal"),
     "discretization": ("zoh", "bilinear"),
@@ -22,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "A_init": ("lin", "inv", "legs"),
     "dt_transform": ("softplus", "exp"),
     "scan": ("auto", "sequential", "associative", "chunked"),
+    "precision": PRECISIONS,
 }
 SIZES: tuple[str, ...] = (
     "n_layers",
@@ -74,6 +76,7 @@ class Config:
     bn_momentum: float = 0.95
     mode: str = "pool"
     mask_padding: bool = True
+    precision: str = "float32"
     n_ssm: int | None = None
     A_init: str = "lin"
     dt_transform: str = "softplus"

@@ -97,7 +97,8 @@ def rebuild(architecture: str, variables: Mapping[str, Any], options: Mapping[st
         raise CheckpointError(f"architecture {architecture!r} is not one of {', '.join(OWN_OPTIONS)}")
     try:
         names = {*SHARED_OPTIONS, *OWN_OPTIONS[architecture], "d_input", "n_classes"}
-        chosen = {name: options[name] for name in names - {"dropout", "mask_padding"}}
+        chosen = {name: options[name] for name in names - {"dropout", "mask_padding", "precision"}}
+        chosen["precision"] = options.get("precision", "float32")  # models from before there was a choice
         chosen |= {name: bool(options.get(name, False)) for name in ("tokens", "padded", "retrieval", "mask_padding")}
         states = stored_states(variables["params"])
         if architecture == "s4d":

@@ -44,6 +44,7 @@ SHARED_OPTIONS: tuple[str, ...] = (
     "bn_momentum",
     "mode",
     "mask_padding",
+    "precision",
 )
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "s5": ("C_init", "conj_sym", "clip_eigs", "activation"),
@@ -176,6 +177,7 @@ def classifier(
     final_norm: Callable[[], Callable[..., Any]] | None = None,
     token_std: float | None = None,
     exact_gelu: bool = False,
+    precision: str = "float32",
 ) -> nn.Module:
     """Return a model of the given blocks with the head of a classification or a `retrieval` task."""
     encoder = functools.partial(
@@ -186,6 +188,7 @@ def classifier(
         d_input=d_input,
         final_norm=final_norm,
         token_std=token_std,
+        precision=precision,
     )
     if retrieval:
         return RetrievalClassifier(

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from lra.models.dropout import Dropout
 from lra.models.norm import norm
+from lra.models.precision import wide
 
 Array = jax.Array
 
@@ -62,12 +63,12 @@ class Block(nn.Module):
             x = normalize(x, training, mask)
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0)
-        x = self.ssm(name="seq")(x)
+        x = self.ssm(name="seq")(wide(x)).astype(x.dtype)
         shape = x.shape
         g = drop(nn.gelu(x))
 
         def gate(name: str) -> Array:  # two-axis products: XLA on a CPU is slow to differentiate others
-            return nn.Dense(self.H, name=name)(g.reshape(-1, self.H)).reshape(shape)
+            return nn.Dense(self.H, dtype=g.dtype, name=name)(g.reshape(-1, self.H)).reshape(shape)
 
         if self.activation == "full_glu":
             x = drop(gate("out1") * nn.sigmoid(gate("out2")))

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from lra.models.precision import narrow, wide
+
 Array = jax.Array
 
 MODES: tuple[str, ...] = ("pool", "last")
@@ -42,6 +44,8 @@ class Encoder(nn.Module):
         Makes the norm after the last block (S4 has one, S5 has none).
     token_std : float, optional
         Standard deviation of the initial embeddings (S4's is 1); default: a dense layer's, 1 / sqrt(d_input), as S5's.
+    precision : {"float32", "bfloat16"}
+        Type of the activations between the blocks, see `lra.models.precision`.
     """
 
     blocks: tuple[Callable[..., nn.Module], ...]
@@ -50,6 +54,7 @@ class Encoder(nn.Module):
     tokens: bool = False
     final_norm: Callable[[], Callable[..., Array]] | None = None
     token_std: float | None = None
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
@@ -58,9 +63,10 @@ class Encoder(nn.Module):
             x = TokenDense(self.H, self.d_input, self.token_std, name="encoder")(x)
         else:
             x = nn.Dense(self.H, name="encoder")(x)
+        x = narrow(x, self.precision)
         for i, block in enumerate(self.blocks):
             x = block(name=f"layers_{i}")(x, training, mask)
-        return self.final_norm()(x, training, mask) if self.final_norm else x
+        return wide(self.final_norm()(x, training, mask) if self.final_norm else x)
 
 
 class TokenDense(nn.Module):

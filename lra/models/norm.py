@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from lra.models.precision import wide
 from lra.models.sharded import mean_over_devices, sum_over_devices
 
 Array = jax.Array
@@ -35,7 +36,8 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
         """Return `x` normalised; in training by the statistics of the entries where `mask` (L, batch) holds."""
-        H = x.shape[-1]
+        H, dtype = x.shape[-1], x.dtype
+        x = wide(x)
         scale = self.param("scale", nn.initializers.ones_init(), (H,))
         bias = self.param("bias", nn.initializers.zeros_init(), (H,))
         mean_old = self.variable("batch_stats", "mean", jnp.zeros, (H,))
@@ -56,7 +58,7 @@ class BatchNorm(nn.Module):
                 var_old.value = self.momentum * var_old.value + (1 - self.momentum) * kept
         else:
             mean, var = mean_old.value, var_old.value
-        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
+        return ((x - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias).astype(dtype)
 
 
 def norm(
@@ -66,4 +68,4 @@ def norm(
     if batchnorm:
         return BatchNorm(momentum, unbiased=unbiased, name=name)
     layer = nn.LayerNorm(epsilon=layer_epsilon, name=name)
-    return lambda x, training=False, mask=None: layer(x)
+    return lambda x, training=False, mask=None: layer(wide(x)).astype(x.dtype)

@@ -23,6 +23,7 @@ from flax import linen as nn
 
 from lra.models.dropout import Dropout
 from lra.models.norm import norm
+from lra.models.precision import wide
 from lra.models.s5 import hippo_eigensystem
 
 Array = jax.Array
@@ -250,11 +251,11 @@ class S4Block(nn.Module):
             x = normalize(x, training, mask)
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0)
-        x = self.ssm(name="seq")(x)
+        x = self.ssm(name="seq")(wide(x)).astype(x.dtype)
         x = nn.gelu(Dropout(self.dropout, tied=False)(x, training), approximate=False)
         tied = Dropout(self.dropout)
         shape = x.shape
-        x = nn.Dense(2 * self.H, name="output_linear")(tied(x, training).reshape(-1, self.H))
+        x = nn.Dense(2 * self.H, dtype=x.dtype, name="output_linear")(tied(x, training).reshape(-1, self.H))
         x = skip + tied((x[:, : self.H] * nn.sigmoid(x[:, self.H :])).reshape(shape), training)
         return x if self.prenorm else normalize(x, training, mask)
 

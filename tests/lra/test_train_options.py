@@ -42,7 +42,13 @@ SMOKE = {
     "checkpoint_every": 2,
 }
 OPTIONS = {
-    "s5": {"hankel_penalty": 1e-3, "modal_penalty": 1e-3, "penalty_every": 2, "compressions": 1},
+    "s5": {
+        "hankel_penalty": 1e-3,
+        "modal_penalty": 1e-3,
+        "penalty_every": 2,
+        "compressions": 1,
+        "precision": "bfloat16",
+    },
     "s4d": {"model": "s4d", "compressions": 1},
 }
 
