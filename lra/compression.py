@@ -48,11 +48,13 @@ def compression_steps(config: Config, steps_per_epoch: int) -> frozenset[int]:
     ConfigError
         The warm-up has fewer steps than it needs.
     """
-    warmup, parts = config.warmup_epochs * steps_per_epoch, config.compressions + 1
+    epochs = config.warmup_epochs * steps_per_epoch
+    warmup, parts = epochs if config.warmup_steps is None else config.warmup_steps, config.compressions + 1
     steps = frozenset(round(k * warmup / parts) for k in range(1, parts))
     if config.compressions and (len(steps) < config.compressions or min(steps) < 1):
         raise ConfigError(
-            f"compressions={config.compressions} do not fit inside a warm-up of {warmup:g} steps; raise warmup_epochs"
+            f"compressions={config.compressions} do not fit inside a warm-up of {warmup:g} steps; "
+            "raise warmup_epochs (or warmup_steps)"
         )
     return steps
 

@@ -14,7 +14,6 @@ from typing import Any
 from lra.errors import ConfigError
 
 MODELS: tuple[str, ...] = ("s5", "s4d")
-PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
 CHOICES: dict[str, tuple[str, ...]] = {
     "C_init": ("lecun_normal", "trunc_standard_normal", "complex_normal"),
     "discretization": ("zoh", "bilinear"),
@@ -23,7 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "A_init": ("lin", "inv", "legs"),
     "dt_transform": ("softplus", "exp"),
     "scan": ("auto", "sequential", "associative", "chunked"),
-    "precision": PRECISIONS,
+    "precision": ("float32", "bfloat16"),
 }
 SIZES: tuple[str, ...] = (
     "n_layers",

@@ -14,9 +14,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from lra.config import PRECISIONS
-
 Array = jax.Array
+
+PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
 
 
 def narrow(x: Array, precision: str) -> Array:

@@ -114,6 +114,7 @@ def test_steps_lie_inside_the_warm_up():
     config = load_config("digits", {"warmup_epochs": 2, "compressions": 3})
     assert compression_steps(config, 10) == {5, 10, 15}
     assert compression_steps(config.replace(compressions=0), 10) == frozenset()
+    assert compression_steps(config.replace(warmup_steps=8), 10) == {2, 4, 6}
     for warmup in (0, 0.2):
         with pytest.raises(ConfigError, match="warmup_epochs"):
             compression_steps(config.replace(warmup_epochs=warmup), 10)

@@ -60,11 +60,12 @@ def test_copies_of_s4d_divide_the_channels():
 
 
 def test_the_choices_are_those_of_the_models():
-    from lra.models import OWN_OPTIONS, block, s4d, s5, scan
+    from lra.models import OWN_OPTIONS, block, precision, s4d, s5, scan
 
     modes = importlib.import_module("lra.models.classifier").MODES  # lra.models.classifier is also a function
     found = {"C_init": s5.C_INITS, "discretization": s5.DISCRETIZATIONS, "activation": block.ACTIVATIONS}
     found |= {"mode": modes, "A_init": s4d.INITS, "dt_transform": s4d.DT_TRANSFORMS, "scan": scan.IMPLEMENTATIONS}
+    found |= {"precision": precision.PRECISIONS}
     assert found == CHOICES
     assert tuple(OWN_OPTIONS) == MODELS
 
