@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.margin import discrete_margin
-from theory.norm_accurate import EXTENDED, product
+from theory.norm_accurate import product
 from theory.norm_modes import ModalSum, Perturbation
 from theory.norm_rounding import TINY, UNIT, gamma, row_norms
 from theory.norm_units import balanced
@@ -31,6 +31,8 @@ def modal_sum(system: StateSpace, *, steps: int = 3) -> ModalSum | None:
     """
     with np.errstate(all="ignore"):
         modes = _modal_sum(system, steps)
+        if modes is None and steps > 0:  # Newton's method diverged: of a nearly defective matrix it may
+            modes = _modal_sum(system, 0)
     known = modes is not None and modes.perturbation is not None and np.isfinite(modes.perturbation.F).all()
     return modes if known else None
 
@@ -102,10 +104,10 @@ Pair = tuple[Array, Array]
 
 def _residual(A: Array, V: Pair, poles: Pair) -> tuple[Array, Array]:
     """``A V - V diag(poles)`` for pairs of values and corrections, and an elementwise bound of its error."""
-    extended = V[0].astype(np.clongdouble) + V[1]
-    value, bound = product(A, V[0], minus=extended * (poles[0].astype(np.clongdouble) + poles[1]))
-    bound = bound + 8.0 * EXTENDED * (np.abs(V[0]) + np.abs(V[1])) * np.abs(poles[0])
-    return value + A @ V[1], bound + 2.0 * gamma(A.shape[0]) * (np.abs(A) @ np.abs(V[1]))
+    value, bound = product(np.hstack([A, -V[0]]), np.vstack([V[0], np.diag(poles[0])]))
+    rest = A @ V[1] - V[0] * poles[1] - V[1] * (poles[0] + poles[1])
+    size = np.abs(A) @ np.abs(V[1]) + np.abs(V[0]) * np.abs(poles[1]) + np.abs(V[1]) * np.abs(poles[0])
+    return value + rest, bound + 2.0 * gamma(A.shape[0]) * size
 
 
 def _product(V: Pair, Y: Array, *, minus: Array) -> tuple[Array, Array]:
