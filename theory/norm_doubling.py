@@ -62,14 +62,14 @@ def _solve(G: Array, H: Array, right: Array) -> Array | None:
     """``(I - G H)^{-1} right``, or ``None``."""
     W = -(G @ H)
     W[np.diag_indices_from(W)] += 1.0
-    try:
-        with np.errstate(all="ignore"):
-            factor = scipy.linalg.lu_factor(W, overwrite_a=True, check_finite=False)
-            if not np.abs(np.diag(factor[0])).min(initial=1.0) > 0.0:
-                return None
-            return np.asarray(scipy.linalg.lu_solve(factor, right, check_finite=False))
-    except (scipy.linalg.LinAlgError, ValueError):
+    # LAPACK itself: SciPy's lu_factor warns of a singular matrix, which is no news here
+    lapack: Any = scipy.linalg.get_lapack_funcs(("getrf", "getrs"), (W, right))
+    factorize, substitute = lapack
+    factor, pivots, info = factorize(W)
+    if info != 0:
         return None
+    solution, info = substitute(factor, pivots, right)
+    return np.asarray(solution) if info == 0 else None
 
 
 def _low_rank(A: Array, rank: int, cut: float) -> tuple[Array, Array, Array] | None:

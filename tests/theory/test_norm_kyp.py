@@ -194,3 +194,9 @@ def test_what_the_proof_does_not_cover_is_left_to_the_other(rng: np.random.Gener
     continuous = DiagonalStateSpace(system.poles - 1.0, system.B, system.C, dt=None)
     assert causal(diagonal_modes(continuous)) is None
     assert hinf_norm(two_sided).status == hinf_norm(continuous).status == "closed"
+
+
+def test_a_singular_step_gives_no_guess_and_no_warning() -> None:
+    """Warnings are errors in the tests: this would raise."""
+    one = np.ones((1, 1))
+    assert stabilizing_solution(0.5 * one, one, one) is None
