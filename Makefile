@@ -25,10 +25,10 @@ MADE := $(VENV)/.made
 COMPARE_READY := $(VENV)/.ready-compare
 ALL_READY := $(VENV)/.ready-all
 
-.PHONY: help compare test lint types contracts docs bench lock clean
+.PHONY: help compare test lint types contracts docs bench bench-train lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 compare: $(COMPARE_READY) ## compare every reduction of one layer of the shipped model: table, figure, report
 	@mkdir -p $(OUT)
@@ -54,6 +54,9 @@ docs: $(ALL_READY) ## build the documentation (docs/_build/html), executing its 
 bench: $(ALL_READY) ## measure speed and accuracy against python-control, slycot and pyMOR
 	@$(INSTALL) --editable ".[bench]"
 	$(RUN) tests/benchmarks/run.py
+
+bench-train: $(ALL_READY) ## time training steps beside the reference's (BENCH_ARGS=--quick for a CPU)
+	$(RUN) tests/benchmarks/train_step.py $(BENCH_ARGS)
 
 lock: $(ALL_READY) ## write requirements.lock again from pyproject.toml (exact versions; names no index)
 	@mkdir -p $(OUT)

@@ -30,18 +30,24 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from run import machine  # noqa: E402
 
+from lra.__main__ import CPU_ALLOCATOR  # noqa: E402
+
 LENGTHS: dict[str, int] = {  # name of a file in lra/configs: published length
-    "smnist": 784,
     "listops": 2048,
     "text": 4096,
+    "speech35": 16000,
+    "smnist": 784,
+    "speech35_s4d": 16000,
+    "listops_s4d": 2048,
     "image": 1024,
     "pathfinder": 1024,
-    "speech35": 16000,
-    "listops_s4d": 2048,
     "image_s4d": 1024,
-    "speech35_s4d": 16000,
 }
 SCANS = ("sequential", "associative", "chunked")
+ENVIRONMENT = {
+    "GLIBC_TUNABLES": CPU_ALLOCATOR,  # for all variants, as `python -m lra train` sets it for itself
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share an accelerator
+}
 QUICK = {"batch": 4, "length": 1024, "layers": 2}
 
 
@@ -71,7 +77,7 @@ class Worker:
 def started(job: dict[str, Any]) -> Iterator[Worker]:
     """A worker that is ready to run."""
     command = [sys.executable, str(HERE / "step_worker.py"), json.dumps(job)]
-    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}  # several processes share an accelerator
+    environment = {**ENVIRONMENT, **os.environ}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -170,7 +176,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "variants take turns; ratio = median over the turns of the first variant's time by this one's",
         "precision": "float32",
         "dropout": 0.0,
-        "environment": {k: v for k, v in os.environ.items() if k in ("XLA_FLAGS", "GLIBC_TUNABLES", "OMP_NUM_THREADS")},
+        "environment": {
+            name: value
+            for name, value in {**ENVIRONMENT, **os.environ}.items()
+            if name in (*ENVIRONMENT, "XLA_FLAGS", "OMP_NUM_THREADS", "JAX_PLATFORMS")
+        },
         "machine": machine(),
         "load": [os.getloadavg()],
         "rows": [],
