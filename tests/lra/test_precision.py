@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from lra.checkpoint import flatten, read_tensors
+from lra.checkpoint import read_tensors
 from lra.config import load_config
 from lra.errors import ConfigError
 from lra.models import S5SSM, s4d_model, s5_model
@@ -28,8 +28,8 @@ SHORT = {"Dense", "BatchNorm", "Block", "S4Block"}
 LONG = {"S5SSM", "S4DSSM", "Encoder", "Classifier"}
 
 
-def seen(model, variables, x):
-    """Every module's output in training, by class of module and path."""
+def seen(model, variables, x, run=jax.eval_shape):
+    """Every module's output in training, by class of module and path: its type, or its value if it is run."""
     found = {}
 
     def note(next_function, arguments, keywords, context):
@@ -38,8 +38,11 @@ def seen(model, variables, x):
             found[type(context.module).__name__, context.module.path] = result
         return result
 
+    def train(variables, x):
+        return model.apply(variables, x, None, True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)})
+
     with nn.intercept_methods(note):
-        _, updated = model.apply(variables, x, None, True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)})
+        _, updated = run(train, variables, x)
     return found, updated
 
 
@@ -48,8 +51,8 @@ def test_activations_are_short_and_all_else_is_not(rng, name):
     x = rng.normal(size=(2, 12, 5)).astype(np.float32)
     short, long = MODELS[name]("bfloat16"), MODELS[name]("float32")
     variables = jax.jit(short.init)(jax.random.key(0), x)
-    for key, leaf in flatten(jax.jit(long.init)(jax.random.key(0), x)).items():
-        np.testing.assert_array_equal(leaf, flatten(variables)[key])
+    shapes = jax.eval_shape(long.init, jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
     found, updated = seen(short, variables, x)
@@ -62,9 +65,8 @@ def test_activations_are_short_and_all_else_is_not(rng, name):
             assert value.dtype == jnp.bfloat16, (kind, path)
     assert {kind for kind, _ in found} >= {"Dense", "Encoder", "Classifier"}
 
-    wanted, _ = seen(long, variables, x)
-    gap = np.abs(found["Classifier", ()] - wanted["Classifier", ()]).max()
-    assert 0 < gap < 0.1  # some roundings of 2**-9 of numbers of order 1, and batch norms of 24 samples
+    gap = np.abs(jax.jit(short.apply)(variables, x) - jax.jit(long.apply)(variables, x)).max()
+    assert 0 < gap < 0.05  # some roundings of 2**-9 of numbers of order 1
 
 
 def test_the_state_space_layer_computes_in_float32(rng):
@@ -74,7 +76,7 @@ def test_the_state_space_layer_computes_in_float32(rng):
     variables = jax.jit(model.init)(jax.random.key(0), x)
     seq = variables["params"]["encoder"]["layers_0"]["seq"]
     seq["Lambda_re"], seq["log_step"] = jnp.full(4, -1e-2), jnp.full((4, 1), np.log(1e-3, dtype=np.float32))
-    found, _ = seen(model, variables, x)
+    found, _ = seen(model, variables, x, lambda train, *inputs: train(*inputs))
     values = {kind: value for (kind, path), value in found.items() if "layers_0" in path}
     alone = S5SSM(H=6, P=4).apply({"params": seq}, values["BatchNorm"].astype(jnp.float32))
     np.testing.assert_array_equal(values["S5SSM"], alone)
