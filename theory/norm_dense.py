@@ -98,8 +98,8 @@ def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
     )
 
 
+# a float64 array and a correction to it
 Pair = tuple[Array, Array]
-"""A float64 array and a correction to it."""
 
 
 def _residual(A: Array, V: Pair, poles: Pair) -> tuple[Array, Array]:
