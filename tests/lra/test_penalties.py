@@ -129,7 +129,7 @@ def test_the_hankel_sum_and_its_gradient(kind, name):
             assert abs(slope) > 1e-3 * hsv.sum()
 
 
-@pytest.mark.parametrize(("kind", "name"), CASES)
+@pytest.mark.parametrize(("kind", "name"), [("s5", "bilinear, no pairs"), ("s4d", "both ways")])
 def test_the_gradient_of_the_modal_sum(kind, name):
     rng, rules = np.random.default_rng(3), conventions(kind, name)
     with jax.enable_x64(True):
