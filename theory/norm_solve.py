@@ -108,6 +108,7 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool, unit: float 
     for resolvent, scale in _resolvents(system):
         budget = int(np.clip(1e9 / system.n**3, 200, 4000))
         search, frequency = _search(resolvent, rtol, budget=budget, work=system.n**2)
+        frequency = abs(frequency) if system.is_real else frequency
         proven = proven or resolvent.stable_count() == system.n
         lower, upper = search.best * scale, search.upper * scale
         if bracket.lower > lower:
@@ -139,7 +140,9 @@ def _resolvents(system: StateSpace) -> Iterator[tuple[Resolvent, float]]:
                 C_error=form.C_error / (scale / balance),
                 poles=np.linalg.eigvals(A),
                 discrete=system.is_discrete,
-                real=system.is_real,
+                # Schur coordinates are complex: their resolvent, which the proof of stability needs along the whole
+                # boundary, is another one at the conjugate point
+                real=system.is_real and form is own,
             ),
             scale,
         )

@@ -13,6 +13,7 @@ import pytest
 from theory.norm_resolvent import Resolvent
 from theory.norm_schur import graded, grading
 from theory.norm_search import Search
+from theory.norm_solve import _resolvents
 from theory.norms import hinf_norm
 from theory.system import StateSpace
 
@@ -136,3 +137,25 @@ def test_the_search_accounts_for_errors_of_the_matrices(size: float, discrete: b
     # and the allowance is not idle
     assert search.upper > hinf_norm(nominal).upper * (1 + size)
     assert search.upper < hinf_norm(nominal).upper * (1 + 100 * size)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_proof_of_stability_knows_the_resolvent_on_the_whole_circle(seed: int) -> None:
+    # Schur coordinates of a real matrix are complex: their resolvent differs at z and at its conjugate
+    rng = np.random.default_rng(seed)
+    turn = 0.98 * np.array([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
+    A = np.kron(np.eye(2), turn) + np.kron(np.eye(2, k=1), rng.normal(size=(2, 2)))
+    T = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    system = StateSpace(T @ A @ T.T, rng.normal(size=(4, 1)), rng.normal(size=(1, 4)), dt=1.0)
+    boundary, _ = next(iter(_resolvents(system)))
+    assert boundary.A_error > 0
+    assert boundary.charts() == [("circle", -np.pi, np.pi)]
+    search = Search(boundary=boundary, rtol=1e-6)
+    search.prove(chunk=64, budget=2000)
+    z = np.exp(1j * np.concatenate([np.angle(boundary.poles), np.linspace(-np.pi, np.pi, 400)]))
+    sizes = [np.linalg.norm(np.linalg.inv(point * np.eye(4) - boundary.A), 2) for point in z]
+    assert max(sizes) <= boundary.largest_resolvent
+    assert boundary.stable_count() == 4
+    bracket = hinf_norm(system)
+    assert 0 <= bracket.frequency <= np.pi
+    assert exact_gain(system, bracket.frequency) >= bracket.lower
