@@ -369,7 +369,7 @@ def _claim(workdir: Path, config: Config) -> None:
             theirs = json.loads(path.read_text())
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged; use a new --workdir") from error
-        defaults = {field.name: field.default for field in dataclasses.fields(Config)}  # of keys younger than the run
+        defaults = Config(task=config.task).to_dict()  # of keys younger than the run
         odd = sorted(key for key in mine if theirs.get(key, defaults[key]) != mine[key])
         if odd:
             raise CheckpointError(

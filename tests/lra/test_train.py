@@ -134,6 +134,15 @@ def test_a_finished_run_is_not_tested_again(whole, monkeypatch):
     assert train_and_evaluate(config, workdir, quiet=True) == outcome
 
 
+def test_a_folder_may_be_older_than_a_config_key(whole):
+    config, workdir, outcome = whole
+    stored = config.to_dict()
+    older = {key: value for key, value in stored.items() if key not in ("task_options", "total_steps")}
+    (workdir / "config.json").write_text(json.dumps(older))
+    assert train_and_evaluate(config, workdir, quiet=True) == outcome
+    assert json.loads((workdir / "config.json").read_text()) == stored
+
+
 def test_a_folder_of_another_config_is_refused(whole):
     config, workdir, _ = whole
     with pytest.raises(CheckpointError, match="seed"):
