@@ -1,7 +1,8 @@
 r"""H-infinity and L-infinity norms as certified brackets: the gain attained below, the proof above.
 
 The methods are in :mod:`theory.norm_modes` (diagonal systems, and dense ones through their eigenvectors),
-:mod:`theory.norm_resolvent` (defective ones) and :mod:`theory.norm_search` (branch and bound along the boundary).
+:mod:`theory.norm_resolvent` (defective ones), :mod:`theory.norm_search` (branch and bound along the boundary),
+:mod:`theory.norm_kyp` (layers: one proof for the whole circle) and :mod:`theory.norm_batch` (many scalar systems).
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def hinf_norm(system: System, rtol: float = 1e-8) -> Bracket:
     Method: branch and bound over arcs of the boundary; on each arc the curvature of :math:`\|G(t)u\|^2` is
     bounded from Taylor coefficients and the modes' exact derivatives (:mod:`theory.norm_search`).
     Dense systems are diagonalised with a proved remainder; where eigenvectors fail, a verified resolvent is used.
-    Cost: O(n (p + m)) a sample for a diagonal system, some hundred samples.
+    With many channels the level is proved for the whole circle at once, by a storage function
+    (:mod:`theory.norm_kyp`), or arc by arc (:mod:`theory.norm_large`); ``diagnostics["proof"]`` says which.
+    Cost: O(n (p + m)) a sample for a diagonal system, some hundred samples; O(n^3), 15 to 30 times, for a storage
+    function.
     Not certified: the input data themselves, taken as exact float64 numbers.
     """
     return _norm(system, rtol, stable=True)
