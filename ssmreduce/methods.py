@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.scores import Scored, hinf_scores, last_scores, magnitude_scores, random_scores, top
+from theory.balancing import Balancing, Truncation, balance
 from theory.bounds import hankel_floor
 from theory.errors import InputError, OrderError, ToleranceError
 from theory.modal import modal_gain_bounds
 from theory.system import DiagonalStateSpace, StateSpace, System
-from theory.truncation import Balancing, Truncation, balance, balanced_truncation
+from theory.truncation import balanced_truncation
 
 Array = NDArray[Any]
 

@@ -16,10 +16,10 @@ from ssmreduce.inversion import rounding_bound
 from ssmreduce.layer import SSMLayer
 from ssmreduce.methods import METHODS, Method, checked_order
 from ssmreduce.params import as_layer_or_system
+from theory.balancing import Truncation
 from theory.bracket import Bracket
 from theory.errors import InputError, ToleranceError
 from theory.system import DiagonalStateSpace, System
-from theory.truncation import Truncation
 
 Array = NDArray[Any]
 

@@ -2,85 +2,24 @@ r"""Balanced truncation and modal truncation: fewer states, and a bound on what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.balancing import Balancing, Truncation, balance
 from theory.bounds import balanced_bound, hankel_floor, modal_bound
 from theory.diagonalization import diagonalize
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians import stacked_output
 from theory.hammarling import compressed
-from theory.hankel import balancing_factors, causal_hankel_singular_values, hankel_singular_values
+from theory.hankel import causal_hankel_singular_values, hankel_singular_values
 from theory.margin import discrete_margin
 from theory.response import frequency_response
 from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
 _EPS = float(np.finfo(float).eps)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class Truncation:
-    """A reduced system and what is known about it beforehand.
-
-    Attributes
-    ----------
-    system : StateSpace or DiagonalStateSpace
-        The reduced system, of the same kind as the original: same ``dt``, ``D``, delays.
-    order : int
-        Its number of states: stored ones for a diagonal system.
-    hsv : ndarray, shape (..., N)
-        Hankel singular values of the original, of ``(A, B, C)`` as stored.
-    bound : float or ndarray
-        A-priori bound on the H-infinity norm of the error of `system` as written, rounding allowed for to first order.
-    floor : float or ndarray
-        No system of this order with the same ``D`` has a smaller error.
-    status : str
-        One sentence: what was done, and what to do about it if it is not what was asked.
-    diagnostics : dict
-        Numbers behind the result: eigenvector condition, perturbation by re-diagonalization, states used.
-    """
-
-    system: System
-    order: int
-    hsv: Array
-    bound: Any
-    floor: Any
-    status: str
-    diagnostics: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        worst = float(np.max(self.bound))
-        return f"Truncation(order={self.order}, bound={worst:.6g}, {self.system!r})"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class Balancing:
-    """The order-independent part of balanced truncation, to be shared between orders: see :func:`balance`."""
-
-    system: System
-    hsv: Array  #: (..., N)
-    floor_hsv: Array  #: (..., N), the values that bound the error from below
-    left: Array  #: (..., N, N), ``Lo U``
-    right: Array  #: (..., N, N), ``Lc V``
-
-
-def balance(system: System) -> Balancing:
-    r"""Return :math:`L_oU` and :math:`L_cV` of the singular value decomposition :math:`L_o^*L_c=U\Sigma V^*`.
-
-    Raises
-    ------
-    StabilityError
-        A pole lies on or outside the boundary.
-    """
-    left, hsv, right = balancing_factors(system)
-    floor_hsv = hsv
-    if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
-        floor_hsv = causal_hankel_singular_values(system)
-    return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=left, right=right)
 
 
 def balanced_truncation(
@@ -114,7 +53,7 @@ def balanced_truncation(
         Instead of `order`: the smallest order whose bound is at most `rtol` times :math:`\sigma_1` (of every channel of
         a batch), hence also at most `rtol` times the norm.
     balancing : Balancing, optional, keyword only
-        From :func:`balance`, to share the work between orders.
+        From :func:`theory.balancing.balance`, to share the work between orders.
     condition_limit : float, keyword only
         Largest eigenvector condition number that re-diagonalization accepts; see
         :func:`theory.diagonalization.diagonalize`.
@@ -417,7 +356,7 @@ def modal_truncation(
     hsv : ndarray, shape (..., N), optional, keyword only
         :func:`theory.hankel.hankel_singular_values` of `system`, if known already.
     balancing : Balancing, optional, keyword only
-        From :func:`balance`, instead of `hsv`: brings the values of the floor along, too.
+        From :func:`theory.balancing.balance`, instead of `hsv`: brings the values of the floor along, too.
 
     Returns
     -------
