@@ -167,7 +167,14 @@ def _nuclear(P: Array, Q: Array) -> tuple[Array, Array, Array]:
     With :math:`P=L_cL_c^T,\ Q=L_oL_o^T` and the singular value decomposition :math:`L_o^TL_c=U\Sigma V^T` they are
     :math:`\tfrac12 (L_oU)\Sigma^{-1}(L_oU)^T` and :math:`\tfrac12 (L_cV)\Sigma^{-1}(L_cV)^T`: no difference of singular
     values is divided by, so repeated ones do no harm.
+
+    On a CPU a batch goes one system at a time: jaxlib's LAPACK calls split a batch over XLA's thread pool and wait in a
+    thread of the same pool, so that as many layers as there are threads wait for each other for ever.
     """
+    if P.ndim > 2 and jax.default_backend() == "cpu":
+        flat = P.reshape(-1, *P.shape[-2:]), Q.reshape(-1, *Q.shape[-2:])
+        sums, by_P, by_Q = jax.lax.map(lambda pair: _nuclear(*pair), flat)
+        return sums.sum(), by_P.reshape(P.shape), by_Q.reshape(Q.shape)
     Lc, Lo = _factor(P), _factor(Q)
     U, sigma, Vt = jnp.linalg.svd(jnp.swapaxes(Lo, -1, -2) @ Lc)
     kept = sigma > SMALLEST_SINGULAR_VALUE * sigma[..., :1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -238,3 +239,13 @@ def test_weights_and_periods():
 def test_impossible_weights_are_typed_errors(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         load_config("digits", bad)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="about LAPACK in XLA's thread pool")
+def test_no_lapack_call_gets_a_batch():
+    """Several that do, in a step with as many layers as threads, have been seen to wait for each other for ever."""
+    text = BOTH["hankel"].lower(trained("s4d", "both ways")).as_text()
+    calls = re.findall(r"custom_call @(lapack\w*(?:syevd|gesdd|gesvd)\w*)\(.*?: \((.*?)\)", text)
+    assert {name for name, _ in calls}
+    for name, operands in calls:
+        assert all(kind.count("x") <= 2 for kind in re.findall(r"tensor<([\dx]+f64)>", operands)), (name, operands)
