@@ -30,6 +30,15 @@ class Gains:
         self.adjoint_B, self.adjoint_C = B.conj().T.copy(), C.conj().T.copy()
         self.gram = self.adjoint_C @ C
         self.through = bool(D.any())
+        # S5's D is diagonal: a product less
+        diagonal = D.shape[0] == D.shape[1] and np.count_nonzero(D) == np.count_nonzero(np.diag(D))
+        self.diagonal = np.diag(D)[:, None].copy() if diagonal else None
+
+    def feed(self, v: Array, *, adjoint: bool = False) -> Array:
+        """``D v`` or ``D^* v``."""
+        if self.diagonal is not None:
+            return np.asarray((self.diagonal.conj() if adjoint else self.diagonal) * v)
+        return _times(self.D.conj().T if adjoint else self.D, v)
 
     def states(self, chart: str, x: Array, inputs: Array, *, adjoint: bool = False) -> Array:
         """Apply the modes' resolvents, or their adjoints, at S points to ``inputs``, (N, S) or (N, 1, k)."""
@@ -54,9 +63,9 @@ class Gains:
 
         def normal_map(v: Array) -> Array:
             y = _times(self.C, self.states(chart, x, _times(self.B, v)))
-            y = y + _times(self.D, v) if self.through else y
+            y = y + self.feed(v) if self.through else y
             z = _times(self.adjoint_B, self.states(chart, x, _times(self.adjoint_C, y), adjoint=True))
-            return z + _times(self.D.conj().T, y) if self.through else z
+            return z + self.feed(y, adjoint=True) if self.through else z
 
         basis = [_unit(start)[0]]
         T = np.zeros((x.size, steps, steps))
@@ -78,7 +87,7 @@ class Gains:
         return np.sqrt(np.maximum(values[:, -1], 0.0)), _unit(top)[0]
 
     def climb(
-        self, chart: str, x: float, vector: Array, width: float, rtol: float, *, steps: int = 6, rounds: int = 4
+        self, chart: str, x: float, vector: Array, width: float, rtol: float, *, steps: int = 5, rounds: int = 4
     ) -> tuple[float, float, Array]:
         """Return a gain near a local maximum, its point, and the input that attains it.
 
@@ -101,7 +110,7 @@ class Gains:
     def _climb_in(self, chart: str, x: float, V: Array, width: float, rtol: float, *, rounds: int = 14) -> float:
         """Maximise the gain over inputs in the span of the orthonormal V by parabolas through five points."""
         states = _times(self.B, V)
-        direct = _times(self.D, V) if self.through else None
+        direct = self.feed(V) if self.through else None
 
         def gains(grid: Array) -> Array:
             y = self.states(chart, grid, states[:, None, :])

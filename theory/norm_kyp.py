@@ -176,7 +176,7 @@ class StorageProof:
             The modes' amplitudes :math:`(zI-\Lambda)^{-1}Bu` at the attained gain with :math:`|u|=1`: margins are
             measured there.
         polish : int
-            Rounds that make P fit the diagonal form.
+            Rounds, at most, that make P fit the diagonal form.
         """
         room = level * level - attained * attained
         size = self.system.state_size(state)
@@ -192,7 +192,9 @@ class StorageProof:
             if polished is None:
                 return False
             P = polished
-        return self._certain(P, level, slack, room / 3.0)
+            if self._certain(P, level, slack, room / 3.0):
+                return True
+        return False
 
     def _guess(self, square: float, slack: Array) -> Array | None:
         """The stabilizing solution at the level, of the system with `slack` added to its output weight."""
@@ -209,7 +211,8 @@ class StorageProof:
             A, H = A + inputs @ outputs, H + outputs.conj().T @ outputs
         else:
             inputs = B / np.sqrt(square)
-        return stabilizing_solution(A, inputs @ inputs.conj().T, H)
+        moduli = np.tile(np.abs(self.system.poles), 2 if self.system.paired else 1)
+        return stabilizing_solution(A, inputs @ inputs.conj().T, H, moduli=moduli)
 
     def _polish(self, P: tuple[Array, ...], square: float, slack: Array) -> tuple[Array, ...] | None:
         """One step of ``P - A^* P A = C^* C + K^* R K + slack``, solved elementwise."""

@@ -13,6 +13,7 @@ Cholesky factorization (:mod:`theory.norm_compress`).
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from math import comb
 from typing import Any
 
@@ -50,10 +51,23 @@ class LargeSearch:
         self.arcs = self.proofs = 0
         self.grids: list[tuple[str, Array, Array]] = []
         self.gains = Gains(modes)
-        B, C = modes.B, modes.C
-        self.frobenius_kernel = (C.conj().T @ C) * (B @ B.conj().T).T
-        self.linear = np.einsum("pi,pi->i", C, modes.D.conj() @ B.T, optimize=True) if modes.D.any() else None
-        self.through = spectral_bound(modes.D)
+
+    @cached_property
+    def frobenius_kernel(self) -> Array:
+        """The matrix of ``|C diag(x) B|_F^2`` as a form in x, (n, n)."""
+        B, C = self.modes.B, self.modes.C
+        return np.asarray((C.conj().T @ C) * (B @ B.conj().T).T)
+
+    @cached_property
+    def linear(self) -> Array | None:
+        """``<D, c_i b_i>``, (n,), or ``None`` without feedthrough."""
+        B, C, D = self.modes.B, self.modes.C, self.modes.D
+        return np.asarray(np.einsum("pi,pi->i", C, D.conj() @ B.T, optimize=True)) if D.any() else None
+
+    @cached_property
+    def through(self) -> float:
+        """Upper bound of ``|D|``."""
+        return spectral_bound(self.modes.D)
 
     # ------------------------------------------------------------------------------------------ bounds on arcs
     def _sizes(self, x: Array, *, feedthrough: bool) -> Array:
@@ -107,25 +121,28 @@ class LargeSearch:
         self._note(chart, np.array([where]), np.array([gain]), top[:, None])
 
     # ------------------------------------------------------------------------------------------ the proof
-    def locate(self, *, uniform: int = 64, most: int = 192, finalists: int = 24) -> None:
+    def locate(self, *, uniform: int = 64, most: int = 192, thorough: bool = False) -> None:
         """Find a large gain, very likely the largest: no part of the proof, but its price depends on it."""
+        first, finalists, climbers, near_top = (self.steps, 64, 12, 0.9) if thorough else (2, 16, 3, 0.98)
+        self.grids = []
         for chart, low, high in self.modes.charts():
             resonances = self.modes.resonances(chart)
             inside = resonances[(resonances > low) & (resonances < high)]
             grid = np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
-            self.grids.append((chart, grid, self._sizes(self.modes.local(chart, grid).a, feedthrough=False)))
+            terms = np.abs(self.modes.local(chart, grid).a) * self.modes.weights
+            self.grids.append((chart, grid, np.linalg.norm(terms, axis=1)))  # as if the modes were orthogonal
         ceiling = max(float(sizes.max()) for _, _, sizes in self.grids)
         for chart, grid, sizes in self.grids:
             chosen = np.flatnonzero(sizes > 0.3 * ceiling)
             chosen = chosen[np.argsort(sizes[chosen])[::-1][:most]]
-            gains, vectors = self.gains.estimate(chart, grid[chosen], None, 2)
+            gains, vectors = self.gains.estimate(chart, grid[chosen], None, first)
             final = np.argsort(gains)[::-1][:finalists]
             final = final[gains[final] > 0.7 * gains.max(initial=0.0)]
             chosen, vectors = chosen[final], vectors[:, final]
-            gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, self.steps)
+            gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, max(5, self.steps - 3))
             self._note(chart, grid[chosen], gains, vectors)
-            for index in np.argsort(gains)[::-1][:3]:
-                if gains[index] > 0.98 * self.best:
+            for index in np.argsort(gains)[::-1][:climbers]:
+                if gains[index] > near_top * self.best:
                     near = np.abs(grid - grid[chosen[index]])
                     width = float(np.min(near[near > 0]))
                     self._climb(chart, float(grid[chosen[index]]), vectors[:, index], width)
