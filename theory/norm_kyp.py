@@ -76,7 +76,7 @@ class Causal:
         rows, columns = self.poles.conj()[:, None], self.poles.conj()[None, :]
         hermitian = disc_gap(rows, columns)
         if not self.paired:
-            return (hermitian if np.iscomplexobj(self.B) else hermitian.real,)
+            return (hermitian if np.iscomplexobj(self.poles) else hermitian.real,)
         return hermitian, disc_gap(self.poles[:, None], columns)
 
     def parts(self, P: Array) -> tuple[Array, ...]:
@@ -157,7 +157,7 @@ def _compressed(system: Causal, margin: Array) -> Causal:
 
 
 class StorageProof:
-    """Proofs of levels of one system, close above a gain that is attained at `frequency` with the input `u`."""
+    """Proofs of levels of one system, close above a gain that it attains."""
 
     def __init__(self, system: Causal) -> None:
         self.system = system

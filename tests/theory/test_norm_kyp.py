@@ -82,6 +82,15 @@ def test_estimates_stay_below_the_gain(kind: str, n: int, size: float, rng: np.r
         assert np.linalg.norm(G @ v) >= estimate * (1 - 1e-6)
 
 
+def test_complex_poles_with_real_arrays_keep_their_complex_denominators(rng: np.random.Generator) -> None:
+    poles = 0.9 * np.exp(1j * rng.uniform(-3, 3, 4))
+    form = Causal(
+        poles=poles, paired=False, B=rng.normal(size=(4, 3)), C=rng.normal(size=(2, 4)), D=np.zeros((2, 3)), extra=0.0,
+        inflation=0.0,
+    )  # fmt: skip
+    np.testing.assert_allclose(form.gaps[0], 1 - np.outer(poles.conj(), poles), rtol=1e-13)
+
+
 @pytest.mark.parametrize("n", [3, 60])  # 60: with the low-rank end of the iteration
 @pytest.mark.parametrize("complex_", [False, True])
 def test_the_guess_solves_the_riccati_equation(n: int, complex_: bool, rng: np.random.Generator) -> None:
