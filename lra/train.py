@@ -254,7 +254,7 @@ def train_and_evaluate(
     if mesh.lead((workdir / "last.safetensors").exists):
         shapes = mesh.lead(lambda: stored_shapes(workdir / "last.safetensors")) if compressing else {}
         state, info = _restore(workdir / "last.safetensors", resized(state, shapes, tx), mesh)
-        mesh.lead(lambda: _cut_metrics(workdir / "metrics.jsonl", int(state.step)))
+    mesh.lead(lambda: _cut_metrics(workdir / "metrics.jsonl", int(state.step)))  # also of a run killed before it saved
     state = mesh.replicate(state)
     train_step, eval_step = compile_steps(config, task, tx, state.params, mesh)
     started = time.monotonic() - info["seconds"]

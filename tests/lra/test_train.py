@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -124,6 +125,38 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(whole, tmp_path, monkey
     assert tensors(tmp_path) == tensors(workdir)
     assert losses(tmp_path) == losses(workdir)
     assert resumed.test == outcome.test
+
+
+def test_a_run_that_dies_between_any_two_writes_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch):
+    """Killed after 1, 2, 3... writes to its folder, each time the same run: before the first checkpoint too."""
+    import lra.train
+
+    config, workdir, outcome = whole
+    left = 0
+
+    def mortal(write):
+        def run(*arguments):
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            return write(*arguments)
+
+        return run
+
+    for name in ("_log", "save_state", "write_atomically"):
+        monkeypatch.setattr(lra.train, name, mortal(getattr(lra.train, name)))
+    for lifetime in range(1, 20):
+        left = lifetime
+        try:
+            resumed = train_and_evaluate(config, tmp_path, quiet=True)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert lifetime > 4  # it did die
+    assert resumed == dataclasses.replace(outcome, workdir=tmp_path)
+    assert tensors(tmp_path) == tensors(workdir)
+    assert losses(tmp_path) == losses(workdir)
 
 
 def test_a_finished_run_is_not_tested_again(whole, monkeypatch):
