@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,6 +25,7 @@ from theory.hankel import hankel_singular_values
 from theory.modal import last_gains
 from theory.norms import error_norm, hinf_norm
 from theory.system import DiagonalStateSpace, System
+from theory.threads import blas_threads, cores, one_thread
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 """Default orders, as parts of the stored states."""
@@ -44,10 +44,10 @@ def default_orders(n: int) -> tuple[int, ...]:
 
 def default_threads() -> int:
     """Threads of our own where BLAS has none: both at once are slower than either."""
-    single = any(os.environ.get(name) == "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"))
-    return min(os.cpu_count() or 1, MOST_THREADS) if single else 1
+    return min(cores(), MOST_THREADS) if blas_threads() == 1 else 1
 
 
+@one_thread
 def compare(
     layer_or_system: Any,
     methods: Sequence[str] | None = None,
@@ -90,8 +90,8 @@ def compare(
     seed : int, keyword only
         For the method "random".
     threads : int, optional, keyword only
-        Errors that are certified at a time. By default one for each core, up to eight, if BLAS is held to one thread
-        (``OPENBLAS_NUM_THREADS=1`` before NumPy is imported, as the command line does), else one.
+        Errors that are certified at a time; by default one for each core, up to eight. BLAS is held to one thread
+        meanwhile, unless this is called from another thread than the main one.
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
     **options

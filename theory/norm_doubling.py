@@ -1,15 +1,22 @@
-r"""The stabilizing solution of a Riccati equation by structure-preserving doubling: a guess for a proof, not a proof.
+r"""The stabilizing solution of a Riccati equation by doubling: a guess for a proof, not a proof.
 
 .. math:: X = A^*X(I - GX)^{-1}A + H,\qquad G, H \succeq 0,
 
 is solved by :math:`A_+=AW^{-1}A,\ G_+=G+AW^{-1}GA^*,\ H_+=H+A^*HW^{-1}A` with :math:`W=I-GH`; H converges to X
 quadratically, and after k rounds :math:`A_k` is the 2^k-th power of the closed loop (Chu, Fan, Lin, Wang, Int. J.
-Control 77, 2004). Near the norm of a lightly damped system some 25 rounds are needed, but :math:`A_k` soon has a low
-rank, :math:`A=UTV^*`; from there on everything happens in the small spaces of U and V.
+Control 77, 2004). Near the norm of a lightly damped system some 25 rounds are needed. Two things make them cheap:
+
+- Where G has an inverse, take it for the identity. Then :math:`Z=I-X` solves :math:`Z=Q-A^*Z^{-1}A` with
+  :math:`Q=I-H+A^*A`, and a round of cyclic reduction, :math:`R=Q-P,\ A_+=AR^{-1}A,\ Q_+=Q-A^*R^{-1}A,\
+  P_+=P+AR^{-1}A^*` from P = 0 (Meini, Math. Comp. 71, 2002), is one Cholesky factorization and symmetric products:
+  less than half the work. It loses digits while A is close to the identity, so the first rounds are the others.
+- A_k soon has a low rank, :math:`A=UV^*`. What is missing in X is :math:`VSV^*`, and S solves a Riccati equation of
+  that size.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +32,11 @@ def stabilizing_solution(
     H: Array,
     *,
     moduli: Array | None = None,
-    tol: float = 1e-15,
+    tol: float = 1e-16,
     rounds: int = 60,
-    rank: float = 0.45,
+    rank: float = 0.65,
     cut: float = 1e-12,
+    ready: float = 1e-3,
 ) -> Array | None:
     """Return X, or ``None`` where the iteration breaks down or does not settle.
 
@@ -46,99 +54,172 @@ def stabilizing_solution(
         Share of n up to which a rank counts as low.
     cut : float
         What is neglected of A, relative to one, when it is replaced by a matrix of low rank.
+    ready : float
+        Rounds of cyclic reduction are used once A's eigenvalues are this far from the unit circle; infinite: never.
     """
-    n = A.shape[0]
-    decay = -np.log(np.maximum(np.abs(np.linalg.eigvals(A)) if moduli is None else moduli, 1e-300))
-    for done in range(rounds):
-        # A is the 2^done-th power of the closed loop, whose poles but a few are close to the open loop's
-        likely = int(1.06 * np.count_nonzero(decay * 2.0**done < -np.log(cut))) + 8
-        if n > 32 and likely <= rank * n:
-            factors = _low_rank(A, likely, cut)
+    moduli = np.abs(np.linalg.eigvals(A)) if moduli is None else moduli
+    decay = -np.log(np.maximum(moduli, 1e-300))
+    kind = np.result_type(A, G, H)
+    A, G, H = (matrix.astype(kind) for matrix in (A, G, H))
+    with np.errstate(all="ignore"):
+        return _Doubling(A=A, G=G, H=H, decay=decay, tol=tol, rounds=rounds, rank=rank, cut=cut, ready=ready).solve()
+
+
+@dataclass(kw_only=True)
+class _Doubling:
+    """The iteration; `decay` are minus the logarithms of the moduli that A's eigenvalues are likely to have."""
+
+    A: Array
+    G: Array
+    H: Array
+    decay: Array
+    tol: float
+    rounds: int
+    rank: float
+    cut: float
+    ready: float
+    spare: float = field(default=1.06, init=False)
+    """How much larger than the number of slow eigenvalues a rank may be: grows when the rank was not that low."""
+
+    def solve(self) -> Array | None:
+        while self.rounds > 0:
+            factors = self.low_rank()
             if factors is not None:
-                return _finish_low_rank(*factors, G, H, tol, rounds, cut)
-        W = _inverse(G, H)
+                return self._in_range(*factors)
+            L = self._root()
+            if L is not None:
+                return _Cyclic(self, L).solve()
+            W = self._inverse()
+            if W is None:
+                return None
+            left = self.A @ W
+            gain = self.A.conj().T @ (self.H @ (W @ self.A))
+            self.G = _hermitian(self.G + (left @ self.G) @ self.A.conj().T)
+            self.H = _hermitian(self.H + gain)
+            self.A = left @ self.A
+            self.doubled()
+            size = np.abs(gain).max()
+            if not np.isfinite(size):
+                return None
+            if size <= self.tol * np.abs(self.H).max():
+                return self.H
+        return None
+
+    def doubled(self) -> None:
+        self.decay, self.rounds = 2.0 * self.decay, self.rounds - 1
+
+    def _root(self) -> Array | None:
+        """The Cholesky factor of G, if it is far from singular and A from the identity."""
+        if not -np.expm1(-self.decay.min()) >= self.ready:
+            return None
+        L, info = _lapack("potrf", self.G)(self.G, lower=1)
+        # what is left of a column after the ones before it were taken off
+        return L if info == 0 and (np.abs(np.diag(L)) ** 2 > 0.01 * np.diag(self.G).real).all() else None
+
+    def _inverse(self) -> Array | None:
+        """``(I - G H)^{-1}``, or ``None``."""
+        W = -(self.G @ self.H)
+        W[np.diag_indices_from(W)] += 1.0
+        # LAPACK itself: SciPy's lu_factor warns of a singular matrix, which is no news here
+        factor, pivots, info = _lapack("getrf", W)(W)
+        if info != 0:
+            return None
+        inverse, info = _lapack("getri", W)(factor, pivots, lwork=64 * W.shape[0], overwrite_lu=1)
+        return np.asarray(inverse) if info == 0 else None
+
+    def low_rank(self) -> tuple[Array, Array] | None:
+        """``(U, V)``, V orthonormal, ``A = U V^*`` up to `cut`, by a randomized range finder; or ``None``."""
+        n = self.A.shape[0]
+        likely = int(self.spare * np.count_nonzero(self.decay < -np.log(self.cut))) + 8
+        if n <= 32 or likely > self.rank * n:
+            return None
+        probe = np.random.default_rng(0).normal(size=(n, likely))
+        V = np.linalg.qr(self.A.conj().T @ probe)[0]
+        U = self.A @ V
+        if not np.linalg.norm(self.A - U @ V.conj().T) <= self.cut * np.sqrt(n):
+            self.spare += 0.2
+            return None
+        return U, V
+
+    def _in_range(self, U: Array, V: Array) -> Array | None:
+        """Finish with ``A = U V^*``: X = H + V S V^*."""
+        W = self._inverse()
         if W is None:
             return None
-        left = A @ W
-        gain = A.conj().T @ (H @ (W @ A))
-        G = G + (left @ G) @ A.conj().T
-        H = H + gain
-        A = left @ A
-        G, H = 0.5 * (G + G.conj().T), 0.5 * (H + H.conj().T)
-        if not np.isfinite(gain).all():
-            return None
-        if np.abs(gain).max() <= tol * np.abs(H).max():
-            return H
-    return None
+        right, left = W @ U, V.conj().T @ W
+        S = self.smaller(left @ U, left @ self.G @ V, U.conj().T @ (self.H @ right))
+        return None if S is None else self.H + _hermitian(V @ S @ V.conj().T)
+
+    def smaller(self, A: Array, G: Array, H: Array) -> Array | None:
+        """Solve an equation in the range of A: its eigenvalues are the slow ones that are left."""
+        decay = np.sort(self.decay)[: A.shape[0]]
+        return replace(self, A=A, G=_hermitian(G), H=_hermitian(H), decay=decay).solve()
 
 
-def _inverse(G: Array, H: Array) -> Array | None:
-    """``(I - G H)^{-1}``, or ``None``."""
-    W = -(G @ H)
-    W[np.diag_indices_from(W)] += 1.0
-    # LAPACK itself: SciPy's lu_factor warns of a singular matrix, which is no news here
-    lapack: Any = scipy.linalg.get_lapack_funcs(("getrf", "getri"), (W,))
-    factorize, invert = lapack
-    factor, pivots, info = factorize(W)
-    if info != 0:
+class _Cyclic:
+    """Go on in coordinates in which G is the identity, by cyclic reduction; of E = I - Q and P the lower triangles."""
+
+    def __init__(self, outer: _Doubling, L: Array) -> None:
+        self.outer, self.L = outer, L
+        complex_ = np.iscomplexobj(L)
+        self.adjoint = 2 if complex_ else 1
+        functions: Any = scipy.linalg.get_blas_funcs(("trsm", "gemm", "herk" if complex_ else "syrk"), (L,))
+        self.divide, self.times, self.gram = functions
+        self.factorize = _lapack("potrf", L)
+
+    def solve(self) -> Array | None:
+        outer, L, t = self.outer, self.L, self.adjoint
+        outer.A = self.divide(1.0, L, np.asfortranarray(outer.A @ L), lower=1, overwrite_b=1)
+        E = np.asfortranarray(L.conj().T @ outer.H @ L)
+        E = self.gram(-1.0, outer.A, 1.0, E, trans=t, lower=1, overwrite_c=1)
+        P, R, one, two = (np.zeros_like(E) for _ in range(4))  # used again: fresh pages cost as much as half a product
+        while outer.rounds > 0:
+            np.negative(np.add(E, P, out=R), out=R)
+            R[np.diag_indices_from(R)] += 1.0
+            R, info = self.factorize(R, lower=1, overwrite_a=1, clean=0)
+            if info != 0:
+                return None
+            factors = outer.low_rank()
+            if factors is not None:
+                return self._in_range(*factors, R, E)
+            one[:], two[:] = outer.A, outer.A.conj().T
+            one = self.divide(1.0, R, one, lower=1, overwrite_b=1)
+            two = self.divide(1.0, R, two, lower=1, overwrite_b=1)
+            E = self.gram(1.0, one, 1.0, E, trans=t, lower=1, overwrite_c=1)
+            P = self.gram(1.0, two, 1.0, P, trans=t, lower=1, overwrite_c=1)
+            outer.A = self.times(1.0, two, one, 0.0, outer.A, trans_a=t, overwrite_c=1)
+            outer.doubled()
+            size = np.linalg.norm(one, axis=0).max() ** 2
+            if not np.isfinite(size):
+                return None
+            if size <= outer.tol * np.abs(np.diag(E)).max():
+                return self._back(_mirrored(E))
         return None
-    inverse, info = invert(factor, pivots, lwork=64 * W.shape[0], overwrite_lu=1)
-    return np.asarray(inverse) if info == 0 else None
+
+    def _in_range(self, U: Array, V: Array, R: Array, E: Array) -> Array | None:
+        """Finish with ``A = U V^*``: Z = Q - V S V^*; R is the Cholesky factor of Q - P."""
+        r = V.shape[1]
+        both = self.divide(1.0, R, np.asfortranarray(np.hstack([V, U])), lower=1, overwrite_b=1)
+        inner = both.conj().T @ both
+        S = self.outer.smaller(inner[:r, r:], inner[:r, :r], inner[r:, r:])
+        return None if S is None else self._back(_mirrored(E) + V @ S @ V.conj().T)
+
+    def _back(self, X: Array) -> Array:
+        """X in the coordinates of the outer problem."""
+        X = self.divide(1.0, self.L, np.asfortranarray(X), lower=1, trans_a=self.adjoint, overwrite_b=1)
+        X = self.divide(1.0, self.L, X, side=1, lower=1, overwrite_b=1)
+        return _hermitian(X)
 
 
-def _low_rank(A: Array, rank: int, cut: float) -> tuple[Array, Array, Array] | None:
-    """``(U, T, V)``, U and V orthonormal, ``A = U T V^*`` up to `cut`, by a randomized range finder; or ``None``."""
-    probe = np.random.default_rng(0).normal(size=(A.shape[1], rank))
-    U = np.linalg.qr(A @ probe)[0]
-    rest = U.conj().T @ A
-    if not np.linalg.norm(A - U @ rest) <= cut * np.sqrt(A.shape[0]):
-        return None
-    V, T = np.linalg.qr(rest.conj().T)
-    return U, np.ascontiguousarray(T.conj().T), V
+def _lapack(name: str, like: Array) -> Any:
+    return scipy.linalg.get_lapack_funcs(name, (like,))
 
 
-def _finish_low_rank(
-    U: Array, T: Array, V: Array, G: Array, H: Array, tol: float, rounds: int, cut: float
-) -> Array | None:
-    r"""Go on with ``A = U T V^*``, ``G + U \Gamma U^*``, ``H + V \Eta V^*``, where only the small matrices change.
+def _hermitian(X: Array) -> Array:
+    return np.asarray(0.5 * (X + X.conj().T))
 
-    The interface of two halves, :math:`x = Ua' + G\lambda,\ \lambda = Vb' + Hx`, is solved once for
-    :math:`V^*x = \alpha a'+\beta b'` and :math:`U^*\lambda = \gamma a'+\alpha^*b'`; what changes enters as
-    :math:`a' = a+\Gamma U^*\lambda,\ b' = b+\Eta V^*x`. Every other round it starts again in smaller spaces, if the
-    rank has fallen by half.
-    """
-    r, size = T.shape[0], float(np.abs(H).max())
-    W = _inverse(G, H)
-    if W is None:
-        return None
-    through, back = W @ U, V.conj().T @ W
-    alpha, beta, gamma = back @ U, (back @ G) @ V, U.conj().T @ (H @ through)
-    Gamma, Eta = np.zeros_like(T), np.zeros_like(T)
-    top, low = np.hstack([alpha, beta]), np.hstack([gamma, alpha.conj().T])
-    eye = np.eye(r)
-    for done in range(rounds):
-        if done % 2 and r > 24:
-            left, values, right = np.linalg.svd(T)
-            keep = max(int((values > 0.1 * cut).sum()), 1)
-            if keep <= r // 2:
-                G, H = G + U @ Gamma @ U.conj().T, H + V @ Eta @ V.conj().T
-                small = np.diag(values[:keep]).astype(T.dtype)
-                U, V = U @ left[:, :keep], V @ right[:keep].conj().T
-                return _finish_low_rank(U, small, V, G, H, tol, rounds, cut)
-        matrix = np.block([[eye - beta @ Eta, -alpha @ Gamma], [-alpha.conj().T @ Eta, eye - gamma @ Gamma]])
-        try:
-            answer = np.linalg.solve(matrix, np.vstack([top, low]))
-        except np.linalg.LinAlgError:
-            return None
-        alpha_now, reflected, observed = answer[:r, :r], answer[:r, r:], answer[r:, :r]
-        gain = T.conj().T @ observed @ T
-        Gamma = Gamma + T @ reflected @ T.conj().T
-        Eta = Eta + gain
-        T = T @ alpha_now @ T
-        Gamma, Eta = 0.5 * (Gamma + Gamma.conj().T), 0.5 * (Eta + Eta.conj().T)
-        if not np.isfinite(gain).all():
-            return None
-        if np.abs(gain).max() <= tol * max(size, float(np.abs(Eta).max())):
-            X = H + V @ Eta @ V.conj().T
-            return np.asarray(0.5 * (X + X.conj().T))
-    return None
+
+def _mirrored(lower: Array) -> Array:
+    """A Hermitian matrix from its lower triangle."""
+    X = np.tril(lower)
+    return np.asarray(X + np.tril(X, -1).conj().T)

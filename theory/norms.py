@@ -17,6 +17,7 @@ from theory.norm_difference import difference
 from theory.norm_solve import dense_bracket, diagonal_bracket
 from theory.norm_units import unit_time
 from theory.system import DiagonalStateSpace, System, require_stable, require_system
+from theory.threads import few_threads
 
 
 def hinf_norm(system: System, rtol: float = 1e-8) -> Bracket:
@@ -112,6 +113,7 @@ def error_norm(G: System, Gr: System, rtol: float = 1e-8) -> Bracket:
     return hinf_norm(difference(G, Gr), rtol)
 
 
+@few_threads
 def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
     require_system(system)
     if not (isinstance(rtol, (int, float, np.number)) and np.isfinite(rtol) and rtol > 0):

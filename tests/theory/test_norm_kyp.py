@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from theory.norm_doubling import stabilizing_solution
-from theory.norm_kyp import Causal, StorageProof, causal
+from theory.norm_kyp import READY, Causal, StorageProof, causal
 from theory.norm_large import LargeSearch
 from theory.norm_modes import CIRCLE, ModalSum
 from theory.norm_solve import diagonal_modes
@@ -91,16 +91,20 @@ def test_complex_poles_with_real_arrays_keep_their_complex_denominators(rng: np.
     np.testing.assert_allclose(form.gaps[0], 1 - np.outer(poles.conj(), poles), rtol=1e-13)
 
 
+@pytest.mark.parametrize("ready", READY)
+@pytest.mark.parametrize("width", [2, 90])  # G of low rank, and far from singular
 @pytest.mark.parametrize("n", [3, 60])  # 60: with the low-rank end of the iteration
 @pytest.mark.parametrize("complex_", [False, True])
-def test_the_guess_solves_the_riccati_equation(n: int, complex_: bool, rng: np.random.Generator) -> None:
+def test_the_guess_solves_the_riccati_equation(
+    n: int, complex_: bool, width: int, ready: float, rng: np.random.Generator
+) -> None:
     A = rng.normal(size=(n, n)) + (1j * rng.normal(size=(n, n)) if complex_ else 0)
     A = A * (0.999 / np.abs(np.linalg.eigvals(A)).max())
-    B, C = rng.normal(size=(n, 2)), rng.normal(size=(2, n))
-    grid = np.exp(1j * np.concatenate([np.linspace(-np.pi, np.pi, 2001), np.angle(np.linalg.eigvals(A))]))
+    B, C = rng.normal(size=(n, width)), rng.normal(size=(width, n))
+    grid = np.exp(1j * np.concatenate([np.linspace(-np.pi, np.pi, 501), np.angle(np.linalg.eigvals(A))]))
     peak = max(np.linalg.norm(C @ np.linalg.solve(z * np.eye(n) - A, B), 2) for z in grid)
     G, H = B @ B.T / (1.05 * peak) ** 2, C.T @ C
-    X = stabilizing_solution(A, G, H)
+    X = stabilizing_solution(A, G, H, ready=ready)
     assert X is not None
     loop = np.linalg.solve(np.eye(n) - G @ X, A)
     residual = X - A.conj().T @ X @ loop - H
@@ -203,6 +207,22 @@ def test_what_the_proof_does_not_cover_is_left_to_the_other(rng: np.random.Gener
     continuous = DiagonalStateSpace(system.poles - 1.0, system.B, system.C, dt=None)
     assert causal(diagonal_modes(continuous)) is None
     assert hinf_norm(two_sided).status == hinf_norm(continuous).status == "closed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_guess_that_fails_gets_a_second_try(
+    kind: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def guess(A: Any, G: Any, H: Any, *, moduli: Any, ready: float) -> Any:
+        asked.append(ready)
+        return None if len(asked) == 1 else stabilizing_solution(A, G, H, moduli=moduli, ready=ready)
+
+    monkeypatch.setattr("theory.norm_kyp.stabilizing_solution", guess)
+    _, search, form = located(layer(rng, 9, KINDS[kind]))
+    assert StorageProof(form).prove(search.best * (1 + 1e-6) - form.extra, search.best, search.state())
+    assert tuple(asked) == READY
 
 
 def test_a_singular_step_gives_no_guess_and_no_warning() -> None:

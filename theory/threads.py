@@ -1,0 +1,63 @@
+"""Few BLAS threads: NumPy and SciPy bring a BLAS each, and the idle threads of one spin in the way of the other.
+
+Matrices of a few hundred rows, factorized by SciPy and multiplied by NumPy in turn, take two to four times as long on
+two cores with two threads each as with one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ContextDecorator
+from functools import cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+
+@cache
+def _libraries() -> list[Any]:
+    """The BLAS libraries of this process; NumPy and SciPy have loaded theirs by now."""
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
+class Limit(ContextDecorator):
+    """Leaves each BLAS at most so many threads while the main thread is inside, and then what it had before.
+
+    Only the main thread: OpenBLAS does not listen to another one after that, so it could not be undone.
+    """
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most = most
+        self._before: list[list[tuple[Any, int]]] = []
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            most = self._most()
+            counts = [(library, library.get_num_threads() or 1) for library in _libraries()]
+            self._before.append([(library, count) for library, count in counts if count > most])
+            for library, _ in self._before[-1]:
+                library.set_num_threads(most)
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for library, count in self._before.pop():
+                library.set_num_threads(count)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blas_threads() -> int:
+    """The most threads that a BLAS of this process uses now."""
+    return max((library.get_num_threads() or 1 for library in _libraries()), default=1)
+
+
+few_threads = Limit(lambda: max(1, cores() // 2))
+"""Decorator, or context manager, of work on matrices of a few hundred rows; may be nested."""
+
+one_thread = Limit(lambda: 1)
+"""The same for many such pieces of work at a time, on threads of our own."""
