@@ -32,6 +32,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
 nitpicky = True
+nitpick_ignore = [("py:class", "contextlib.ContextDecorator")]  # the standard library, whose inventory is elsewhere
 
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3

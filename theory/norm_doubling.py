@@ -114,7 +114,7 @@ class _Doubling:
             return None
         L, info = _lapack("potrf", self.G)(self.G, lower=1)
         # what is left of a column after the ones before it were taken off
-        return L if info == 0 and (np.abs(np.diag(L)) ** 2 > 0.01 * np.diag(self.G).real).all() else None
+        return L if info == 0 and (np.abs(np.diag(L)) ** 2 > 0.1 * np.diag(self.G).real).all() else None
 
     def _inverse(self) -> Array | None:
         """``(I - G H)^{-1}``, or ``None``."""

@@ -123,10 +123,14 @@ class LargeSearch:
     # ------------------------------------------------------------------------------------------ the proof
     def locate(self, *, uniform: int = 64, most: int = 192, thorough: bool = False) -> None:
         """Find a large gain, very likely the largest: no part of the proof, but its price depends on it."""
-        first, finalists, climbers, near_top = (self.steps, 64, 12, 0.9) if thorough else (2, 16, 3, 0.98)
+        first, finalists, climbers, near_top = (self.steps, 64, 24, 0.7) if thorough else (2, 16, 3, 0.98)
+        most = 3 * most if thorough else most
         self.grids = []
         for chart, low, high in self.modes.charts():
             resonances = self.modes.resonances(chart)
+            if thorough:  # modes that interfere have their peaks beside their resonances
+                aside = self.modes.margin * np.array([[-1.0], [-0.4], [0.0], [0.4], [1.0]])
+                resonances = (resonances + aside).ravel()
             inside = resonances[(resonances > low) & (resonances < high)]
             grid = np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
             terms = np.abs(self.modes.local(chart, grid).a) * self.modes.weights
@@ -148,8 +152,18 @@ class LargeSearch:
                     self._climb(chart, float(grid[chosen[index]]), vectors[:, index], width)
 
     def state(self) -> Array:
-        """The modes' amplitudes where the largest gain was found, for the input that attains it."""
-        return np.asarray(self.modes.local(self.chart, np.array([self.where])).a[0] * (self.modes.B @ self.vector))
+        """The modes' amplitudes where the largest gain was found, for the input that attains it.
+
+        Of reverse modes those of the adjoint system, for the output that attains it.
+        """
+        modes, v = self.modes, self.vector
+        a = modes.local(self.chart, np.array([self.where])).a[0]
+        amplitudes = a * (modes.B @ v)
+        if not modes.reverse.any():
+            return np.asarray(amplitudes)
+        u = modes.C @ amplitudes + modes.D @ v
+        u = u / max(float(np.linalg.norm(u)), 1e-300)
+        return np.asarray(np.where(modes.reverse, a.conj() * (modes.C.conj().T @ u), amplitudes))
 
     @property
     def level(self) -> float:

@@ -14,8 +14,9 @@ from theory.errors import AccuracyError, StabilityError
 from theory.margin import spectral_rounding
 from theory.norm_compress import compress
 from theory.norm_dense import modal_sum, spectrum_radii
+from theory.norm_form import storage_form
 from theory.norm_gain import gain_of, largest_gain
-from theory.norm_kyp import StorageProof, causal
+from theory.norm_kyp import StorageProof
 from theory.norm_large import LargeSearch
 from theory.norm_modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norm_resolvent import Resolvent
@@ -39,9 +40,6 @@ CHEAP = 64
 def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
     """Write out the modes of one diagonal system: conjugate halves, the reverse direction, the delays."""
     poles, B, C, reverse = system.poles, system.B, system.C, system.C_reverse
-    if system.conjugate_pairs:
-        poles, B, C = (np.concatenate([x, x.conj()], axis=axis) for x, axis in ((poles, 0), (B, 0), (C, 1)))
-        reverse = None if reverse is None else np.concatenate([reverse, reverse.conj()], axis=1)
     n = poles.size
     # with D = 0 one factor z does not change the gain: delay 0 is delay 1
     direct = np.full(n, system.delay == 0 and (reverse is not None or bool(np.any(system.D))))
@@ -50,6 +48,9 @@ def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
         poles, B, C = np.concatenate([poles, poles]), np.concatenate([B, B]), np.concatenate([C, reverse], axis=1)
         direct = np.concatenate([direct, np.full(n, system.delay_reverse == 0)])
         backwards = np.concatenate([backwards, np.ones(n, bool)])
+    if system.conjugate_pairs:  # all of the second half, so that the sum is known to be real
+        poles, B, C = (np.concatenate([x, x.conj()], axis=axis) for x, axis in ((poles, 0), (B, 0), (C, 1)))
+        direct, backwards = np.tile(direct, 2), np.tile(backwards, 2)
     real = system.conjugate_pairs or not any(np.any(np.imag(array)) for array in (poles, B, C, system.D))
     active = np.any(B != 0, axis=1) & np.any(C != 0, axis=0)
     poles, B, C = poles[active], B[active], C[:, active]
@@ -238,18 +239,9 @@ def _large(modes: ModalSum, rtol: float, diagnostics: dict[str, Any]) -> tuple[L
     with np.errstate(all="ignore"):
         large = LargeSearch(compress(modes, factor=2), rtol)
         large.locate()
-        system = causal(modes)
-        for again in (False, True) if system is not None and large.best > 0 else ():
-            assert system is not None
-            if again:  # most often a proof fails because a larger gain was missed
-                found = large.best
-                large.locate(thorough=True)
-                if large.best <= found:
-                    break
-            level = (large.level * (1 - 4 * UNIT)) * (1.0 - system.inflation) - system.extra
-            if StorageProof(system).prove(level, large.best, large.state()):
-                diagnostics["proof"] = "storage"
-                return large, large.level
+        if _proved_at_once(modes, large):
+            diagnostics["proof"] = "storage"
+            return large, large.level
         short = compress(modes)
         if short is not large.modes:
             large = LargeSearch(short, rtol)
@@ -257,6 +249,24 @@ def _large(modes: ModalSum, rtol: float, diagnostics: dict[str, Any]) -> tuple[L
         large.cover()
         diagnostics |= {"arcs": large.arcs, "factorizations": large.proofs}
         return large, large.upper
+
+
+def _proved_at_once(modes: ModalSum, large: LargeSearch) -> bool:
+    """Whether a storage function proves the level; most often it fails because a larger gain was missed."""
+    form = storage_form(modes)
+    if form is None or not large.best > 0:
+        return False
+    proof = StorageProof(form)
+
+    def proved(patient: bool) -> bool:
+        level = (large.level * (1 - 4 * UNIT)) * (1.0 - form.inflation) - form.extra
+        return proof.prove(level, large.best, large.state(), patient=patient)
+
+    if proved(patient=False):
+        return True
+    found = large.best
+    large.locate(thorough=True)
+    return (large.best > found and proved(patient=False)) or proved(patient=True)
 
 
 def _frequency(chart: str, where: float) -> float:
