@@ -133,6 +133,8 @@ class Gains:
                 width *= 0.15
                 if np.ptp(values) <= 0.002 * rtol * values.max():
                     break
+            else:  # uphill, and faster: the first width may be much too small
+                width *= 3.0
         return x
 
 

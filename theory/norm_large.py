@@ -123,33 +123,48 @@ class LargeSearch:
     # ------------------------------------------------------------------------------------------ the proof
     def locate(self, *, uniform: int = 64, most: int = 192, thorough: bool = False) -> None:
         """Find a large gain, very likely the largest: no part of the proof, but its price depends on it."""
-        first, finalists, climbers, near_top = (self.steps, 64, 24, 0.7) if thorough else (2, 16, 3, 0.98)
-        most = 3 * most if thorough else most
         self.grids = []
         for chart, low, high in self.modes.charts():
             resonances = self.modes.resonances(chart)
-            if thorough:  # modes that interfere have their peaks beside their resonances
-                aside = self.modes.margin * np.array([[-1.0], [-0.4], [0.0], [0.4], [1.0]])
-                resonances = (resonances + aside).ravel()
-            inside = resonances[(resonances > low) & (resonances < high)]
-            grid = np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
+            grid = np.concatenate([np.linspace(low, high, uniform + 1), resonances])
+            grid = np.unique(grid[(grid >= low) & (grid <= high)])
             terms = np.abs(self.modes.local(chart, grid).a) * self.modes.weights
             self.grids.append((chart, grid, np.linalg.norm(terms, axis=1)))  # as if the modes were orthogonal
+        if thorough:
+            self._locate_anywhere()
+            return
         ceiling = max(float(sizes.max()) for _, _, sizes in self.grids)
         for chart, grid, sizes in self.grids:
             chosen = np.flatnonzero(sizes > 0.3 * ceiling)
             chosen = chosen[np.argsort(sizes[chosen])[::-1][:most]]
-            gains, vectors = self.gains.estimate(chart, grid[chosen], None, first)
-            final = np.argsort(gains)[::-1][:finalists]
+            gains, vectors = self.gains.estimate(chart, grid[chosen], None, 2)
+            final = np.argsort(gains)[::-1][:16]
             final = final[gains[final] > 0.7 * gains.max(initial=0.0)]
-            chosen, vectors = chosen[final], vectors[:, final]
-            gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, max(5, self.steps - 3))
-            self._note(chart, grid[chosen], gains, vectors)
-            for index in np.argsort(gains)[::-1][:climbers]:
-                if gains[index] > near_top * self.best:
-                    near = np.abs(grid - grid[chosen[index]])
-                    width = float(np.min(near[near > 0]))
-                    self._climb(chart, float(grid[chosen[index]]), vectors[:, index], width)
+            self._climb_from(chart, grid, chosen[final], vectors[:, final], climbers=3, near_top=0.98)
+
+    def _locate_anywhere(self, *, uniform: int = 512, finalists: int = 64) -> None:
+        """The second look, on the circle: where modes interfere, as in errors, the peaks are beside the resonances."""
+        ((chart, low, high),) = self.modes.charts()
+        aside = self.modes.margin * np.array([[-1.0], [-0.4], [0.0], [0.4], [1.0]])
+        grid = np.concatenate([np.linspace(low, high, uniform + 1), (self.modes.resonances(chart) + aside).ravel()])
+        grid = np.unique(grid[(grid >= low) & (grid <= high)])
+        pieces = [self.gains.estimate(chart, x, None, 3) for x in np.array_split(grid, 1 + grid.size // 512)]
+        gains, vectors = np.concatenate([piece[0] for piece in pieces]), np.hstack([piece[1] for piece in pieces])
+        beside = np.concatenate([[0.0], gains, [0.0]])
+        top = np.flatnonzero((gains >= beside[:-2]) & (gains >= beside[2:]))
+        top = top[np.argsort(gains[top])[::-1][:finalists]]
+        self._climb_from(chart, grid, top, vectors[:, top], climbers=24, near_top=0.7)
+
+    def _climb_from(
+        self, chart: str, grid: Array, chosen: Array, vectors: Array, *, climbers: int, near_top: float
+    ) -> None:
+        """Better estimates at these points of the grid, and a climb from the largest ones."""
+        gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, max(5, self.steps - 3))
+        self._note(chart, grid[chosen], gains, vectors)
+        for index in np.argsort(gains)[::-1][:climbers]:
+            if gains[index] > near_top * self.best:
+                near = np.abs(grid - grid[chosen[index]])
+                self._climb(chart, float(grid[chosen[index]]), vectors[:, index], float(np.min(near[near > 0])))
 
     def state(self) -> Array:
         """The modes' amplitudes where the largest gain was found, for the input that attains it.

@@ -82,6 +82,12 @@ def norm_s5(quick: bool, seed: int) -> Iterator[Row]:
     yield from _norms("norm of an S5 layer", system, system.n, True, 50 if quick else 200, 1)
 
 
+def norm_s5_bidirectional(quick: bool, seed: int) -> Iterator[Row]:
+    """Compute the same of a two-sided layer, which python-control cannot take."""
+    system = s5(16, 8, seed, bidirectional=True) if quick else s5(192, 512, seed, 4, bidirectional=True)
+    yield from _norms("norm of a two-sided S5 layer", system, system.n, False, 50 if quick else 200, 1)
+
+
 def truncation(quick: bool, seed: int) -> Iterator[Row]:
     """Hankel singular values and balanced truncation to half the states.
 
@@ -166,4 +172,5 @@ CASES: dict[str, Callable[[bool, int], Iterator[Row]]] = {
     "comparison": comparison,
     "growth": growth,
     "s5": norm_s5,
+    "s5-two-sided": norm_s5_bidirectional,
 }

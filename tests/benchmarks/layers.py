@@ -19,7 +19,7 @@ def hippo_eigenvalues(size: int) -> np.ndarray:
     return -0.5 + 1j * np.sort(values)[size:]
 
 
-def s5(states: int, width: int, seed: int, blocks: int = 4) -> DiagonalStateSpace:
+def s5(states: int, width: int, seed: int, blocks: int = 4, *, bidirectional: bool = False) -> DiagonalStateSpace:
     """Draw an S5 layer: HiPPO blocks whose poles have moved as in training, zero-order hold, steps 1e-3 to 1e-1."""
     rng = np.random.default_rng(seed)
     blocks = blocks if states % blocks == 0 else 1
@@ -29,7 +29,9 @@ def s5(states: int, width: int, seed: int, blocks: int = 4) -> DiagonalStateSpac
     C = _gaussian(rng, width, states) / np.sqrt(2 * states)
     step = np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), states))
     discrete, B_bar, _ = zero_order_hold(poles, B, step)
-    return DiagonalStateSpace(discrete, B_bar, C, np.diag(rng.normal(size=width)), delay=0, delay_reverse=0)
+    D = np.diag(rng.normal(size=width))
+    reverse = _gaussian(rng, width, states) / np.sqrt(2 * states) if bidirectional else None
+    return DiagonalStateSpace(discrete, B_bar, C, D, delay=0, delay_reverse=0, C_reverse=reverse)
 
 
 def s4d(channels: int, pairs: int, seed: int, *, bidirectional: bool = False) -> DiagonalStateSpace:
