@@ -111,20 +111,19 @@ def response(system: System, omega: ArrayLike) -> Array:
 
 def _half(system: DiagonalStateSpace, theta: Array) -> Array:
     """The stored half of a discrete diagonal system, without ``D``."""
-    modulus, angle = np.abs(system.poles)[..., None, :], np.angle(system.poles)[..., None, :]
-    margin, B = system.margin[..., None, :], system.B[..., None, :, :]
-
-    def one_way(sign: float, C: Array, delay: int) -> Array:
-        # z^{1-delay} / (z - pole) with z = exp(j sign theta)
-        kernel = 1.0 / (margin - modulus * np.expm1(1j * (angle - sign * theta[:, None])))
-        if delay == 1:
-            kernel = kernel * np.exp(-1j * sign * theta)[:, None]
-        return np.asarray((C[..., None, :, :] * kernel[..., None, :]) @ B)
-
-    value = one_way(1.0, system.C, system.delay)
+    B = system.B[..., None, :, :]
+    value = (system.C[..., None, :, :] * kernel(system, theta, system.delay)[..., None, :]) @ B
     if system.C_reverse is not None:
-        value = value + one_way(-1.0, system.C_reverse, system.delay_reverse)
-    return value
+        reverse = kernel(system, -theta, system.delay_reverse)
+        value = value + (system.C_reverse[..., None, :, :] * reverse[..., None, :]) @ B
+    return np.asarray(value)
+
+
+def kernel(system: DiagonalStateSpace, theta: Array, delay: int) -> Array:
+    """``z^{1-delay} / (z - pole)`` with ``z = exp(j theta)``, shape (..., W, n)."""
+    modulus, angle = np.abs(system.poles)[..., None, :], np.angle(system.poles)[..., None, :]
+    value = 1.0 / (system.margin[..., None, :] - modulus * np.expm1(1j * (angle - theta[:, None])))
+    return np.asarray(value * np.exp(-1j * theta)[:, None] if delay == 1 else value)
 
 
 def _dense_response(system: StateSpace, omega: Array) -> Array:
@@ -146,19 +145,6 @@ def gain(system: System, omega: ArrayLike) -> Array:
     if min(value.shape[-2:]) == 1:
         return np.asarray(np.linalg.norm(value, axis=(-2, -1)))
     return np.asarray(np.linalg.svd(value, compute_uv=False)[..., 0])
-
-
-def attained_gain(value: Array, rng: np.random.Generator, steps: int = 12) -> Array:
-    """Lower bound of the largest singular value of each matrix (..., p, m), by power iteration."""
-    if min(value.shape[-2:]) == 0:
-        return np.zeros(value.shape[:-2])
-    left = value.conj().swapaxes(-1, -2)
-    vector = rng.standard_normal((*value.shape[:-2], value.shape[-1], 1)) + 0j
-    for _ in range(steps):
-        vector = left @ (value @ vector)
-        norm = np.linalg.norm(vector, axis=-2, keepdims=True)
-        vector = vector / np.where(norm > 0, norm, 1.0)
-    return np.asarray(np.linalg.norm(value @ vector, axis=(-2, -1)))
 
 
 def grid(system: System, points: int, extra: ArrayLike = ()) -> Array:

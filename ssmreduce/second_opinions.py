@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ssmreduce.peers import attained_gain, compressed, gain, grid, peer_matrices, response
+from ssmreduce.peers import compressed, gain, grid, peer_matrices
 from ssmreduce.results import AGREES, DISAGREES, FAILED, NOT_AVAILABLE, WITNESS, Opinion, bracket_to_dict, worst
 from theory.bracket import Bracket
 from theory.errors import ConvergenceError, InputError, MissingDependencyError, SSMReduceError, StabilityError
@@ -273,14 +273,6 @@ def witness_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opi
     return Opinion(
         source=source, verdict=WITNESS, value=attained, frequency=omega, detail=detail, seconds=verdict.seconds
     )
-
-
-def quick_sweep(reduced: System, omega: Any, full_response: Any, *, seed: int = 0) -> tuple[float, float]:
-    """Largest gain of a difference that power iteration attains on a shared grid: gain and frequency."""
-    value = full_response - response(reduced, omega)
-    gains = attained_gain(value, np.random.default_rng(seed))
-    peak = int(gains.reshape(-1, gains.shape[-1]).max(axis=0).argmax())
-    return float(gains[..., peak].max()), float(omega[peak])
 
 
 def judged(
