@@ -165,7 +165,10 @@ def _add_reduce(commands: Any) -> None:
     size.add_argument("--ratio", type=float, metavar="X", help="part of all stored states to remove, between 0 and 1")
     size.add_argument("--order", type=int, metavar="N", help="stored states to keep in every layer")
     parser.add_argument("--method", default="balanced", help=f"one of {METHOD_NAMES} (default balanced)")
-    parser.add_argument("--allocation", help="how the states are spread over the layers (with --ratio)")
+    parser.add_argument(
+        "--allocation",
+        help="how a --ratio is spread over the layers: uniform, hsv (default of balanced), last, last_released, hinf",
+    )
     parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")

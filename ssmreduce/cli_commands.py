@@ -261,3 +261,11 @@ def _print_reduction(result: dict[str, Any]) -> None:
         f"{result['states_before']} stored states, {result['states']} kept ({result['method']}): {result['output']}",
         markup=False,
     )
+    share = result["states"] / result["states_before"]
+    for row in result["layers"]:
+        if row["states"] < 0.25 * share * row["states_before"]:
+            console.print(
+                f"layer {row['layer']} keeps {row['states']} of {row['states_before']} states: one large mode makes "
+                "the others look small, and the network may need them; compare with --allocation uniform",
+                markup=False,
+            )

@@ -131,6 +131,19 @@ def test_reduce_writes_a_smaller_model(
     assert all(row["error"]["upper"] > 0 for row in json.loads(out)["layers"])
 
 
+def test_a_layer_that_is_left_with_next_to_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The speech model has a layer with a pole at 9e-8 from the circle; docs/choosing.md tells what that costs."""
+    speech = Path(__file__).parents[2] / "lra" / "weights" / "speech8_small_s5.safetensors"
+    command = ("reduce", speech, "--ratio", "0.25", "--no-certify", "--force", "-o", tmp_path / "s.safetensors")
+    status, out, _ = call(capsys, *command)
+    assert status == 0
+    assert "layer 2 keeps 2 of 32 states" in out
+    assert "--allocation uniform" in out
+    status, out, _ = call(capsys, *command, "--allocation", "uniform")
+    assert status == 0
+    assert "--allocation" not in out
+
+
 def test_the_layer_that_was_asked_for(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("2", "-1", "encoder"):
         status, _, err = call(capsys, "compare", checkpoint, f"--layer={wrong}", *QUICK)
