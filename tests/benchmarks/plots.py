@@ -31,8 +31,9 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
         figure, axis = plt.subplots(figsize=(7, 1.0 + 0.4 * len(ratios)), layout="constrained")
         names = [f"{row['case']}\n{row['package']}" for row in ratios]
         bars = axis.barh(names, [row["ratio_cpu"] for row in ratios])
-        axis.bar_label(bars, fmt="%.3g")
+        axis.bar_label(bars, fmt="%.3g", padding=3)
         axis.set_xscale("log")
+        axis.set_xlim(right=2.0 * max(row["ratio_cpu"] for row in ratios))  # room for the longest bar's label
         axis.set_xlabel("times the processor time of ssmreduce")
         axis.tick_params(labelsize=8)
         written.append(folder / "ratios.png")
