@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from lra.compression import compress, compression_steps, resized, stored_shapes
 from lra.config import Config
 from lra.devices import ONE_DEVICE, Devices, choose
 from lra.errors import CheckpointError, DivergenceError
+from lra.metrics import cut, log
 from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build, stored_copies, stored_states
 from lra.models.sharded import mean_over_devices, sum_over_devices
 from lra.optimizer import optimizer, schedule
@@ -254,7 +254,7 @@ def train_and_evaluate(
     if mesh.lead((workdir / "last.safetensors").exists):
         shapes = mesh.lead(lambda: stored_shapes(workdir / "last.safetensors")) if compressing else {}
         state, info = _restore(workdir / "last.safetensors", resized(state, shapes, tx), mesh)
-    mesh.lead(lambda: _cut_metrics(workdir / "metrics.jsonl", int(state.step)))  # also of a run killed before it saved
+    mesh.lead(lambda: cut(workdir, int(state.step)))  # also of a run killed before it saved
     state = mesh.replicate(state)
     train_step, eval_step = compile_steps(config, task, tx, state.params, mesh)
     started = time.monotonic() - info["seconds"]
@@ -270,7 +270,7 @@ def train_and_evaluate(
             if done in compressing:
                 state, record = compress(state, tx, config, mesh)
                 if mesh.leads:
-                    _log(workdir, {"step": done, "epoch": done / per_epoch, **record})
+                    log(workdir, {"step": done, "epoch": done / per_epoch, **record})
                 if record["states"] != record["states_before"]:
                     train_step, eval_step = compile_steps(config, task, tx, state.params, mesh)
                     info["best"] = None  # the epochs of the larger model do not compete
@@ -282,7 +282,7 @@ def train_and_evaluate(
                 progress.update(done, value, sums[1] / sums[2])
                 found = {name: float(total) for name, total in penalized(state.params).items()}
                 if mesh.leads:
-                    _log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value, **found})
+                    log(workdir, {"step": done, "epoch": done / per_epoch, "train_loss": value, **found})
             if epoch_done:
                 state = state._replace(totals=mesh.replicate(jnp.zeros(3)))
                 result = measure(eval_step, model_variables(state), task, validation, config.eval_batch_size, mesh)
@@ -296,7 +296,7 @@ def train_and_evaluate(
                     "seconds": time.monotonic() - started,
                 }
                 if mesh.leads:
-                    _log(workdir, record)
+                    log(workdir, record)
                 progress.epoch(record)
                 if info["best"] is None or result["accuracy"] > info["best"]["accuracy"]:
                     info["best"] = {**result, "epoch": done // per_epoch, "step": done}
@@ -380,22 +380,3 @@ def _claim(workdir: Path, config: Config) -> None:
 
 
 _FREE_KEYS = ("data", "log_every", "checkpoint_every", "eval_batch_size")  # may change when a run is resumed
-
-
-def _log(workdir: Path, record: dict[str, Any]) -> None:
-    with open(workdir / "metrics.jsonl", "a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines of steps that will be run again, and a line cut short by the end of the process."""
-
-    def kept() -> Iterator[str]:
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                if json.loads(line)["step"] <= step:
-                    yield line + "\n"
-            except (ValueError, KeyError, TypeError):
-                continue
-
-    write_atomically(path, "".join(kept()).encode())

@@ -29,7 +29,7 @@ _WHERE = {
     "impulse_response": "theory.response",
     "simulate": "theory.response",
     "balanced_truncation": "theory.truncation",
-    "modal_truncation": "theory.truncation",
+    "modal_truncation": "theory.modal_truncation",
     # layers and models
     "SSMLayer": "ssmreduce.layer",
     "layer_from_params": "ssmreduce.params",

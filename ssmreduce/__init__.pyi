@@ -39,6 +39,7 @@ from theory.errors import TimeBaseError as TimeBaseError
 from theory.errors import ToleranceError as ToleranceError
 from theory.h2 import h2_norm as h2_norm
 from theory.hankel import hankel_singular_values as hankel_singular_values
+from theory.modal_truncation import modal_truncation as modal_truncation
 from theory.norms import error_norm as error_norm
 from theory.norms import hinf_norm as hinf_norm
 from theory.norms import linf_norm as linf_norm
@@ -48,6 +49,5 @@ from theory.response import simulate as simulate
 from theory.system import DiagonalStateSpace as DiagonalStateSpace
 from theory.system import StateSpace as StateSpace
 from theory.truncation import balanced_truncation as balanced_truncation
-from theory.truncation import modal_truncation as modal_truncation
 
 __version__: str

@@ -37,6 +37,7 @@ exit status:
 """
 
 METHOD_NAMES = "balanced, modal, last, last_released, magnitude, random"
+ALLOCATION_NAMES = "uniform, last, last_released, hinf, hsv"
 """Written out, so that --help does not import the methods; a test compares it with them."""
 
 OPTION_HELP = "what the arrays of a checkpoint cannot tell; a JSON file beside it usually says"
@@ -167,7 +168,7 @@ def _add_reduce(commands: Any) -> None:
     parser.add_argument("--method", default="balanced", help=f"one of {METHOD_NAMES} (default balanced)")
     parser.add_argument(
         "--allocation",
-        help="how a --ratio is spread over the layers: uniform, hsv (default of balanced), last, last_released, hinf",
+        help=f"how a --ratio is spread over the layers: one of {ALLOCATION_NAMES} (default: the method's own)",
     )
     parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")

@@ -209,6 +209,7 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         "version": 1,
         "output": str(written),
         "method": arguments.method,
+        "allocation": smaller.training["reduction"]["allocation"] if arguments.ratio is not None else None,
         "states_before": model.n_states,
         "states": smaller.n_states,
         "layers": rows,
@@ -262,10 +263,11 @@ def _print_reduction(result: dict[str, Any]) -> None:
         markup=False,
     )
     share = result["states"] / result["states_before"]
-    for row in result["layers"]:
+    for row in result["layers"] if result["allocation"] not in (None, "uniform") else ():
         if row["states"] < 0.25 * share * row["states_before"]:
             console.print(
-                f"layer {row['layer']} keeps {row['states']} of {row['states_before']} states: one large mode makes "
-                "the others look small, and the network may need them; compare with --allocation uniform",
+                f"layer {row['layer']} keeps {row['states']} of {row['states_before']} states: the allocation "
+                f"{result['allocation']} judges states relative to the largest of their layer, and the network may "
+                "need them; compare with --allocation uniform",
                 markup=False,
             )

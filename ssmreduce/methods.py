@@ -111,7 +111,7 @@ def _smallest_order(system: DiagonalStateSpace, values: Array, rtol: float) -> i
 
 
 def _keep(system: DiagonalStateSpace, kept: Array) -> Truncation:
-    """:func:`theory.truncation.modal_truncation` with shared work, and in a batch with one row of indices a channel."""
+    """Modal truncation with shared work, and in a batch with one row of indices a channel."""
     balancing, order = shared(system), kept.shape[-1]
     gone = np.ones(system.poles.shape, dtype=bool)
     np.put_along_axis(gone, kept, False, axis=-1)

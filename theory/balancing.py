@@ -73,3 +73,8 @@ def balance(system: System) -> Balancing:
     if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
         floor_hsv = causal_hankel_singular_values(system)
     return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=left, right=right)
+
+
+def real_order(system: System, order: int) -> int:
+    """Return how many states of a real system `order` stored states can stand for."""
+    return 2 * order if isinstance(system, DiagonalStateSpace) and system.conjugate_pairs else order

@@ -58,7 +58,7 @@ def blas_threads() -> int:
 
 
 def _share(library: Any) -> int:
-    """Threads of one BLAS such that those of all, idle or not, have a core each; the caller belongs to every team."""
+    """Threads of a BLAS such that NumPy's and SciPy's, idle or not, have a core each; the caller is in both teams."""
     if len(_libraries()) == 1:
         return cores()
     return cores() // 2 + 1 if "numpy" in str(library.filepath) else max(1, cores() - cores() // 2)

@@ -1,20 +1,20 @@
-r"""Balanced truncation and modal truncation: fewer states, and a bound on what the transfer function loses."""
+r"""Balanced truncation: fewer states, and a bound on what the transfer function loses."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from theory.balancing import Balancing, Truncation, balance
-from theory.bounds import balanced_bound, hankel_floor, modal_bound
+from theory.balancing import Balancing, Truncation, balance, real_order
+from theory.bounds import balanced_bound, hankel_floor
 from theory.diagonalization import diagonalize
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians import stacked_output
 from theory.hammarling import compressed
-from theory.hankel import causal_hankel_singular_values, hankel_singular_values
 from theory.margin import discrete_margin
+from theory.modal_truncation import modal_truncation
 from theory.response import frequency_response
 from theory.system import DiagonalStateSpace, StateSpace, System, require_stable
 
@@ -93,7 +93,7 @@ def balanced_truncation(
         raise ToleranceError(f"rtol must be a number >= 0, got {rtol}", float("nan") if rtol is None else rtol, 0.0)
     goal = rtol * (shared.hsv[..., 0] if shared.hsv.shape[-1] else 0.0)
     for candidate in range(1, min(system.n, _attainable(shared) + 1)):
-        if np.any(balanced_bound(shared.hsv, _real_order(system, candidate), directions=_directions(system)) > goal):
+        if np.any(balanced_bound(shared.hsv, real_order(system, candidate), directions=_directions(system)) > goal):
             continue
         try:
             found = _truncate(shared, candidate, condition_limit)
@@ -108,15 +108,6 @@ def _directions(system: System) -> int:
     return 2 if isinstance(system, DiagonalStateSpace) and system.is_bidirectional else 1
 
 
-def _pairs(system: System) -> bool:
-    return isinstance(system, DiagonalStateSpace) and system.conjugate_pairs
-
-
-def _real_order(system: System, order: int) -> int:
-    """States that `order` stored states can stand for."""
-    return 2 * order if _pairs(system) else order
-
-
 def _present(hsv: Array) -> Array:
     """Number of states numerically present, (...)."""
     if hsv.shape[-1] == 0:
@@ -126,7 +117,7 @@ def _present(hsv: Array) -> Array:
 
 def _attainable(shared: Balancing) -> int:
     present = int(_present(shared.hsv).max(initial=0))
-    return int((present + 1) // 2) if _pairs(shared.system) else present
+    return int((present + 1) // 2) if real_order(shared.system, 1) == 2 else present
 
 
 def _checked_order(shared: Balancing, order: int) -> int:
@@ -246,7 +237,7 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
         B, C = np.concatenate([B.real, B.imag]), 2.0 * np.concatenate([C.real, -C.imag], axis=1)
     A_right = _diagonal_times(system, shared.right)
     D = np.zeros((C.shape[0], system.m))
-    most = min(_real_order(system, order), int(_present(shared.hsv)))
+    most = min(real_order(system, order), int(_present(shared.hsv)))
     failure: Exception | None = None
     root = np.sqrt(shared.hsv[:most])
     nearly_A = (shared.left[:, :most] / root).conj().T @ (A_right[:, :most] / root)
@@ -282,7 +273,7 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
             status += "; a larger part of the budget was tried and refused: " + str(failure)
         return Truncation(
             system=reduced, order=diagonal.n, hsv=shared.hsv, bound=bound,
-            floor=hankel_floor(shared.floor_hsv, _real_order(system, diagonal.n)), status=status,
+            floor=hankel_floor(shared.floor_hsv, real_order(system, diagonal.n)), status=status,
             diagnostics={"states": k, "condition": condition, "perturbation": perturbation},
         )  # fmt: skip
     if failure is not None:
@@ -324,7 +315,7 @@ def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncat
         poles=gathered("poles"), B=gathered("B"), C=gathered("C"),
         C_reverse=gathered("C_reverse") if system.is_bidirectional else None,
     )  # fmt: skip
-    floor = hankel_floor(shared.floor_hsv, _real_order(system, width))
+    floor = hankel_floor(shared.floor_hsv, real_order(system, width))
     fewer = sum(channel.order < width for channel in channels)
     status = f"balanced truncation of {len(channels)} systems to {width} stored states each"
     status += f"; {fewer} of them need fewer and were filled up with states of zero gain" if fewer else ""
@@ -336,67 +327,3 @@ def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncat
         system=reduced, order=width, hsv=shared.hsv, bound=np.reshape([channel.bound for channel in channels], shape),
         floor=floor, status=status, diagnostics=diagnostics,
     )  # fmt: skip
-
-
-def modal_truncation(
-    system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array | None = None, balancing: Balancing | None = None
-) -> Truncation:
-    r"""Keep the stored states `keep` and leave the others out; poles, ``B`` and ``C`` of the kept ones stay bit-equal.
-
-    .. math:: \|G-G_r\|_\infty\le\sum_{i\ \text{removed}}2\|c_i\|\|b_i\|/(1-|\lambda_i|)
-
-    (:func:`theory.bounds.modal_bound`).
-
-    Parameters
-    ----------
-    system : DiagonalStateSpace
-        Stable; a batch keeps the same indices in every channel.
-    keep : array_like
-        Integer indices or a boolean mask along the stored states; may be empty.
-    hsv : ndarray, shape (..., N), optional, keyword only
-        :func:`theory.hankel.hankel_singular_values` of `system`, if known already.
-    balancing : Balancing, optional, keyword only
-        From :func:`theory.balancing.balance`, instead of `hsv`: brings the values of the floor along, too.
-
-    Returns
-    -------
-    Truncation
-
-    Raises
-    ------
-    StabilityError, InputError
-    """
-    if not isinstance(system, DiagonalStateSpace):
-        raise InputError("modal truncation needs a DiagonalStateSpace; diagonalize a dense system first")
-    require_stable(system)
-    kept = kept_indices(keep, system.n)
-    removed = np.setdiff1d(np.arange(system.n), kept)
-    if balancing is not None:
-        values, floor_values = balancing.hsv, balancing.floor_hsv
-    else:
-        values = hankel_singular_values(system) if hsv is None else hsv
-        floor_values = causal_hankel_singular_values(system) if system.is_bidirectional else values
-    return Truncation(
-        system=system if removed.size == 0 else system.keep(kept), order=kept.size, hsv=values,
-        bound=modal_bound(system, removed), floor=hankel_floor(floor_values, _real_order(system, kept.size)),
-        status=f"modal truncation to {kept.size} of {system.n} stored states",
-        diagnostics={"kept": kept, "removed": removed},
-    )  # fmt: skip
-
-
-def kept_indices(keep: ArrayLike, n: int) -> Array:
-    """Turn integer indices or a mask of `n` states into ascending indices; :class:`InputError` for anything else."""
-    chosen = np.asarray(keep)
-    if chosen.dtype == bool:
-        if chosen.shape != (n,):
-            raise InputError(f"the mask of states to keep must have shape ({n},), got {chosen.shape}")
-        return np.flatnonzero(chosen)
-    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
-        raise InputError("keep must be a list of state indices or a boolean mask")
-    chosen = chosen.astype(int)
-    if chosen.size and (chosen.min() < -n or chosen.max() >= n):
-        raise InputError(f"keep has an index outside 0..{n - 1}")
-    chosen = chosen % n if n else chosen
-    if np.unique(chosen).size != chosen.size:
-        raise InputError("keep names a state twice")
-    return np.sort(chosen)

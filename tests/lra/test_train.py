@@ -144,7 +144,7 @@ def test_a_run_that_dies_between_any_two_writes_goes_on_to_the_same_bits(whole, 
 
         return run
 
-    for name in ("_log", "save_state", "write_atomically"):
+    for name in ("log", "save_state", "write_atomically"):
         monkeypatch.setattr(lra.train, name, mortal(getattr(lra.train, name)))
     for lifetime in range(1, 20):
         left = lifetime

@@ -1,8 +1,7 @@
-"""Checkpoints: what was saved is loaded; nothing is unpickled; a failed save leaves the old files, no others."""
+"""Checkpoints: what was saved is loaded; nothing is unpickled; foreign and damaged files are called what they are."""
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
 import json
@@ -15,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoint_cases import same, small
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
-from ssmreduce import storage
-from ssmreduce.checkpoint import Model, load, pad, save
+from ssmreduce.checkpoint import Model, load, pad
 from ssmreduce.storage import CheckpointError, CheckpointIOError
 from theory.errors import DimensionError, InputError
 
@@ -28,22 +27,6 @@ CASES = [
     (GOLDEN / "s4d_minimal.npz", {}),
     (GOLDEN / "s4d_v4_lin_zoh_softplus_bi_bn_prenorm.npz", S4D_OPTIONS["s4d-v4"]),
 ]
-
-
-def small(rng: np.random.Generator, **training: Any) -> Model:
-    tree = {"params": {"encoder": {f"layers_{i}": {"seq": s5_params(rng)} for i in range(2)}}}
-    return Model(tree=tree, options={"conj_sym": True, "activation": "half_glu1"}, training=training)
-
-
-def same(first: Model, second: Model) -> bool:
-    pairs = zip(first.layers, second.layers, strict=True)
-    return all(
-        a.to_params().keys() == b.to_params().keys()
-        and all(
-            np.array_equal(v, b.to_params()[k]) and v.dtype == b.to_params()[k].dtype for k, v in a.to_params().items()
-        )
-        for a, b in pairs
-    )
 
 
 @pytest.mark.parametrize(("path", "options"), CASES, ids=lambda value: getattr(value, "stem", ""))
@@ -319,138 +302,6 @@ def test_a_pair_of_two_saves_is_detected(tmp_path: Path, rng: np.random.Generato
     os.replace(second, first)
     with pytest.raises(CheckpointError, match="different saves"):
         load(first)
-
-
-FAILURES = ["fsync", "replace", "second replace", "write", "link"]
-
-
-@pytest.mark.parametrize("where", FAILURES)
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_full_disk_leaves_the_old_pair(
-    where: str, code: int, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = small(rng, run=1).save(tmp_path / "model")
-    before = {name: (tmp_path / name).read_bytes() for name in sorted(os.listdir(tmp_path))}
-    calls = {"count": 0}
-
-    def failing(real: Any, at: int = 1) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls["count"] += 1
-            if calls["count"] == at:
-                raise OSError(code, os.strerror(code))
-            return real(*args, **kwargs)
-
-        return call
-
-    if where == "write":
-        real_open = os.fdopen
-
-        class Full(io.RawIOBase):
-            def __init__(self, handle: int) -> None:
-                self.file = real_open(handle, "wb")
-
-            def write(self, data: Any) -> int:
-                self.file.write(bytes(data)[:10])
-                raise OSError(code, os.strerror(code))
-
-            def close(self) -> None:
-                self.file.close()
-
-        monkeypatch.setattr(storage.os, "fdopen", lambda handle, mode: Full(handle))
-    elif where == "link":  # a file system without hard links is no failure
-        monkeypatch.setattr(storage.os, "link", failing(os.link))
-    else:
-        name, at = (where, 1) if " " not in where else ("replace", 2)
-        monkeypatch.setattr(storage.os, name, failing(getattr(os, name), at))
-    other = small(rng, run=2)
-    if where == "link":
-        other.save(path)
-        assert load(path).training == {"run": 2}
-        return
-    with pytest.raises(CheckpointIOError, match="nothing was changed") as caught:
-        other.save(path)
-    assert caught.value.errno == code
-    assert isinstance(caught.value, OSError)
-    monkeypatch.undo()
-    assert {name: (tmp_path / name).read_bytes() for name in sorted(os.listdir(tmp_path))} == before
-    assert load(path).training == {"run": 1}
-
-
-def test_a_failed_first_save_leaves_nothing(
-    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, calls = os.replace, []
-
-    def second_fails(*args: Any) -> None:
-        calls.append(args)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(*args)
-
-    monkeypatch.setattr(storage.os, "replace", second_fails)
-    with pytest.raises(CheckpointIOError):
-        small(rng).save(tmp_path / "model")
-    monkeypatch.undo()
-    assert os.listdir(tmp_path) == []
-
-
-def test_an_interrupt_leaves_the_old_pair(
-    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = small(rng, run=1).save(tmp_path / "model")
-
-    def interrupted(*args: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(storage.os, "fsync", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        small(rng, run=2).save(path)
-    monkeypatch.undo()
-    assert sorted(os.listdir(tmp_path)) == ["model.json", "model.safetensors"]
-    assert load(path).training == {"run": 1}
-
-
-def test_unwritable_folders(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CheckpointIOError, match="nothing was changed"):
-        small(rng).save(tmp_path / "nowhere" / "model")
-
-    def refused(*args: Any, **kwargs: Any) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(
-        storage.tempfile, "mkstemp", refused
-    )  # root may write anywhere, so a read-only folder proves nothing
-    with pytest.raises(CheckpointIOError, match="Permission denied"):
-        small(rng).save(tmp_path / "model")
-    assert os.listdir(tmp_path) == []
-
-
-def test_unreadable_files(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = small(rng).save(tmp_path / "model.npz")
-
-    def refused(self: Path) -> bytes:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "read_bytes", refused)
-    with pytest.raises(CheckpointIOError, match="Permission denied"):
-        load(path)
-
-
-def test_what_json_or_arrays_cannot_hold(tmp_path: Path, rng: np.random.Generator) -> None:
-    model = small(rng, thing=object())
-    with pytest.raises(InputError, match="plain numbers"):
-        model.save(tmp_path / "model")
-    odd = Model(tree={**small(rng).tree, "note": "text"}, options={"conj_sym": True})
-    with pytest.raises(InputError, match="msgpack"):
-        odd.save(tmp_path / "model.npz")
-    odd.save(tmp_path / "model.msgpack")
-    assert sorted(os.listdir(tmp_path)) == ["model.msgpack"]
-
-
-def test_file_mode_is_the_usual_one(tmp_path: Path, rng: np.random.Generator) -> None:
-    path = save(small(rng), tmp_path / "model")
-    (tmp_path / "plain").write_bytes(b"")
-    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_s4d_checkpoints_tell_their_transform(tmp_path: Path, rng: np.random.Generator) -> None:

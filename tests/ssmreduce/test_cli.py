@@ -15,8 +15,9 @@ import pytest
 from layer_cases import s5_params
 
 from ssmreduce import Comparison, load, save, shipped_checkpoint
+from ssmreduce.allocation import ALLOCATIONS
 from ssmreduce.checkpoint import Model
-from ssmreduce.cli import METHOD_NAMES, main
+from ssmreduce.cli import ALLOCATION_NAMES, METHOD_NAMES, main
 from ssmreduce.methods import METHODS
 from theory.errors import InputError
 
@@ -281,6 +282,7 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
         assert "CHECKPOINT" in call(capsys, command, "--help")[1]
     assert call(capsys, "--version")[1].startswith("ssmreduce ")
     assert ", ".join(METHODS) == METHOD_NAMES
+    assert ", ".join(ALLOCATIONS) == ALLOCATION_NAMES
 
 
 def test_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,11 @@ from tolerance import tol
 from theory.balancing import balance
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.hankel import hankel_singular_values
+from theory.modal_truncation import kept_indices, modal_truncation
 from theory.realization import dense
 from theory.response import frequency_response
 from theory.system import DiagonalStateSpace, StateSpace
-from theory.truncation import balanced_truncation, kept_indices, modal_truncation
+from theory.truncation import balanced_truncation
 
 
 def sweep(system, reduced):
