@@ -54,7 +54,7 @@ def _norms(case: str, system: DiagonalStateSpace, size: int, peers: bool, sweep:
     yield Row(case=case, system=repr(system), package="ssmreduce", size=size, measurement=ours, note=width)
     if peers:
         systems = control_systems(system)
-        theirs = measure(lambda: control_norm(systems), warm_up=lambda: control_norm(control_systems(small)))
+        theirs = measure(lambda: control_norm(systems), repeats, lambda: control_norm(control_systems(small)))
         note = _below(theirs.answer, ours.answer)
         yield Row(case=case, system=repr(system), package="python-control", size=size, measurement=theirs, note=note)
     if sweep:
@@ -67,25 +67,25 @@ def _norms(case: str, system: DiagonalStateSpace, size: int, peers: bool, sweep:
 def norm_s4d(quick: bool, seed: int) -> Iterator[Row]:
     """Certified norms of one S4D layer against python-control in a loop over its channels."""
     channels = 16 if quick else 256
-    yield from _norms("norm of an S4D layer", s4d(channels, 32, seed), channels, True, 1000 if quick else 4000, 5)
+    yield from _norms("norm of an S4D layer", s4d(channels, 32, seed), channels, True, 1000 if quick else 4000, 3)
 
 
 def norm_s4d_bidirectional(quick: bool, seed: int) -> Iterator[Row]:
     """Compute the same of the two-sided layer, which python-control cannot take: not causal."""
     system = s4d(16 if quick else 256, 32, seed, bidirectional=True)
-    yield from _norms("norm of a two-sided S4D layer", system, system.batch_shape[0], False, 1000 if quick else 4000, 5)
+    yield from _norms("norm of a two-sided S4D layer", system, system.batch_shape[0], False, 1000 if quick else 4000, 3)
 
 
 def norm_s5(quick: bool, seed: int) -> Iterator[Row]:
     """Certified norm of one S5 layer."""
     system = s5(16, 8, seed) if quick else s5(192, 512, seed, 4)
-    yield from _norms("norm of an S5 layer", system, system.n, True, 50 if quick else 200, 1)
+    yield from _norms("norm of an S5 layer", system, system.n, True, 50 if quick else 200, 3)
 
 
 def norm_s5_bidirectional(quick: bool, seed: int) -> Iterator[Row]:
     """Compute the same of a two-sided layer, which python-control cannot take."""
     system = s5(16, 8, seed, bidirectional=True) if quick else s5(192, 512, seed, 4, bidirectional=True)
-    yield from _norms("norm of a two-sided S5 layer", system, system.n, False, 50 if quick else 200, 1)
+    yield from _norms("norm of a two-sided S5 layer", system, system.n, False, 50 if quick else 200, 3)
 
 
 def truncation(quick: bool, seed: int) -> Iterator[Row]:
@@ -102,7 +102,7 @@ def truncation(quick: bool, seed: int) -> Iterator[Row]:
     def ours() -> np.ndarray:
         return np.asarray(balanced_truncation(system, order=stored // 2).hsv)
 
-    first = measure(ours, 5, warm_up=lambda: balanced_truncation(s5(4, 2, 0), order=2))
+    first = measure(ours, 3, warm_up=lambda: balanced_truncation(s5(4, 2, 0), order=2))
     exact, left_out = extended_hankel_singular_values(system)
 
     def judged(values: np.ndarray | None) -> str:
