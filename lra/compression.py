@@ -33,7 +33,7 @@ from lra.devices import ONE_DEVICE, Devices
 from lra.errors import ConfigError
 from lra.models import stored_states
 from lra.penalties import conventions_of
-from ssmreduce.params import layer_from_params
+from ssmreduce.layers.params import layer_from_params
 from theory.errors import OrderError, SSMReduceError
 
 WORTHWHILE = 0.95

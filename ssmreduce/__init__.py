@@ -17,46 +17,46 @@ __version__ = "0.1.0"
 # name -> module that defines it; modules load on first use, so that ``import ssmreduce`` costs nothing optional
 _WHERE = {
     # systems theory
-    "StateSpace": "theory.system",
-    "DiagonalStateSpace": "theory.system",
-    "Bracket": "theory.bracket",
+    "StateSpace": "theory.systems.system",
+    "DiagonalStateSpace": "theory.systems.system",
+    "Bracket": "theory.norms.bracket",
     "hinf_norm": "theory.norms",
     "linf_norm": "theory.norms",
     "error_norm": "theory.norms",
-    "h2_norm": "theory.h2",
-    "hankel_singular_values": "theory.hankel",
-    "frequency_response": "theory.response",
-    "impulse_response": "theory.response",
-    "simulate": "theory.response",
-    "balanced_truncation": "theory.truncation",
-    "modal_truncation": "theory.modal_truncation",
+    "h2_norm": "theory.gramians.h2",
+    "hankel_singular_values": "theory.gramians.hankel",
+    "frequency_response": "theory.systems.response",
+    "impulse_response": "theory.systems.response",
+    "simulate": "theory.systems.response",
+    "balanced_truncation": "theory.reduction.balanced_truncation",
+    "modal_truncation": "theory.reduction.modal_truncation",
     # layers and models
-    "SSMLayer": "ssmreduce.layer",
-    "layer_from_params": "ssmreduce.params",
-    "read_layers": "ssmreduce.params",
-    "as_layer_or_system": "ssmreduce.params",
-    "Model": "ssmreduce.checkpoint",
-    "load": "ssmreduce.checkpoint",
-    "save": "ssmreduce.checkpoint",
+    "SSMLayer": "ssmreduce.layers.layer",
+    "layer_from_params": "ssmreduce.layers.params",
+    "read_layers": "ssmreduce.layers.params",
+    "as_layer_or_system": "ssmreduce.layers.params",
+    "Model": "ssmreduce.files.model",
+    "load": "ssmreduce.files.model",
+    "save": "ssmreduce.files.model",
     # reduction
-    "METHODS": "ssmreduce.methods",
-    "Method": "ssmreduce.methods",
+    "METHODS": "ssmreduce.methods.registry",
+    "Method": "ssmreduce.methods.registry",
     "Reduction": "ssmreduce.reduction",
-    "last_scores": "ssmreduce.scores",
-    "state_scores": "ssmreduce.scores",
-    "released_threshold": "ssmreduce.scores",
-    "ReleasedThreshold": "ssmreduce.scores",
-    "allocate": "ssmreduce.allocation",
+    "last_scores": "ssmreduce.methods.scores",
+    "state_scores": "ssmreduce.methods.scores",
+    "released_threshold": "ssmreduce.methods.scores",
+    "ReleasedThreshold": "ssmreduce.methods.scores",
+    "allocate": "ssmreduce.methods.allocation",
     "reduce": "ssmreduce.reduction",
     "reduce_model": "ssmreduce.reduced_model",
     # comparison
-    "compare": "ssmreduce.comparison",
+    "compare": "ssmreduce.comparison.compare",
     "Comparison": "ssmreduce.results",
     "Row": "ssmreduce.results",
     "Opinion": "ssmreduce.results",
-    "crosscheck": "ssmreduce.second_opinions",
-    "SecondOpinions": "ssmreduce.second_opinions",
-    "shipped_checkpoint": "ssmreduce.shipped",
+    "crosscheck": "ssmreduce.comparison.second_opinions",
+    "SecondOpinions": "ssmreduce.comparison.second_opinions",
+    "shipped_checkpoint": "ssmreduce.files.shipped",
     # errors
     "SSMReduceError": "theory.errors",
     "InputError": "theory.errors",
@@ -68,8 +68,8 @@ _WHERE = {
     "ConvergenceError": "theory.errors",
     "AccuracyError": "theory.errors",
     "MissingDependencyError": "theory.errors",
-    "CheckpointError": "ssmreduce.storage",
-    "CheckpointIOError": "ssmreduce.storage",
+    "CheckpointError": "ssmreduce.files.storage",
+    "CheckpointIOError": "ssmreduce.files.storage",
 }
 
 __all__ = ["__version__", *_WHERE]
@@ -78,7 +78,7 @@ __all__ = ["__version__", *_WHERE]
 def _own_theory() -> None:
     """Say so plainly if another top-level module named ``theory`` shadows ours."""
     theory = importlib.import_module("theory")
-    if not hasattr(theory, "__path__") or importlib.util.find_spec("theory.system") is None:
+    if not hasattr(theory, "__path__") or importlib.util.find_spec("theory.systems") is None:
         where = getattr(theory, "__file__", theory)
         raise ImportError(
             f"ssmreduce needs its own package 'theory', but {where} comes first on sys.path; rename or move that one"

@@ -10,7 +10,7 @@ import sys
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from ssmreduce.cli import main  # noqa: E402
+from ssmreduce.command_line.parser import main  # noqa: E402
 
 __all__ = ["main"]
 

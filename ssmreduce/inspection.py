@@ -13,11 +13,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ssmreduce.checkpoint import Model
-from ssmreduce.layer import SSMLayer
-from ssmreduce.table import number
-from theory.bounds import balanced_bound
-from theory.hankel import hankel_singular_values
+from ssmreduce.files.model import Model
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.view.table import number
+from theory.gramians.hankel import hankel_singular_values
+from theory.reduction.bounds import balanced_bound
 
 TARGETS = (0.1, 0.01, 0.001)
 """Relative bounds for which :func:`inspect_model` says how many states are enough."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ssmreduce.allocation import allocate, budget_of
-from ssmreduce.checkpoint import Model
-from ssmreduce.layer import SSMLayer
-from ssmreduce.methods import METHODS
+from ssmreduce.files.model import Model
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.methods.allocation import allocate, budget_of
+from ssmreduce.methods.registry import METHODS
 from ssmreduce.reduction import Reduction, reduce
 from theory.errors import InputError, OrderError
 
@@ -34,10 +34,11 @@ def reduce_model(
         Fraction of the stored states to remove, ``0 <= ratio < 1``: 0.3 keeps 70 percent of them, rounded down, and at
         least one a layer.
     method : str
-        One of :data:`ssmreduce.methods.METHODS`.
+        One of :data:`ssmreduce.methods.registry.METHODS`.
     allocation : str, optional
-        How the budget is spread over the layers, one of :data:`ssmreduce.allocation.ALLOCATIONS`; by default the one
-        that goes with the method: "hsv" for "balanced", its own scores for "modal" and LAST, else "uniform".
+        How the budget is spread over the layers, one of :data:`ssmreduce.methods.allocation.ALLOCATIONS`; by
+        default the one that goes with the method: "hsv" for "balanced", its own scores for "modal" and LAST, else
+        "uniform".
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.
     seed : int, keyword only

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ssmreduce.inversion import rounding_bound
-from ssmreduce.layer import SSMLayer
-from ssmreduce.methods import METHODS, Method, checked_order
-from ssmreduce.params import as_layer_or_system
-from theory.balancing import Truncation
-from theory.bracket import Bracket
+from ssmreduce.layers.inversion import rounding_bound
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.layers.params import as_layer_or_system
+from ssmreduce.methods.registry import METHODS, Method, checked_order
 from theory.errors import InputError, ToleranceError
-from theory.system import DiagonalStateSpace, System
+from theory.norms.bracket import Bracket
+from theory.reduction.balancing import Truncation
+from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
 
@@ -35,7 +35,7 @@ class Reduction:
     layer : SSMLayer or None
         The reduced layer, ready for the original scan, when a layer came in.
     method : str
-        Key of :data:`ssmreduce.methods.METHODS`.
+        Key of :data:`ssmreduce.methods.registry.METHODS`.
     order : int
         Stored states; never more than asked for.
     bound : float or ndarray
@@ -118,13 +118,13 @@ def reduce(
         Instead of `order`: the smallest order found whose bound is at most `rtol` times :math:`\sigma_1`, the largest
         Hankel singular value (which is not more than the norm).
     method : str
-        One of :data:`ssmreduce.methods.METHODS`.
+        One of :data:`ssmreduce.methods.registry.METHODS`.
     seed : int, keyword only
         For "random".
     dtype : dtype, optional, keyword only
         Precision of the reduced layer's parameters; by default that of the layer.
     **options
-        For a mapping: ``conj_sym`` and so on, see :func:`ssmreduce.params.layer_from_params`.
+        For a mapping: ``conj_sym`` and so on, see :func:`ssmreduce.layers.params.layer_from_params`.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def _reduce(
 
 def _scored(source: SSMLayer | System, method: Method, order: int, seed: int) -> Truncation:
     """Rank the states by the score of the layer: some scores see its stored parameters, not only its system."""
-    from ssmreduce.methods import keep_best
+    from ssmreduce.methods.registry import keep_best
 
     assert method.score is not None
     return keep_best(source, method.score, order=order, seed=seed)  # type: ignore[arg-type]
@@ -223,7 +223,7 @@ def _by_tolerance(
     if method.score is None:
         first = method.reduce(system, rtol=rtol, seed=seed)
     else:
-        from ssmreduce.methods import keep_best
+        from ssmreduce.methods.registry import keep_best
 
         first = keep_best(source, method.score, rtol=rtol, seed=seed)  # type: ignore[arg-type]
     found = _written(source, system, method, first, first.order, dtype)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.bracket import Bracket
 from theory.errors import InputError
+from theory.norms.bracket import Bracket
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -240,19 +240,19 @@ class Comparison:
         return min(rows, key=lambda row: float(row.error.upper) if row.error else np.inf, default=None)
 
     def __str__(self) -> str:
-        from ssmreduce.table import render
+        from ssmreduce.view.table import render
 
         return render(self)
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw errors, bounds and floor over the order, Hankel singular values and poles; write to `path` if given."""
-        from ssmreduce.plot import plot
+        from ssmreduce.view.plot import plot
 
         return plot(self, path)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return the self-contained HTML report; write it to `path` if given, whole or not at all."""
-        from ssmreduce.report import html
+        from ssmreduce.view.report import html
 
         return html(self, path)
 

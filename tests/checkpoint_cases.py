@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from layer_cases import s5_params
 
-from ssmreduce.checkpoint import Model
+from ssmreduce.files.model import Model
 
 
 def small(rng: np.random.Generator, **training: Any) -> Model:

@@ -17,5 +17,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A generator seeded by the name of the test: the same numbers in every run, others in every test."""
-    return np.random.default_rng(list(request.node.nodeid.encode()))
+    """A generator seeded by the name of the test: the same numbers in every run and after a move of its file."""
+    return np.random.default_rng(list(request.node.name.encode()))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.hankel import balancing_factors
-from theory.system import DiagonalStateSpace
+from theory.gramians.hankel import balancing_factors
+from theory.systems.system import DiagonalStateSpace
 
 
 def extended_hankel_singular_values(system: DiagonalStateSpace) -> tuple[np.ndarray, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ssmreduce.layer import SSMLayer
+from ssmreduce.layers.layer import SSMLayer
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -162,7 +162,7 @@ def two_sided(system: Any, u: np.ndarray) -> np.ndarray:
 @st.composite
 def s5_layers(draw: Any, *, conj_sym: bool | None = None, max_P: int = 6, max_H: int = 4) -> SSMLayer:
     """A stable S5 layer with every option drawn."""
-    from ssmreduce.params import layer_from_params
+    from ssmreduce.layers.params import layer_from_params
 
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     raw = s5_params(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from theory.realization import dense
-from theory.system import DiagonalStateSpace, StateSpace
+from theory.systems.realization import dense
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 POLE_KINDS = ("spread", "near circle", "clustered", "repeated", "real", "zero", "fast")
 

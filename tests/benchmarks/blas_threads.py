@@ -1,4 +1,4 @@
-"""What BLAS threads cost the norm of a layer: as they come, and as `theory.threads` shares the cores among them.
+"""What BLAS threads cost the norm of a layer: as they come, and as `theory.arithmetic.threads` shares the cores.
 
 ``python tests/benchmarks/blas_threads.py``, on a quiet machine; each line is a process of its own.
 """
@@ -22,8 +22,8 @@ def measure(shared: bool) -> None:
     """Print the least time of a norm, in this process."""
     from layers import s5
 
+    from theory.arithmetic.threads import blas_threads
     from theory.norms import _norm
-    from theory.threads import blas_threads
 
     norm, layer = _norm if shared else _norm.__wrapped__, s5(192, 512, 0)  # type: ignore[attr-defined]
     norm(layer, 1e-8, stable=True)
@@ -36,7 +36,7 @@ def measure(shared: bool) -> None:
 
 
 def main() -> None:
-    table = Table("BLAS threads", "shared by theory.threads", "seconds", title="norm of an S5 layer, 192 stored states")
+    table = Table("BLAS threads", "shared by theory", "seconds", title="norm of an S5 layer, 192 stored states")
     for threads in ("1", None):
         environment = {key: value for key, value in os.environ.items() if key not in NAMES}
         environment |= {"PYTHONPATH": str(Path(__file__).parents[2])} | ({NAMES[0]: threads} if threads else {})

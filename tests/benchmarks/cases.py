@@ -12,12 +12,12 @@ from layers import s4d, s5
 from measuring import Measurement, measure
 from packages import control_norm, control_systems, pymor_truncation, slycot_truncation, sweep_norm
 
-from ssmreduce.comparison import compare
-from theory.hankel import hankel_singular_values
+from ssmreduce.comparison.compare import compare
+from theory.gramians.hankel import hankel_singular_values
 from theory.norms import hinf_norm
-from theory.realization import dense
-from theory.system import DiagonalStateSpace
-from theory.truncation import balanced_truncation
+from theory.reduction.balanced_truncation import balanced_truncation
+from theory.systems.realization import dense
+from theory.systems.system import DiagonalStateSpace
 
 RTOL = 1e-8
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from theory.discretization import zero_order_hold
-from theory.system import DiagonalStateSpace
+from theory.systems.discretization import zero_order_hold
+from theory.systems.system import DiagonalStateSpace
 
 
 def hippo_eigenvalues(size: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from theory.realization import dense
-from theory.response import frequency_response
-from theory.system import DiagonalStateSpace
+from theory.systems.realization import dense
+from theory.systems.response import frequency_response
+from theory.systems.system import DiagonalStateSpace
 
 
 def installed() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Every reduction method x every kind of system x every law. A new method is one line in ``ssmreduce.methods``.
+"""Every reduction method x every kind of system x every law. A new method is one line in its registry.
 
 The error is measured here by plain complex arithmetic on the definition of the transfer function, with no code of the
 package: partial fractions for diagonal systems, solves for dense ones.
@@ -11,10 +11,10 @@ import pytest
 from strategies import gaussian, stable_poles
 from tolerance import EPS, tol
 
-from ssmreduce.methods import METHODS
+from ssmreduce.methods.registry import METHODS
 from theory.errors import InputError, OrderError, StabilityError
-from theory.realization import dense
-from theory.system import DiagonalStateSpace, StateSpace, require_stable
+from theory.systems.realization import dense
+from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
 
 
 def diagonal(seed, n=8, m=2, p=3, kind="spread", closest=1e-3, discrete=True, two_ways=False, batch=(), **options):

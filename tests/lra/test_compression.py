@@ -18,7 +18,7 @@ from lra.models import stored_states
 from lra.optimizer import optimizer
 from lra.tasks import load_task
 from lra.train import build_optimizer, initial_state
-from ssmreduce.params import layer_from_params
+from ssmreduce.layers.params import layer_from_params
 
 pytestmark = pytest.mark.jax
 

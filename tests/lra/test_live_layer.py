@@ -8,7 +8,7 @@ import pytest
 
 import ssmreduce
 from lra.models.s5 import S5SSM
-from ssmreduce.params import as_layer_or_system
+from ssmreduce.layers.params import as_layer_or_system
 
 pytestmark = pytest.mark.jax
 

@@ -16,7 +16,7 @@ from lra.config import load_config
 from lra.errors import ConfigError
 from lra.models import S4DSSM, S5SSM
 from lra.penalties import Conventions, hankel_sum, layer_sums, modal_gains, penalty
-from ssmreduce.params import layer_from_params
+from ssmreduce.layers.params import layer_from_params
 
 pytestmark = pytest.mark.jax
 

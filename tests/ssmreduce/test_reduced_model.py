@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s5_params
 
-from ssmreduce.allocation import ALLOCATIONS
-from ssmreduce.checkpoint import Model, load
-from ssmreduce.methods import METHODS
+from ssmreduce.files.model import Model, load
+from ssmreduce.methods.allocation import ALLOCATIONS
+from ssmreduce.methods.registry import METHODS
 from ssmreduce.reduced_model import reduce_model
 from theory.errors import InputError, OrderError, StabilityError
 

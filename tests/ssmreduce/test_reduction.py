@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import GOLDEN, S4D_OPTIONS, s4d_params, s5_layers, s5_params, s5_scan, two_sided
 
-from ssmreduce.checkpoint import load
-from ssmreduce.layer import SSMLayer
-from ssmreduce.methods import METHODS
-from ssmreduce.params import layer_from_params
+from ssmreduce.files.model import load
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.layers.params import layer_from_params
+from ssmreduce.methods.registry import METHODS
 from ssmreduce.reduction import Reduction, reduce
 from theory.errors import AccuracyError, InputError, OrderError, SSMReduceError, StabilityError, ToleranceError
-from theory.realization import dense
-from theory.response import frequency_response
-from theory.system import DiagonalStateSpace, StateSpace
+from theory.systems.realization import dense
+from theory.systems.response import frequency_response
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 SELECTING = [name for name, method in METHODS.items() if method.kind == "modal"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.realization import dense, with_conjugates
-from theory.system import DiagonalStateSpace, StateSpace
+from theory.systems.realization import dense, with_conjugates
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 System = StateSpace | DiagonalStateSpace
 

@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parent / "reference"))
 from attack_draws import Case, System, draw_case
 from gains import exact_gain, exact_response, largest_singular_value
 
-from theory.bracket import Bracket
 from theory.errors import AccuracyError, StabilityError
 from theory.norms import error_norm, hinf_norm, linf_norm
-from theory.system import DiagonalStateSpace, StateSpace
+from theory.norms.bracket import Bracket
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 mp.mp.dps = 50
 

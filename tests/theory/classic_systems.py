@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.system import StateSpace
+from theory.systems.system import StateSpace
 
 
 def heat_rod(n: int = 200) -> StateSpace:

@@ -6,7 +6,7 @@ from typing import Any
 
 import mpmath as mp
 
-from theory.system import DiagonalStateSpace, StateSpace
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 
 def _matrix(array: Any) -> mp.matrix:

@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from gains import exact_gain
 
-from theory.system import DiagonalStateSpace, StateSpace
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 mp.mp.dps = 50
 

@@ -1,0 +1,273 @@
+"""What the commands of the command line do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ssmreduce.command_line.exits import OK, UNCERTIFIED
+from theory.errors import InputError
+
+TRAINING_FACTS = ("task", "seed", "epochs", "test_accuracy")
+"""What of the record of a checkpoint goes into a report."""
+
+
+class OutputError(Exception):
+    """An output cannot be written."""
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def check_writable(path: str | None, *, force: bool = True) -> None:
+    """Refuse an output that could not be written, before hours of work and not after."""
+    if path is None or path == "-":
+        return
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise OutputError(f"{target} is a directory; name a file in it")
+    if not folder.is_dir():
+        raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{target}: the folder {folder} is not writable")
+    if target.exists() and not force:
+        raise OutputError(f"{target} exists; --force replaces it")
+
+
+def write_output(path: str, content: bytes) -> None:
+    """Write an output, whole or not at all."""
+    from ssmreduce.files.storage import CheckpointIOError, write_files
+
+    try:
+        write_files({Path(path): content})
+    except CheckpointIOError as error:
+        raise OutputError(str(error)) from None
+
+
+def load_model(arguments: argparse.Namespace) -> Any:
+    """Read the checkpoint that was named, or the shipped one."""
+    from ssmreduce.files.model import load
+    from ssmreduce.files.shipped import shipped_checkpoint
+
+    options = {key: getattr(arguments, key) for key in ("conj_sym", "clip_eigs", "discretization", "step_rescale")}
+    path = arguments.checkpoint or shipped_checkpoint()
+    return load(path, **{key: value for key, value in options.items() if value is not None})
+
+
+def _layer(model: Any, wanted: str | None) -> Any:
+    if wanted is None:
+        return model.layers[0]
+    by_name = {layer.name: layer for layer in model.layers}
+    if wanted in by_name:
+        return by_name[wanted]
+    names = ", ".join(f"{i} ({layer.name})" for i, layer in enumerate(model.layers))
+    try:
+        index = int(wanted)
+    except ValueError:
+        raise InputError(f"no layer named {wanted!r}; the layers are {names}") from None
+    if not 0 <= index < len(model.layers):
+        raise InputError(f"no layer {index}; the layers are {names}")
+    return model.layers[index]
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def run_compare(arguments: argparse.Namespace) -> int:
+    """``ssmreduce compare``."""
+    from ssmreduce.view.plot import checked_format, plot, require_matplotlib
+
+    if arguments.output is not None:
+        folder = Path(arguments.output)
+        if not folder.is_dir():
+            raise OutputError(f"the folder {folder} does not exist; make it first")
+        for kind, suffix in (("json", "json"), ("plot", "png"), ("html", "html")):
+            if getattr(arguments, kind) is None:
+                setattr(arguments, kind, str(folder / f"compare.{suffix}"))
+    for path in (arguments.json, arguments.plot, arguments.html):
+        check_writable(path)
+    if arguments.plot is not None:
+        checked_format(arguments.plot)
+        require_matplotlib()
+    model = load_model(arguments)
+    layer = _layer(model, arguments.layer)
+
+    from ssmreduce.comparison.compare import compare
+    from ssmreduce.progress import progress_bar
+
+    with progress_bar(quiet=arguments.quiet) as progress:
+        comparison = compare(
+            layer,
+            arguments.methods,
+            arguments.orders,
+            rtol=arguments.rtol,
+            crosscheck=arguments.crosscheck,
+            crosscheck_seconds=arguments.crosscheck_seconds,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    comparison.provenance["command"] = f"ssmreduce {arguments.command_line}"
+    comparison.provenance["checkpoint"] = Path(arguments.checkpoint).name if arguments.checkpoint else "shipped model"
+    record = {key: model.training[key] for key in TRAINING_FACTS if key in model.training}
+    if record:
+        comparison.provenance["training"] = ", ".join(f"{key} {value}" for key, value in record.items())
+    if arguments.json == "-":
+        sys.stdout.write(comparison.to_json())
+    elif not arguments.quiet:
+        _print_table(comparison)
+    if arguments.json not in (None, "-"):
+        write_output(arguments.json, comparison.to_json().encode())
+    if arguments.plot is not None:
+        from ssmreduce.view.plot import image
+
+        write_output(arguments.plot, image(plot(comparison), checked_format(arguments.plot)))
+    if arguments.html is not None:
+        write_output(arguments.html, comparison.to_html().encode())
+    if not arguments.quiet:
+        stream = sys.stderr if arguments.json == "-" else sys.stdout
+        for what, path in (("figure", arguments.plot), ("report", arguments.html), ("numbers", arguments.json)):
+            if path not in (None, "-"):
+                print(f"{what + ':':<9}{path}", file=stream)
+    return OK if not comparison.violations and any(row.delivered for row in comparison.rows) else UNCERTIFIED
+
+
+def _print_table(comparison: Any) -> None:
+    from rich.console import Console
+
+    from ssmreduce.view.table import render, renderable
+
+    if sys.stdout.isatty():
+        console = Console(highlight=False)
+        console.print(renderable(comparison, console.width))
+    else:
+        print(render(comparison))
+
+
+def run_inspect(arguments: argparse.Namespace) -> int:
+    """``ssmreduce inspect``."""
+    from ssmreduce.inspection import inspect_model
+
+    check_writable(arguments.json)
+    model = load_model(arguments)
+    found = inspect_model(model)
+    if arguments.json == "-":
+        sys.stdout.write(found.to_json())
+    elif not arguments.quiet:
+        print(found)
+    if arguments.json not in (None, "-"):
+        write_output(arguments.json, found.to_json().encode())
+    return OK
+
+
+def run_reduce(arguments: argparse.Namespace) -> int:
+    """``ssmreduce reduce``."""
+    from ssmreduce.files.model import SUFFIXES
+    from ssmreduce.files.storage import CheckpointIOError
+    from ssmreduce.progress import progress_bar
+    from ssmreduce.reduced_model import reduce_model
+    from ssmreduce.reduction import reduce
+
+    if arguments.order is not None and arguments.allocation is not None:
+        raise InputError("--allocation spreads a --ratio over the layers; --order gives every layer the same")
+    model = load_model(arguments)
+    target = Path(arguments.output)
+    if target.suffix not in SUFFIXES:
+        target = target.with_name(f"{target.name}.{model.format}")
+    check_writable(str(target), force=arguments.force)
+    if target.suffix == ".safetensors":
+        check_writable(str(target.with_suffix(".json")), force=arguments.force)
+    check_writable(arguments.json)
+    arguments.total = len(model.layers)
+    with progress_bar(quiet=arguments.quiet) as progress:
+        if arguments.ratio is not None:
+            spread = {"allocation": arguments.allocation} if arguments.allocation else {}
+            smaller = reduce_model(
+                model, arguments.ratio, arguments.method, seed=arguments.seed, progress=progress, **spread
+            )
+        else:
+            made = []
+            for i, layer in enumerate(model.layers):
+                progress(i, len(model.layers), f"layer {i} to {arguments.order} of {layer.order} states")
+                made.append(reduce(layer, arguments.order, method=arguments.method, seed=arguments.seed + i).layer)
+            smaller = model.replace_layers([layer for layer in made if layer is not None])
+        rows = [
+            _reduced_layer(i, old, new, arguments, progress)
+            for i, (old, new) in enumerate(zip(model.layers, smaller.layers))
+        ]
+    smaller = smaller.padded() if arguments.pad else smaller
+    try:
+        written = smaller.save(target)
+    except CheckpointIOError as error:
+        raise OutputError(str(error)) from None
+    result = {
+        "format": "ssmreduce-reduction",
+        "version": 1,
+        "output": str(written),
+        "method": arguments.method,
+        "allocation": smaller.training["reduction"]["allocation"] if arguments.ratio is not None else None,
+        "states_before": model.n_states,
+        "states": smaller.n_states,
+        "layers": rows,
+    }
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    if arguments.json == "-":
+        sys.stdout.write(text)
+    elif not arguments.quiet:
+        _print_reduction(result)
+    if arguments.json not in (None, "-"):
+        write_output(arguments.json, text.encode())
+    return OK
+
+
+def _reduced_layer(index: int, old: Any, new: Any, arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    """States before and after, and the certified error, of one layer."""
+    row: dict[str, Any] = {"layer": index, "name": old.name, "states_before": old.order, "states": new.order}
+    if arguments.certify:
+        from ssmreduce.results import bracket_to_dict, worst
+        from theory.norms import error_norm, hinf_norm
+
+        progress(index, arguments.total, f"certifying layer {index}")
+        error, norm = worst(error_norm(old.system, new.system, 1e-3)), worst(hinf_norm(old.system, 1e-3))
+        row |= {"error": bracket_to_dict(error), "norm": bracket_to_dict(norm)}
+    return row
+
+
+def _print_reduction(result: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from ssmreduce.results import bracket_from_dict
+    from ssmreduce.view.table import ends, number
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    certified = "error" in result["layers"][0]
+    for title in ("layer", "name", "states", "kept", *(("error ≤", "norm ≥", "relative") if certified else ())):
+        table.add_column(title, justify="left" if title == "name" else "right")
+    for row in result["layers"]:
+        cells = [str(row["layer"]), row["name"], str(row["states_before"]), str(row["states"])]
+        if certified:
+            error, norm = bracket_from_dict(row["error"]), bracket_from_dict(row["norm"])
+            relative = 100 * error.upper / norm.lower if norm.lower > 0 else float("inf")
+            cells += [ends(error)[1], ends(norm)[0], f"{number(relative, 3)} %"]
+        table.add_row(*cells)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    console.print(
+        f"{result['states_before']} stored states, {result['states']} kept ({result['method']}): {result['output']}",
+        markup=False,
+    )
+    share = result["states"] / result["states_before"]
+    for row in result["layers"] if result["allocation"] not in (None, "uniform") else ():
+        if row["states"] < 0.25 * share * row["states_before"]:
+            console.print(
+                f"layer {row['layer']} keeps {row['states']} of {row['states_before']} states: the allocation "
+                f"{result['allocation']} judges states relative to the largest of their layer, and the network may "
+                "need them; compare with --allocation uniform",
+                markup=False,
+            )

@@ -1,0 +1,205 @@
+"""The command line: compare, inspect and reduce trained checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ssmreduce import __version__
+from ssmreduce.command_line.commands import OutputError, run_compare, run_inspect, run_reduce
+from ssmreduce.command_line.exits import (
+    INTERRUPTED,
+    MISSING,
+    OK,
+    UNCERTIFIED,
+    UNEXPECTED,
+    UNREADABLE,
+    UNWRITABLE,
+    USAGE,
+)
+from theory.errors import MissingDependencyError, SSMReduceError
+
+DESCRIPTION = """\
+Reduce the state dimension of trained state space layers (S5, S4D), and prove what the smaller layers get wrong."""
+
+EXAMPLES = """\
+examples:
+  ssmreduce compare                                        the trained model that comes with the package
+  ssmreduce compare model.safetensors --layer 2            one layer of yours, every method at eight orders
+  ssmreduce compare model.safetensors --methods balanced,last --orders 8,16,32 --html report.html --json rows.json
+  ssmreduce inspect model.safetensors                      what is in a checkpoint, and how compressible each layer is
+  ssmreduce reduce model.safetensors --ratio 0.5 --output small.safetensors
+
+exit status:
+    0  done
+    1  a bug in ssmreduce: please report it
+    2  the command or its input makes no sense (unknown method, order too high, unstable layer, ...)
+    3  the checkpoint cannot be read (missing, a directory, truncated, a pickle, ...)
+    4  the result is not certified: a law is violated, or no method delivered
+    5  an optional package is missing; the message names what to install
+    6  an output cannot be written; nothing is left half-written
+  130  interrupted
+"""
+
+METHOD_NAMES = "balanced, modal, last, last_released, magnitude, random"
+ALLOCATION_NAMES = "uniform, last, last_released, hinf, hsv"
+"""Written out, so that --help does not import the methods; a test compares it with them."""
+
+OPTION_HELP = "what the arrays of a checkpoint cannot tell; a JSON file beside it usually says"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.command_line = shlex.join(sys.argv[1:] if argv is None else argv)
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except OutputError as error:
+        return _fail(error, UNWRITABLE)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing is left half-written", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: not an error of ours
+        return OK
+    except MissingDependencyError as error:
+        return _fail(error, MISSING)
+    except MemoryError:
+        return _fail("out of memory", UNEXPECTED)
+    except SSMReduceError as error:
+        return _fail(error, _status_of(error))
+
+
+def _status_of(error: SSMReduceError) -> int:
+    from ssmreduce.files.storage import CheckpointError, CheckpointIOError
+
+    if isinstance(error, (CheckpointError, CheckpointIOError)):
+        return UNREADABLE
+    if isinstance(error, ArithmeticError):
+        return UNCERTIFIED
+    return USAGE
+
+
+def _fail(message: object, status: int) -> int:
+    print(f"ssmreduce: {message}", file=sys.stderr)
+    return status
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}\n(--help says more)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ssmreduce", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"ssmreduce {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_compare(commands)
+    _add_inspect(commands)
+    _add_reduce(commands)
+    return parser
+
+
+def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    nargs = "?" if checkpoint.startswith("[") else None
+    parser.add_argument("checkpoint", nargs=nargs, metavar="CHECKPOINT", help=checkpoint.lstrip("["))
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors (and JSON if asked for)")
+    group = parser.add_argument_group("model options", OPTION_HELP)
+    group.add_argument(
+        "--conj-sym", action=argparse.BooleanOptionalAction, help="one eigenvalue of each conjugate pair is stored"
+    )
+    group.add_argument("--clip-eigs", action=argparse.BooleanOptionalAction, help="the model clips Re(Lambda) at -1e-4")
+    group.add_argument("--discretization", choices=("zoh", "bilinear"))
+    group.add_argument("--step-rescale", type=float, metavar="X", help="factor on all step sizes")
+    return parser
+
+
+def _add_compare(commands: Any) -> None:
+    text = "reduce one layer by every method at several orders, and certify each error"
+    where = "[file with the trained parameters (safetensors, npz, Flax msgpack); the shipped model when left out"
+    parser = _add_command(commands, "compare", run_compare, text, where)
+    parser.add_argument("--layer", metavar="L", help="number (from 0) or name of the layer; default: the first")
+    parser.add_argument(
+        "--methods", metavar="M,M", type=_names, help=f"names, separated by commas: {METHOD_NAMES} (default: all)"
+    )
+    parser.add_argument(
+        "--orders", metavar="N,N", type=_orders, help="stored states to keep; default: up to eight orders"
+    )
+    parser.add_argument(
+        "--rtol", type=float, default=1e-3, metavar="X", help="relative width of the error brackets (default 1e-3)"
+    )
+    parser.add_argument(
+        "--crosscheck",
+        choices=("auto", "all", "none"),
+        default="auto",
+        help="ask python-control for all rows, for as many as fit in the time (the default), or for none",
+    )
+    parser.add_argument(
+        "--crosscheck-seconds", type=float, default=15.0, metavar="S", help="time for auto (default 15)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write everything as JSON; - writes it to the output instead of the table"
+    )
+    parser.add_argument("--plot", metavar="FILE", help="write the figure (png, svg or pdf)")
+    parser.add_argument("--html", metavar="FILE", help="write the report, one HTML file with everything in it")
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder for compare.json, compare.png and compare.html, all three"
+    )
+
+
+def _add_inspect(commands: Any) -> None:
+    text = "say what a checkpoint holds: layers, sizes, options, stability, and how compressible each layer is"
+    parser = _add_command(commands, "inspect", run_inspect, text, "[checkpoint; the shipped model when left out")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write it as JSON; - writes it to the output instead of the table"
+    )
+
+
+def _add_reduce(commands: Any) -> None:
+    text = "write a smaller checkpoint that the original code can run"
+    parser = _add_command(commands, "reduce", run_reduce, text, "file with the trained parameters")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--ratio", type=float, metavar="X", help="part of all stored states to remove, between 0 and 1")
+    size.add_argument("--order", type=int, metavar="N", help="stored states to keep in every layer")
+    parser.add_argument("--method", default="balanced", help=f"one of {METHOD_NAMES} (default balanced)")
+    parser.add_argument(
+        "--allocation",
+        help=f"how a --ratio is spread over the layers: one of {ALLOCATION_NAMES} (default: the method's own)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")
+    parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+    parser.add_argument(
+        "--pad", action="store_true", help="fill all layers up to one size with zero states (reference S5)"
+    )
+    parser.add_argument(
+        "--no-certify",
+        dest="certify",
+        action="store_false",
+        help="leave out the certified error of each layer (faster)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write what was done, layer by layer, as JSON; - for the output")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _orders(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"whole numbers separated by commas are needed, got {text!r}") from None

@@ -1,0 +1,363 @@
+r"""One trained S5 or S4D layer as plain arrays, and the linear time-invariant system that it is.
+
+S5's scan is :math:`x_k = \bar\Lambda x_{k-1} + \bar B u_k,\; y_k = s\,\Re(\tilde C x_k) + D u_k` with :math:`s = 2` for
+``conj_sym`` layers and 1 otherwise: current-state output, ``delay=0``. A layer without ``conj_sym`` outputs
+:math:`\Re(\tilde C x)`, which is the real system of conjugate pairs with half its C; so :attr:`SSMLayer.system` is
+always the real system that the network computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ssmreduce.layers.forms import FORMS
+from theory.errors import DimensionError, InputError, StabilityError, require_finite
+from theory.systems import discretization as rules
+from theory.systems.margin import discrete_margin
+from theory.systems.system import DiagonalStateSpace
+
+Array = NDArray[Any]
+
+CLIP = -1e-4
+"""Where ``clip_eigs`` holds the real part of an eigenvalue: the constant of the reference code."""
+
+_ARRAYS = ("Lambda", "B", "C", "C_reverse", "D", "log_step")
+_COMPLEX = ("Lambda", "B", "C", "C_reverse")
+
+
+def _real_dtype(arrays: Mapping[str, Any]) -> np.dtype[Any]:
+    """Precision of the arrays that were given: float32 for 16 and 32 bits, else float64."""
+    widest = np.result_type(*(np.asarray(value).dtype for value in arrays.values()))
+    return np.dtype(np.float32 if widest in (np.float16, np.float32, np.complex64) else np.float64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SSMLayer:
+    """One trained layer, as stored: continuous-time eigenvalues, before clipping and discretization.
+
+    The fields hold exactly what storage in `dtype` holds (float32 values, widened), so everything that is computed
+    from them is about the layer as written.
+
+    Parameters
+    ----------
+    kind : {"s5", "s4d"}
+    Lambda : array_like, complex, shape (P,) for S5, (H, N) for S4D
+        Eigenvalues as stored (``clip_eigs`` acts at use).
+    B : array_like, complex, shape (P, H); (H, N) for S4D
+        Continuous-time input matrix.
+    C : array_like, complex, shape (H, P); (H, N) for S4D
+    D : array_like, shape (H,)
+        Diagonal feedthrough.
+    log_step : array_like, shape (P,); (H, 1) or (H, N) for S4D
+        Logarithm of the step size, before `step_rescale`.
+    conj_sym : bool
+        ``True``: one eigenvalue of each conjugate pair is stored, the output is ``2 Re(C x)``; ``False``: ``Re(C x)``.
+    C_reverse : array_like, shape of `C`, optional
+        Output matrix of the reverse direction.
+    discretization : {"zoh", "bilinear"}
+    clip_eigs : bool
+        The model uses ``min(Re(Lambda), -1e-4)``.
+    step_rescale : float
+        Factor on all steps (2 for half-rate audio).
+    dtype : dtype, optional
+        Real type of the stored arrays; float32 or float64, by default that of the arguments.
+    name : str
+        Where the layer sits in its model, for messages.
+    form : str
+        Naming convention of the stored arrays, a key of :data:`ssmreduce.layers.forms.FORMS`.
+    source : mapping of str to ndarray, optional
+        The stored arrays that the fields were read from.
+
+    Raises
+    ------
+    DimensionError, InputError
+        Arrays that do not fit together, NaN or infinity; the message names layer and field. Unstable eigenvalues are
+        accepted here, for inspection; norms and reductions refuse them.
+    """
+
+    _: KW_ONLY
+    kind: Literal["s5", "s4d"]
+    Lambda: Array
+    B: Array
+    C: Array
+    D: Array
+    log_step: Array
+    conj_sym: bool
+    C_reverse: Array | None = None
+    discretization: Literal["zoh", "bilinear"] = "zoh"
+    clip_eigs: bool = False
+    step_rescale: float = 1.0
+    dtype: np.dtype[Any] = None  # type: ignore[assignment]
+    name: str = ""
+    form: str = ""
+    source: Mapping[str, Array] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("s5", "s4d"):
+            raise InputError(f"kind must be 's5' or 's4d', got {self.kind!r}")
+        form = self.form or ("s5" if self.kind == "s5" else "s4d-v4")
+        if form not in FORMS or FORMS[form].kind != self.kind:
+            known = [name for name, entry in FORMS.items() if entry.kind == self.kind]
+            raise InputError(f"form must be one of {known} for a layer of kind {self.kind!r}, got {form!r}")
+        self._check_options()
+        given = {key: getattr(self, key) for key in _ARRAYS if getattr(self, key) is not None}
+        arrays = {key: self._array(key, value) for key, value in given.items()}
+        dtype = _real_dtype(arrays) if self.dtype is None else np.dtype(self.dtype)
+        if dtype not in (np.float32, np.float64):
+            raise InputError(f"{self._where}dtype must be float32 or float64, got {dtype}")
+        narrow = {True: np.result_type(dtype, np.complex64), False: dtype}
+        for key, array in arrays.items():
+            is_complex = key in _COMPLEX
+            if self.kind == "s5":  # stored as they are; the S4D forms store logarithms
+                with np.errstate(over="ignore"):
+                    array = array.astype(narrow[is_complex])
+            array = array.astype(np.complex128 if is_complex else np.float64)
+            array.setflags(write=False)
+            arrays[key] = array
+        self._check_shapes(arrays)
+        try:
+            require_finite(**arrays)
+        except InputError as error:
+            raise InputError(f"{self._where}{error}") from None
+        with np.errstate(over="ignore", under="ignore"):
+            steps = np.exp(arrays["log_step"]) * self.step_rescale
+        if not (np.isfinite(steps) & (steps > 0)).all():
+            raise InputError(
+                f"{self._where}exp(log_step) must be positive and finite; log_step is {arrays['log_step'].max():g}"
+            )
+        for key, value in {**arrays, "dtype": dtype, "form": form, "step_rescale": float(self.step_rescale)}.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def _where(self) -> str:
+        return f"layer {self.name}: " if self.name else "layer: "
+
+    def _check_options(self) -> None:
+        if self.discretization not in ("zoh", "bilinear"):
+            raise InputError(f"{self._where}discretization must be 'zoh' or 'bilinear', got {self.discretization!r}")
+        for key in ("conj_sym", "clip_eigs"):
+            if not isinstance(getattr(self, key), (bool, np.bool_)):
+                raise InputError(f"{self._where}{key} must be True or False, got {getattr(self, key)!r}")
+        if self.kind == "s4d" and self.form != "s4d-jax" and not self.conj_sym:
+            raise InputError(f"{self._where}S4D stores one eigenvalue of each conjugate pair: conj_sym must be True")
+        scale = self.step_rescale
+        if isinstance(scale, bool) or not isinstance(scale, (int, float, np.number)) or not 0 < float(scale) < np.inf:
+            raise InputError(f"{self._where}step_rescale must be a positive number, got {scale!r}")
+
+    def _array(self, key: str, value: Any) -> Array:
+        try:
+            array: Array = np.array(value)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self._where}{key} is not a rectangular array of numbers: {error}") from error
+        if array.dtype.kind not in ("buifc" if key in _COMPLEX else "buif"):
+            raise InputError(
+                f"{self._where}{key} has dtype {array.dtype}; {'' if key in _COMPLEX else 'real '}numbers are needed"
+            )
+        return array
+
+    def _check_shapes(self, arrays: Mapping[str, Array]) -> None:
+        shape = arrays["Lambda"].shape
+        axes = 1 if self.kind == "s5" else 2
+        if len(shape) != axes:
+            raise DimensionError(
+                f"{self._where}Lambda must have shape {'(P,)' if axes == 1 else '(H, N)'}", Lambda=shape
+            )
+        if arrays["B"].ndim != 2:
+            raise DimensionError(
+                f"{self._where}B must have shape {'(P, H)' if axes == 1 else '(H, N)'}", B=arrays["B"].shape
+            )
+        H = arrays["B"].shape[1] if axes == 1 else shape[0]
+        wanted = {"B": (*shape, H) if axes == 1 else shape, "C": (H, *shape) if axes == 1 else shape, "D": (H,)}
+        for key, want in {**wanted, "C_reverse": wanted["C"]}.items():
+            if key in arrays and arrays[key].shape != want:
+                raise DimensionError(
+                    f"{self._where}{key} must have shape {want}", Lambda=shape, **{key: arrays[key].shape}
+                )
+        steps = [shape] if axes == 1 else [(H, 1), shape]
+        if arrays["log_step"].shape not in steps:
+            wanted_steps = " or ".join(map(str, steps))
+            raise DimensionError(
+                f"{self._where}log_step must have shape {wanted_steps}", log_step=arrays["log_step"].shape
+            )
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    order = property(
+        lambda self: int(self.Lambda.shape[-1]),
+        doc="Stored complex states (of each channel, for S4D): what the scan costs.",
+    )
+    n_channels = property(lambda self: int(self.D.shape[0]), doc="Features in and out, H.")
+    is_bidirectional = property(lambda self: self.C_reverse is not None, doc="Whether a reverse direction is present.")
+
+    @property
+    def effective_Lambda(self) -> Array:  # noqa: N802
+        """Eigenvalues as the model uses them: clipped when `clip_eigs`."""
+        return np.minimum(self.Lambda.real, CLIP) + 1j * self.Lambda.imag if self.clip_eigs else self.Lambda
+
+    @property
+    def step(self) -> Array:
+        """Step sizes with `step_rescale`, in the shape of `log_step`."""
+        return self.step_rescale * np.exp(self.log_step)
+
+    @cached_property
+    def _discrete(self) -> rules.Discretized:
+        B = self.B if self.kind == "s5" else self.B[..., None]
+        rule = rules.zero_order_hold if self.discretization == "zoh" else rules.bilinear
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = rule(self.effective_Lambda, B, self.step)
+        if not (np.isfinite(result.poles).all() and np.isfinite(result.B).all()):
+            raise StabilityError(f"{self._where}the discretized layer overflows", self.Lambda, -np.inf)
+        return result
+
+    @property
+    def poles(self) -> Array:
+        """Discrete-time poles, in the shape of `Lambda`."""
+        return self._discrete.poles
+
+    @property
+    def margin(self) -> Array:
+        """``1 - |pole|`` from the continuous-time eigenvalue, accurate where the pole in float64 has lost it."""
+        return self._discrete.margin
+
+    @cached_property
+    def system(self) -> DiagonalStateSpace:
+        """The real linear system that the layer computes: discrete time (dt=1), H in and out; S4D a batch of H."""
+        poles, B, _ = self._discrete
+        factor = 1.0 if self.conj_sym else 0.5
+        reverse = None if self.C_reverse is None else factor * self.C_reverse
+        if self.kind == "s5":
+            return DiagonalStateSpace(
+                poles, B, factor * self.C, np.diag(self.D), dt=1.0, C_reverse=reverse, delay=0, delay_reverse=0
+            )
+        return DiagonalStateSpace(
+            poles,
+            B,
+            factor * self.C[:, None, :],
+            self.D[:, None, None],
+            dt=1.0,
+            C_reverse=None if reverse is None else reverse[:, None, :],
+            delay=0,
+            delay_reverse=1,
+        )
+
+    def require_stable(self) -> None:
+        """Raise :class:`~theory.errors.StabilityError` that names the unstable states and the two ways on."""
+        bad = ~((self.margin > 0) & (discrete_margin(self.poles) > 0))  # in itself, and as a float64 pole
+        if bad.any():
+            where = np.argwhere(bad)
+            listing = ", ".join(str(i.tolist() if i.size > 1 else int(i[0])) for i in where[:8]) + (
+                ", ..." if len(where) > 8 else ""
+            )
+            raise StabilityError(
+                f"{self._where}{len(where)} of {bad.size} states are not stable (state {listing}); largest Re(Lambda) "
+                f"is {self.effective_Lambda.real.max():.3g}, the smallest margin 1-|pole| is {self.margin.min():.3g}. "
+                "Drop them with layer.keep(layer.margin > 0), or pass clip_eigs=True if the model clips them",
+                self.poles[bad],
+                float(self.margin.min()),
+            )
+
+    # --- other layers from this one ---------------------------------------------------------------------------------
+
+    def replace(self, **changes: Any) -> SSMLayer:
+        """Return a copy with some fields changed (validated again)."""
+        if not changes.keys().isdisjoint(_ARRAYS) and "source" not in changes:
+            changes["source"] = None
+        names = [name for name in self.__dataclass_fields__ if name != "_"]
+        return SSMLayer(**{name: changes.pop(name, getattr(self, name)) for name in names}, **changes)
+
+    def keep(self, index: ArrayLike) -> SSMLayer:
+        """Return the layer of the states `index` only; their stored parameters stay as they are, bit for bit.
+
+        Parameters
+        ----------
+        index : array_like
+            Integer indices or a boolean mask over the states; for S4D also (H, r) integers, one row a channel, or a
+            mask (H, N) with the same count in every row.
+        """
+        chosen = _indices(np.asarray(index), self.Lambda.shape, self._where)
+        source = None if self.source is None else FORMS[self.form].select(dict(self.source), chosen)
+        if source is not None:
+            fields = FORMS[self.form].decode(source)
+        elif self.kind == "s5":
+            reverse = None if self.C_reverse is None else self.C_reverse[:, chosen]
+            fields = {"Lambda": self.Lambda[chosen], "B": self.B[chosen], "C": self.C[:, chosen], "C_reverse": reverse}
+            fields["log_step"] = self.log_step[chosen]
+        else:
+            rows = chosen if chosen.ndim == 2 else np.broadcast_to(chosen, (self.n_channels, chosen.size))
+            arrays = {key: getattr(self, key) for key in ("Lambda", "B", "C", "C_reverse")}
+            arrays["log_step"] = self.log_step
+            fields = {
+                key: value
+                if value is None or value.shape[1] == 1 != self.order
+                else np.take_along_axis(value, rows, axis=1)
+                for key, value in arrays.items()
+            }
+        return self.replace(**fields, source=source)
+
+    def with_system(self, system: DiagonalStateSpace, *, dtype: DTypeLike | None = None) -> SSMLayer:
+        """Return the layer whose original code computes `system`: the discretization inverted, rounded to `dtype`.
+
+        See :func:`ssmreduce.layers.inversion.invert` for the choices and the errors.
+        """
+        from ssmreduce.layers.inversion import invert
+
+        return invert(self, system, dtype=dtype)
+
+    def to_params(self) -> dict[str, Array]:
+        """Return the stored arrays by key, named as in the code that the layer came from; unchanged ones bit-equal."""
+        form = FORMS[self.form]
+        if self.source is not None:
+            decoded = form.decode(self.source)
+            if all(np.array_equal(decoded[key], getattr(self, key)) for key in _ARRAYS if decoded[key] is not None):
+                return {key: np.array(value) for key, value in self.source.items()}
+        return form.encode({key: getattr(self, key) for key in _ARRAYS}, self.dtype)
+
+    def options(self) -> dict[str, Any]:
+        """Return what the arrays do not tell, for JSON and :func:`ssmreduce.layers.params.layer_from_params`."""
+        names = ("conj_sym", "discretization", "clip_eigs", "step_rescale")
+        options = {name: getattr(self, name) for name in names} | {"bidirectional": self.is_bidirectional}
+        if self.form.startswith("s4d-v4"):
+            options["dt_transform"] = "exp" if self.form.endswith("exp") else "softplus"
+        return options
+
+    def __repr__(self) -> str:
+        parts = [self.kind.upper()] + ([repr(self.name)] if self.name else [])
+        parts += [f"order={self.order}", f"channels={self.n_channels}", self.discretization, str(self.dtype)]
+        flags = {"conj_sym": self.conj_sym, "clip_eigs": self.clip_eigs, "bidirectional": self.is_bidirectional}
+        return f"SSMLayer({', '.join(parts + [name for name, on in flags.items() if on])})"
+
+
+def _indices(index: Array, shape: tuple[int, ...], where: str) -> Array:
+    """Validate a state index: integers without repetition, (r,) or (H, r)."""
+    if index.dtype == bool:
+        if index.shape == shape and len(shape) == 2:
+            counts = index.sum(axis=1)
+            if counts.size and (counts != counts[0]).any():
+                raise InputError(
+                    f"{where}every channel must keep the same number of states, got {counts.min()} to {counts.max()}"
+                )
+            return np.nonzero(index)[1].reshape(shape[0], -1)
+        if index.shape != shape[-1:]:
+            raise DimensionError(f"{where}the mask must have one entry a state", mask=index.shape, Lambda=shape)
+        return np.flatnonzero(index)
+    if index.size == 0:
+        index = index.astype(np.intp)
+    if index.dtype.kind not in "iu":
+        raise InputError(f"{where}states are chosen by integers or a boolean mask, got dtype {index.dtype}")
+    if index.ndim not in (1, len(shape)) or (index.ndim == 2 and index.shape[0] != shape[0]):
+        raise DimensionError(
+            f"{where}the index must have shape (r,)" + (" or (H, r)" if len(shape) == 2 else ""), index=index.shape
+        )
+    n = shape[-1]
+    if index.size and (index.min() < 0 or index.max() >= n):
+        raise InputError(f"{where}state indices run from 0 to {n - 1}, got {index.min()} to {index.max()}")
+    ordered = np.sort(index, axis=-1)
+    if (ordered[..., 1:] == ordered[..., :-1]).any():
+        raise InputError(f"{where}a state is listed twice")
+    return index.astype(np.intp)

@@ -1,0 +1,315 @@
+"""Parameter trees and layers: the one place where S5's letters meet control's.
+
+A tree is any mapping of arrays: nested (a Flax dict or FrozenDict) or flat with joined keys
+(``params/encoder/layers_0/seq/B`` of an npz file, ``layers.0.layer.layer.kernel.C`` of a PyTorch state dict).
+
+======================  =====================================  =================================
+stored                  meaning                                control
+======================  =====================================  =================================
+``Lambda_re/_im``       continuous eigenvalues                 ``poles``, after discretization
+``log_step``            log of each state's step               inside ``poles`` and ``B``
+``B (P, H, 2)``         continuous input matrix                ``B (n, m)``, after discretization
+``C | C1 (H, P, 2)``    output matrix                          ``C (p, n)``
+``C2``                  output matrix, reversed time           ``C_reverse``
+``D (H,)``              diagonal feedthrough                   ``D = diag(D)``
+======================  =====================================  =================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.layers.forms import FORMS, Form
+from ssmreduce.layers.layer import SSMLayer
+from theory.errors import DimensionError, InputError
+from theory.systems.system import StateSpace, System
+
+Array = NDArray[Any]
+Path = tuple[str, ...]
+
+LAYER_OPTIONS = ("conj_sym", "discretization", "clip_eigs", "step_rescale", "bidirectional", "dt_transform")
+"""Options that arrays cannot tell and :func:`layer_from_params` understands."""
+
+_FOREIGN = {
+    ("log_w_real",): "an S4D checkpoint from before version 3; convert it with the S4 code's convert_v3_to_v4",
+    ("inv_w_real",): "an S4D checkpoint from before version 3; convert it with the S4 code's convert_v3_to_v4",
+    ("kernel", "P"): "an S4 (diagonal plus low rank) layer, not S4D: its C is stored transformed",
+    ("nu_log",): "an LRU layer; only S5 and S4D are read",
+}
+
+
+def split(key: str) -> Path:
+    """Split a joined key at ``/`` and ``.``."""
+    return tuple(re.split(r"[/.]", key))
+
+
+def leaves(tree: Mapping[Any, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield ``(path, leaf)`` of a nested mapping, keys as they are."""
+    if len(prefix) > 64:
+        raise InputError(f"the tree is nested more than 64 deep at {'/'.join(prefix[:4])}/...")
+    for key, value in tree.items():
+        path = (*prefix, str(key))
+        if isinstance(value, Mapping):
+            yield from leaves(value, path)
+        else:
+            yield path, value
+
+
+def as_array(value: Any, name: str) -> Array:
+    """Turn a leaf (NumPy, JAX, a Flax variable) into a NumPy array of real numbers; 16-bit floats are widened."""
+    if not isinstance(value, np.ndarray) and hasattr(value, "value") and not hasattr(value, "__array__"):
+        value = value.value
+    if callable(getattr(value, "detach", None)):  # a PyTorch tensor that may require a gradient or sit elsewhere
+        value = value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from error
+    if array.dtype.name in ("bfloat16", "float16"):
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed")
+    return array
+
+
+def _order(path: Path) -> list[Any]:
+    """Sort ``layers_10`` after ``layers_9``."""
+    return [[int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)] for part in path]
+
+
+def find_layers(tree: Mapping[Any, Any]) -> dict[str, dict[str, Path]]:
+    """Locate the layers of a tree; of a training state, those under ``params``.
+
+    Returns
+    -------
+    dict
+        Name of the layer (its place in the tree, ``/``-joined; "" for a bare layer) to ``{dotted key: path in tree}``,
+        in the order of the network.
+    """
+    where: dict[Path, Path] = {}
+    for path, _ in leaves(tree):
+        where[tuple(piece for part in path for piece in split(part))] = path
+    if any(path[0] == "params" for path in where):  # a training state: optimizer moments have the same keys
+        where = {path: original for path, original in where.items() if path[0] == "params"}
+    anchors = {tuple(form.anchor.split(".")) for form in FORMS.values()}
+    bases: set[Path] = set()
+    for path in where:
+        for tail in [*anchors, *_FOREIGN]:
+            if path[-len(tail) :] == tail:
+                if tail in _FOREIGN:
+                    raise InputError(f"{'/'.join(path)}: this is {_FOREIGN[tail]}")
+                bases.add(path[: -len(tail)])
+    known = {key for form in FORMS.values() for key in form.keys + form.optional} | {"P"}
+    found: dict[str, dict[str, Path]] = {}
+    for base in sorted(bases, key=lambda path: [[(isinstance(p, str), p) for p in part] for part in _order(path)]):
+        inside = {
+            ".".join(path[len(base) :]): original for path, original in where.items() if path[: len(base)] == base
+        }
+        found["/".join(base)] = {key: original for key, original in inside.items() if key in known}
+    return found
+
+
+def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -> Form:
+    """Recognise the naming convention of one layer's arrays."""
+    keys = set(raw)
+    anchored = [form for form in FORMS.values() if form.anchor in keys]
+    if not anchored:
+        listing = ", ".join(sorted(keys)[:8]) or "nothing"
+        raise InputError(
+            f"{where}no S5 or S4D parameters here (found {listing}); an S5 layer has "
+            "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
+        )
+    form = anchored[0]
+    if form.anchor == "Lambda_re" and "P" in keys:
+        raise InputError(
+            f"{where}this is an S4 (diagonal plus low rank) layer: it has a parameter P. Only S5 and S4D are read"
+        )
+    if form.anchor == "kernel.inv_dt":
+        transform = options.get("dt_transform")
+        if transform not in ("softplus", "exp"):
+            raise InputError(
+                f"{where}the arrays do not tell the transform of inv_dt: pass dt_transform='softplus' (configs of S4 "
+                f"version 4) or dt_transform='exp' (older and converted checkpoints); got {transform!r}"
+            )
+        form = FORMS["s4d-v4" if transform == "softplus" else "s4d-v4-exp"]
+    missing = [key for key in form.keys if key not in keys]
+    if form.kind == "s5" and "C" not in keys:
+        missing += [key for key in ("C1", "C2") if key not in keys]
+    if missing:
+        hint = " (or C)" if "C1" in missing else ""
+        raise InputError(f"{where}the {form.title} layer lacks {', '.join(missing)}{hint}")
+    if form.kind == "s5" and "C" in keys:
+        if "C1" in keys or "C2" in keys:
+            raise InputError(
+                f"{where}the layer has C and also C1 or C2; one of the two ways to store the output matrix is needed"
+            )
+        C = raw["C"]
+        if C.ndim == 3 and C.shape[1] == 2 * raw["Lambda_re"].shape[0] > 0:
+            form = FORMS["s5-wide"]
+    return form
+
+
+def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: Any) -> SSMLayer:
+    """Read one layer from a mapping of its arrays; ``layer.to_params()`` gives them back bit for bit.
+
+    Parameters
+    ----------
+    params : mapping of str to array
+        The arrays of one layer, under the keys of any code in :data:`ssmreduce.layers.forms.FORMS`; others are
+        ignored.
+    name : str
+        For messages.
+    **options
+        What arrays cannot tell. ``conj_sym`` (bool, required for S5): whether one eigenvalue of each conjugate pair is
+        stored. ``discretization``: "zoh" or "bilinear" (default "zoh" for S5; required for S4 versions 3 and 4).
+        ``clip_eigs``: whether the model clips ``Re(Lambda)`` at -1e-4 (default ``False``). ``step_rescale``: default 1.
+        ``dt_transform``: "softplus" or "exp" (required for S4 version 4). ``bidirectional``: checked if given.
+
+    Raises
+    ------
+    InputError, DimensionError
+        Missing arrays or options, shapes that do not fit, NaN; the message names layer, array and option.
+    """
+    where = f"layer {name}: " if name else "layer: "
+    unknown = [key for key in options if key not in LAYER_OPTIONS]
+    if unknown:
+        raise InputError(f"{where}unknown option {unknown[0]!r}; the options of a layer are {', '.join(LAYER_OPTIONS)}")
+    found = find_layers(params)
+    if len(found) > 1:
+        raise InputError(
+            f"the tree holds {len(found)} layers ({', '.join(list(found)[:4])}, ...): pass one of them, "
+            "or use read_layers or load"
+        )
+    tree = dict(leaves(params))
+    paths = next(iter(found.values())) if found else {".".join(path): path for path in tree}
+    raw = {key: as_array(tree[path], f"{where}{key}") for key, path in paths.items()}
+    form = _form_of(raw, where, options)
+    wanted = {key: raw[key] for key in form.keys + form.optional if key in raw}
+    try:
+        fields = form.decode(wanted)
+    except DimensionError as error:
+        raise _prefixed(error, where) from None
+    chosen = _options_of(form, where, options)
+    is_bidirectional = fields["C_reverse"] is not None
+    if options.get("bidirectional") not in (None, is_bidirectional):
+        raise InputError(
+            f"{where}bidirectional={options['bidirectional']} was given, but the arrays say {is_bidirectional}"
+        )
+    precision = np.result_type(*wanted.values())
+    dtype = np.dtype(np.float64 if precision.itemsize > 4 else np.float32)
+    source = {key: np.array(value) for key, value in wanted.items()}
+    chosen |= {"kind": form.kind, "form": form.name, "name": name, "dtype": dtype, "source": source}
+    return SSMLayer(**fields, **chosen)
+
+
+def _prefixed(error: DimensionError, where: str) -> DimensionError:
+    message = str(error).split(" (got ")[0]
+    return DimensionError(where + message, **error.shapes)
+
+
+def _options_of(form: Form, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the options of one layer; contradict and ask where the arrays cannot tell."""
+    for key, value in form.fixed.items():
+        if options.get(key) not in (None, value):
+            raise InputError(f"{where}{form.title} always has {key}={value}, got {options[key]!r}")
+    chosen: dict[str, Any] = {
+        "step_rescale": options.get("step_rescale") or 1.0,
+        "clip_eigs": bool(options.get("clip_eigs") or False),
+    }
+    for key in ("conj_sym", "discretization", "clip_eigs", "step_rescale"):
+        if options.get(key) is not None:
+            chosen[key] = options[key]
+    chosen |= form.fixed
+    if "conj_sym" not in chosen:
+        raise InputError(
+            f"{where}the arrays do not tell conj_sym: pass conj_sym=True if one eigenvalue of each conjugate pair is "
+            "stored (the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x))"
+        )
+    if "discretization" not in chosen:
+        if form.kind != "s5":
+            raise InputError(
+                f"{where}the arrays do not tell the discretization: pass discretization='zoh' (S4 version 4) "
+                "or 'bilinear' (version 3)"
+            )
+        chosen["discretization"] = "zoh"
+    return chosen
+
+
+def read_layers(tree: Mapping[Any, Any], **options: Any) -> tuple[SSMLayer, ...]:
+    """Read all layers of a parameter tree, in the order of the network; options as in :func:`layer_from_params`.
+
+    Raises
+    ------
+    InputError
+        The tree holds no S5 or S4D layer.
+    """
+    found, flat = find_layers(tree), dict(leaves(tree))
+    if not found:
+        listing = ", ".join("/".join(path) for path in list(flat)[:6]) or "nothing"
+        raise InputError(
+            f"no S5 or S4D layer in this tree (it holds {listing}); an S5 layer has "
+            "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
+        )
+    return tuple(
+        layer_from_params({key: flat[path] for key, path in paths.items()}, name=name, **options)
+        for name, paths in found.items()
+    )
+
+
+def as_layer_or_system(source: Any, **options: Any) -> SSMLayer | System:
+    """Turn whatever a user holds into an :class:`SSMLayer` or one of our systems.
+
+    Parameters
+    ----------
+    source : SSMLayer, StateSpace, DiagonalStateSpace, mapping, live layer, or a state space of another package
+        A mapping is a layer's parameters, with `options` as in :func:`layer_from_params`. A live layer has
+        ``ssm_params()`` and ``ssm_options()``. Anything with ``A, B, C, D, dt`` is a state space; python-control's
+        ``dt=0`` is continuous time and its ``dt=True`` is a sample time of 1.
+
+    Raises
+    ------
+    InputError, TimeBaseError
+    """
+    from theory.errors import TimeBaseError
+    from theory.systems.system import DiagonalStateSpace
+
+    if isinstance(source, (SSMLayer, StateSpace, DiagonalStateSpace)):
+        if options:
+            raise InputError(
+                f"options ({', '.join(options)}) go with a mapping of parameters; a {type(source).__name__} has its own"
+            )
+        return source
+    if isinstance(source, Mapping):
+        return layer_from_params(source, **options)
+    if callable(getattr(source, "ssm_params", None)) and callable(getattr(source, "ssm_options", None)):
+        own = {key: value for key, value in dict(source.ssm_options()).items() if key in LAYER_OPTIONS}
+        return layer_from_params(source.ssm_params(), **{**own, **options})
+    if all(hasattr(source, key) for key in ("A", "B", "C", "D")):
+        if options:
+            raise InputError(f"options ({', '.join(options)}) go with a mapping of parameters, not with a state space")
+        dt = getattr(source, "dt", None)
+        if dt is None and type(source).__module__.partition(".")[0] == "control":
+            raise TimeBaseError(
+                "this python-control system leaves its time base open (dt=None): set dt=0 (continuous time), "
+                "or the sample time",
+                dt,
+            )
+        base = None if dt is None or (dt == 0 and dt is not False) else 1.0 if dt is True else float(dt)
+        return StateSpace(
+            np.asarray(source.A), np.asarray(source.B), np.asarray(source.C), np.asarray(source.D), dt=base
+        )
+    if hasattr(source, "layers") and hasattr(source, "params"):
+        raise InputError(
+            f"this is a whole model: pass one of its {len(source.layers)} layers (model.layers[0]), or use reduce_model"
+        )
+    if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__"):
+        raise InputError("this is a path: load(path).layers[0] gives the first layer of a checkpoint")
+    raise InputError(
+        f"a {type(source).__name__} is neither a layer nor a system: pass an SSMLayer, a StateSpace, a "
+        "DiagonalStateSpace, a python-control StateSpace, or the mapping of a layer's parameters"
+    )

@@ -1,0 +1,4 @@
+"""Ways to reduce, by name: the methods, what each state is worth, and how a budget is spread over layers.
+
+Imports :mod:`theory` and :mod:`ssmreduce.layers`. A new method is one file here.
+"""

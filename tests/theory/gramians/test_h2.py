@@ -1,0 +1,89 @@
+"""The H2 norm: energy of the impulse response, python-control, 50 digits, and the infinite cases."""
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies import dense_systems, diagonal_systems, gaussian
+from tolerance import tol
+
+from theory.errors import StabilityError
+from theory.gramians.h2 import h2_norm
+from theory.systems.discretization import discretize
+from theory.systems.realization import dense, with_conjugates
+from theory.systems.response import two_sided_impulse_response
+from theory.systems.system import DiagonalStateSpace, StateSpace
+
+
+@given(diagonal_systems(bidirectional=None, delay=None, discrete=True, closest=0.05, badly_scaled=False))
+def test_energy_of_the_impulse_response(system):
+    taps = two_sided_impulse_response(system, 1000)
+    wanted = np.linalg.norm(taps)
+    modes = np.linalg.norm(taps, axis=(1, 2)).max() + np.linalg.norm(system.B) * np.linalg.norm(system.C) / 0.05
+    assert abs(h2_norm(system) - wanted) <= tol(2 * system.n) * modes
+
+
+@given(dense_systems(closest=1e-2))
+def test_real_parts_and_dual(system):
+    norm = h2_norm(system)
+    dual = StateSpace(system.A.conj().T, system.C.conj().T, system.B.conj().T, system.D.conj().T, dt=system.dt)
+    if np.isinf(norm):
+        assert not system.is_discrete
+        assert np.any(system.D)
+        assert np.isinf(h2_norm(dual))
+    else:
+        margin = 1 - np.abs(system.poles).max() if system.is_discrete else -system.poles.real.max()
+        condition = (1 + np.linalg.norm(system.A)) ** 2 / margin * 100
+        scale = np.linalg.norm(system.B) * np.linalg.norm(system.C) / np.sqrt(margin)
+        assert abs(norm - h2_norm(dual)) <= tol(system.n, condition) * max(norm, scale)
+
+
+@given(diagonal_systems(closest=1e-3, badly_scaled=False, feedthrough=False))
+def test_diagonal_equals_dense(system):
+    scale = np.linalg.norm(system.B) * np.linalg.norm(system.C) / np.sqrt(system.margin.min())
+    condition = 1 / system.margin.min()
+    assert abs(h2_norm(system) - h2_norm(dense(system))) <= tol(2 * system.n, condition) * scale * 2
+
+
+@pytest.mark.parametrize("exponent", [-3, -6, -9])
+def test_near_the_circle_against_50_digits(rng, exponent):
+    n = 5
+    poles = (1 - 10.0**exponent * rng.uniform(0.2, 1, n)) * np.exp(1j * (1 + 10.0**exponent * rng.uniform(-2, 2, n)))
+    system = DiagonalStateSpace(poles, gaussian(rng, n, 2), gaussian(rng, 3, n), delay=0)
+    full = with_conjugates(system)
+    with mpmath.workdps(50):
+        total = mpmath.mpf(0)
+        BB, CC = full.B @ full.B.conj().T, full.C.conj().T @ full.C
+        for i in range(2 * n):
+            for j in range(2 * n):
+                gap = 1 - mpmath.mpc(full.poles[i]) * mpmath.conj(mpmath.mpc(full.poles[j]))
+                total += mpmath.mpc(BB[i, j]) * mpmath.mpc(CC[j, i]) / gap
+        wanted = float(mpmath.sqrt(mpmath.re(total)))
+    assert h2_norm(system) == pytest.approx(wanted, rel=tol(2 * n, 10))
+
+
+def test_one_pole_by_hand():
+    assert h2_norm(DiagonalStateSpace([-0.5], [[2.0]], [[3.0]], dt=None, conjugate_pairs=False)) == pytest.approx(6.0)
+    assert h2_norm(StateSpace([[0.6]], [[2.0]], [[4.0]], [[1.0]], dt=0.1)) == pytest.approx(np.sqrt(1 + 64 / 0.64))
+
+
+def test_control_agrees(rng):
+    control = pytest.importorskip("control")
+    pytest.importorskip("slycot")
+    system = DiagonalStateSpace(
+        -rng.uniform(0.1, 1, 3) + 1j * rng.uniform(0, 4, 3), gaussian(rng, 3, 2), gaussian(rng, 2, 3), dt=None
+    )
+    for ours, dt in ((dense(system), 0), (dense(discretize(system, 0.4)), 0.4)):
+        theirs = control.norm(control.StateSpace(ours.A, ours.B, ours.C, ours.D, dt), 2)
+        assert h2_norm(ours) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_special_cases():
+    assert h2_norm(StateSpace([], [], [], [[3.0, 4.0]], dt=1.0)) == 5.0
+    assert h2_norm(StateSpace([], [], [], [[3.0, 4.0]])) == np.inf
+    assert h2_norm(StateSpace([], [], [], [[0.0]])) == 0.0
+    assert h2_norm(DiagonalStateSpace([-1.0], [[1]], [[1]], [[1]], dt=None)) == np.inf
+    batch = DiagonalStateSpace(np.full((2, 1), -1.0), np.ones((2, 1, 1)), np.ones((2, 1, 1)), [[[0]], [[1]]], dt=None)
+    assert h2_norm(batch)[0] < h2_norm(batch)[1] == np.inf
+    with pytest.raises(StabilityError):
+        h2_norm(DiagonalStateSpace([1.0], [[1]], [[1]]))

@@ -1,0 +1,98 @@
+r"""A large gain of a modal sum with many modes, inputs and outputs, very likely the largest: where a proof begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.norms.peaks.climb import Gains
+from theory.norms.responses.modes import CIRCLE, ModalSum
+
+Array = NDArray[Any]
+
+
+class Located:
+    """The largest gain found so far, `best`, at `where` on `chart`, for the input `vector`."""
+
+    def __init__(self, modes: ModalSum, rtol: float, *, steps: int = 8) -> None:
+        self.modes, self.rtol, self.steps = modes, rtol, steps
+        self.best, self.chart, self.where = 0.0, CIRCLE, 0.0
+        self.vector = np.zeros(modes.B.shape[1], complex)
+        self.grids: list[tuple[str, Array, Array]] = []
+        self.gains = Gains(modes)
+
+    def locate(self, *, uniform: int = 64, most: int = 192, thorough: bool = False) -> None:
+        """Find a large gain, very likely the largest: no part of the proof, but its price depends on it."""
+        self.grids = []
+        for chart, low, high in self.modes.charts():
+            resonances = self.modes.resonances(chart)
+            grid = np.concatenate([np.linspace(low, high, uniform + 1), resonances])
+            grid = np.unique(grid[(grid >= low) & (grid <= high)])
+            terms = np.abs(self.modes.local(chart, grid).a) * self.modes.weights
+            self.grids.append((chart, grid, np.linalg.norm(terms, axis=1)))  # as if the modes were orthogonal
+        if thorough:
+            self._locate_anywhere()
+            return
+        ceiling = max(float(sizes.max()) for _, _, sizes in self.grids)
+        for chart, grid, sizes in self.grids:
+            chosen = np.flatnonzero(sizes > 0.3 * ceiling)
+            chosen = chosen[np.argsort(sizes[chosen])[::-1][:most]]
+            gains, vectors = self.gains.estimate(chart, grid[chosen], None, 2)
+            final = np.argsort(gains)[::-1][:16]
+            final = final[gains[final] > 0.7 * gains.max(initial=0.0)]
+            self._climb_from(chart, grid, chosen[final], vectors[:, final], climbers=3, near_top=0.98)
+
+    def _locate_anywhere(self, *, uniform: int = 512, finalists: int = 64) -> None:
+        """The second look, on the circle: where modes interfere, as in errors, the peaks are beside the resonances."""
+        ((chart, low, high),) = self.modes.charts()
+        aside = self.modes.margin * np.array([[-1.0], [-0.4], [0.0], [0.4], [1.0]])
+        grid = np.concatenate([np.linspace(low, high, uniform + 1), (self.modes.resonances(chart) + aside).ravel()])
+        grid = np.unique(grid[(grid >= low) & (grid <= high)])
+        pieces = [self.gains.estimate(chart, x, None, 3) for x in np.array_split(grid, 1 + grid.size // 512)]
+        gains, vectors = np.concatenate([piece[0] for piece in pieces]), np.hstack([piece[1] for piece in pieces])
+        beside = np.concatenate([[0.0], gains, [0.0]])
+        top = np.flatnonzero((gains >= beside[:-2]) & (gains >= beside[2:]))
+        top = top[np.argsort(gains[top])[::-1][:finalists]]
+        self._climb_from(chart, grid, top, vectors[:, top], climbers=24, near_top=0.7)
+
+    def _climb_from(
+        self, chart: str, grid: Array, chosen: Array, vectors: Array, *, climbers: int, near_top: float
+    ) -> None:
+        """Better estimates at these points of the grid, and a climb from the largest ones."""
+        gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, max(5, self.steps - 3))
+        self._note(chart, grid[chosen], gains, vectors)
+        for index in np.argsort(gains)[::-1][:climbers]:
+            if gains[index] > near_top * self.best:
+                near = np.abs(grid - grid[chosen[index]])
+                self._climb(chart, float(grid[chosen[index]]), vectors[:, index], float(np.min(near[near > 0])))
+
+    def state(self) -> Array:
+        """The modes' amplitudes where the largest gain was found, for the input that attains it.
+
+        Of reverse modes those of the adjoint system, for the output that attains it.
+        """
+        modes, v = self.modes, self.vector
+        a = modes.local(self.chart, np.array([self.where])).a[0]
+        amplitudes = a * (modes.B @ v)
+        if not modes.reverse.any():
+            return np.asarray(amplitudes)
+        u = modes.C @ amplitudes + modes.D @ v
+        u = u / max(float(np.linalg.norm(u)), 1e-300)
+        return np.asarray(np.where(modes.reverse, a.conj() * (modes.C.conj().T @ u), amplitudes))
+
+    @property
+    def level(self) -> float:
+        """What is proved: a little above the largest gain that was found."""
+        return self.best * (1.0 + 0.9 * self.rtol)
+
+    def _note(self, chart: str, x: Array, gains: Array, vectors: Array) -> None:
+        if gains.size and gains.max() > self.best:
+            index = int(gains.argmax())
+            self.best, self.chart, self.where = float(gains[index]), chart, float(x[index])
+            self.vector = vectors[:, index]
+
+    def _climb(self, chart: str, x: float, vector: Array, width: float) -> None:
+        gain, where, top = self.gains.climb(chart, x, vector, width, self.rtol)
+        self._note(chart, np.array([where]), np.array([gain]), top[:, None])

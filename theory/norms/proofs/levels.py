@@ -1,0 +1,205 @@
+r"""The norm of a modal sum with many modes, inputs and outputs: branch and bound on few, well-chosen proofs.
+
+For a unit vector u, :math:`f = \|Gu\|^2` has :math:`f'' = 2\|G'u\|^2 + 2\Re\,u^*G^*G''u \ge -2\,s\,S_2` where
+:math:`s=\sup\|G\|,\ S_2=\sup\|G''\|`. Hence the gain stays below :math:`\gamma` on an arc :math:`|t|\le h` whose
+two end points have a gain of at most :math:`\sqrt{\gamma^2 - h^2\gamma S_2}`.
+
+Frobenius norms of the Taylor coefficients cost :math:`n^2` each and dismiss most of the boundary:
+:math:`\|C\,\mathrm{diag}(x)B\|_F^2 = x^H\big[(C^HC)\circ(BB^H)^T\big]x`. Lanczos estimates
+(:mod:`theory.norms.peaks.locate`), which are not trusted, steer; only the end points that remain are proved, each by
+one Cholesky factorization (:mod:`theory.norms.responses.compression`).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.arithmetic.rounding import frobenius, gamma, up
+from theory.arithmetic.singular_value import largest_gain
+from theory.norms.peaks.locate import Located
+from theory.norms.responses.compression import LevelTest
+from theory.norms.responses.modes import CIRCLE, ModalSum, smallest_denominator
+
+Array = NDArray[Any]
+
+
+def spectral_bound(D: Array) -> float:
+    """Upper bound of the spectral norm: exact for a diagonal matrix, else the best of three cheap ones."""
+    size = np.abs(D)
+    if not size.any():
+        return 0.0
+    sums = float(up(size.sum(axis=0).max(), D.shape[0])), float(up(size.sum(axis=1).max(), D.shape[1]))
+    cheap = min(float(up(np.sqrt(sums[0] * sums[1]))), float(frobenius(D)))
+    if np.count_nonzero(D) <= max(D.shape):
+        return cheap
+    return min(cheap, float(largest_gain(D.astype(complex)[None])[1][0]))
+
+
+class LargeSearch(Located):
+    """One search; `upper` is the proved bound."""
+
+    def __init__(self, modes: ModalSum, rtol: float, *, order: int = 5, steps: int = 8, workers: int = 2) -> None:
+        super().__init__(modes, rtol, steps=steps)
+        self.order, self.workers, self.upper = order, workers, 0.0
+        self.arcs = self.proofs = 0
+
+    @cached_property
+    def frobenius_kernel(self) -> Array:
+        """The matrix of ``|C diag(x) B|_F^2`` as a form in x, (n, n)."""
+        B, C = self.modes.B, self.modes.C
+        return np.asarray((C.conj().T @ C) * (B @ B.conj().T).T)
+
+    @cached_property
+    def linear(self) -> Array | None:
+        """``<D, c_i b_i>``, (n,), or ``None`` without feedthrough."""
+        B, C, D = self.modes.B, self.modes.C, self.modes.D
+        return np.asarray(np.einsum("pi,pi->i", C, D.conj() @ B.T, optimize=True)) if D.any() else None
+
+    @cached_property
+    def through(self) -> float:
+        """Upper bound of ``|D|``."""
+        return spectral_bound(self.modes.D)
+
+    # ------------------------------------------------------------------------------------------ bounds on arcs
+    def _sizes(self, x: Array, *, feedthrough: bool) -> Array:
+        """Upper bounds of the Frobenius norms of ``C diag(x) B`` (plus D), (S,)."""
+        modes, n = self.modes, self.modes.poles.size
+        square = np.einsum("sn,sn->s", x.conj(), x @ self.frobenius_kernel.T).real
+        through = float(frobenius(modes.D)) if feedthrough else 0.0
+        if feedthrough and self.linear is not None:
+            square = square + 2.0 * (x @ self.linear).real + through**2
+        total = np.abs(x) @ modes.weights + through
+        error = 3.0 * gamma(2 * n + sum(modes.D.shape) + 80) * total * total
+        return np.asarray(up(np.sqrt(np.maximum(square, 0.0) + error), 32))
+
+    def _bounds(self, chart: str, left: Array, right: Array) -> tuple[Array, Array, Array, Array]:
+        """Return on each arc: half width, bound of the gain, of the second derivative, and of the model error."""
+        modes, K = self.modes, self.order
+        centre = 0.5 * (left + right)
+        if chart == CIRCLE:
+            h = np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15
+        else:
+            h = (right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right))
+        local = modes.local(chart, centre)
+        size_b, size_q = np.abs(local.b), np.abs(local.q)
+        mu = smallest_denominator(local, h)
+        largest = np.abs(local.a) + size_b * h[:, None] / mu
+        tail = (size_b * size_q ** (K - 1) / mu ** (K + 1)) @ modes.weights * (1 + 1e-11)
+        sizes = [self._sizes(local.a, feedthrough=True)]
+        term = local.b
+        for _ in range(1, K):
+            sizes.append(self._sizes(term, feedthrough=False))
+            term = term * (-1j * local.q)
+        if self.linear is not None:
+            sizes[0] = np.fmin(sizes[0], self.through + self._sizes(local.a, feedthrough=False))
+        gain, second = tail * h**K, 2.0 * comb(K, 2) * h ** (K - 2) * tail
+        for k, size in enumerate(sizes):
+            gain = gain + size * h**k
+            second = second + (2.0 * comb(k, 2) * size * h ** (k - 2) if k > 1 else 0.0)
+        crude = (largest @ modes.weights + self.through) * (1 + 1e-11)
+        coarse = 2.0 * ((size_b * size_q / mu**3) @ modes.weights)
+        extra = modes.model_error(largest * (1 + 1e-13))
+        return h, np.fmin(gain * (1 + 1e-12), crude), np.fmin(second, coarse) * (1 + 1e-11), extra
+
+    # ------------------------------------------------------------------------------------------ the proof
+    def cover(self, *, block: int = 256, rounds: int = 70) -> None:
+        """Prove the level arc by arc."""
+        self.test = LevelTest(self.modes)
+        for chart, grid, _ in self.grids:
+            self._cover(chart, grid, block, rounds)
+        # every arc was proved below the target at that time; the target only grew
+        self.upper = max(self.upper, float(up(self.level)))
+
+    def _cover(self, chart: str, grid: Array, block: int, rounds: int) -> None:
+        left, right = grid[:-1], grid[1:]
+        points: dict[float, tuple[float, Array]] = {}
+        for _ in range(rounds):
+            if left.size == 0:
+                return
+            again_left, again_right, ready = [], [], []
+            for start in range(0, left.size, block):
+                l, r = left[start : start + block], right[start : start + block]
+                h, gain, second, extra = self._bounds(chart, l, r)
+                self.arcs += l.size
+                target = self._target(extra)
+                dismissed = gain <= target
+                need = target * target - h * h * target * second
+                plausible = ~dismissed & (need > 0.25 * target * target)
+                for index in np.flatnonzero(plausible):
+                    ready.append((float(l[index]), float(r[index]), float(np.sqrt(need[index])), float(extra[index])))
+                split = ~dismissed & ~plausible
+                again_left += [l[split]]
+                again_right += [r[split]]
+            l, r = np.concatenate(again_left), np.concatenate(again_right)
+            bad = self._prove_points(chart, ready, points)
+            l, r = np.concatenate([l, [item[0] for item in bad]]), np.concatenate([r, [item[1] for item in bad]])
+            middle = 0.5 * (l + r)
+            stuck = ~((middle > l) & (middle < r)) | (r - l <= 1e-15 * np.maximum(np.abs(l), np.abs(r)))
+            if stuck.any():
+                self._accept(chart, l[stuck], r[stuck])
+            l, r, middle = l[~stuck], r[~stuck], middle[~stuck]
+            left, right = np.concatenate([l, middle]), np.concatenate([middle, r])
+        self._accept(chart, left, right)
+
+    def _target(self, extra: Any) -> Any:
+        return self.level * (1.0 - self.modes.inflation) - extra
+
+    def _accept(self, chart: str, left: Array, right: Array) -> None:
+        """Give up on these arcs: their Frobenius bound goes into the bracket, which stays open."""
+        if left.size:
+            _, gain, _, extra = self._bounds(chart, left, right)
+            self.upper = max(self.upper, float(up((gain + extra) * (1.0 + self.modes.inflation)).max()))
+
+    def _prove_points(self, chart: str, ready: list[Any], points: dict[float, Any]) -> list[Any]:
+        """Prove both end points of the arcs; return the arcs that need halving."""
+        wanted = sorted({x for item in ready for x in item[:2]} - points.keys())
+        for start in range(0, len(wanted), 256):
+            x = np.array(wanted[start : start + 256])
+            first = self._nearest(x, points)
+            steps = self.steps if first is None else max(5, self.steps - 3)
+            gains, vectors = self.gains.estimate(chart, x, first, steps)
+            old = self.best
+            self._note(chart, x, gains, vectors)
+            if self.best > old * (1 + 0.2 * self.rtol) and old > 0:
+                index = int(gains.argmax())
+                self._climb(chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=1e-3)) + 1e-12)
+            for i, point in enumerate(wanted[start : start + 256]):
+                points[point] = (float(gains[i]), vectors[:, i], np.inf)
+        levels: dict[float, float] = {}
+        promising, bad = [], []
+        for item in ready:
+            if max(points[item[0]][0], points[item[1]][0]) * (1 + 1e-12) < item[2]:
+                promising.append(item)
+                for point in item[:2]:
+                    levels[point] = min(levels.get(point, np.inf), item[2])
+            else:
+                bad.append(item)
+        todo = [point for point in levels if points[point][2] > levels[point]]
+        if todo:
+            r = self.modes.local(chart, np.array(todo)).a
+            self.proofs += len(todo)
+            with ThreadPoolExecutor(self.workers) as pool:
+                done = list(pool.map(lambda i: self.test.below(r[i], levels[todo[i]]), range(len(todo))))
+            for point, ok in zip(todo, done, strict=True):
+                if ok:
+                    points[point] = (points[point][0], points[point][1], levels[point])
+        for item in promising:
+            if max(points[item[0]][2], points[item[1]][2]) > item[2]:
+                bad.append(item)
+        return bad
+
+    def _nearest(self, x: Array, points: dict[float, Any]) -> Array | None:
+        """Starting vectors: those of the nearest points that are known, or ``None``."""
+        if len(points) < 2:
+            return None
+        known = np.array(sorted(points))
+        right = np.clip(np.searchsorted(known, x), 1, known.size - 1)
+        pick = np.where(np.abs(known[right] - x) < np.abs(known[right - 1] - x), right, right - 1)
+        start = np.stack([points[float(known[i])][1] for i in pick], axis=1)
+        return start

@@ -1,0 +1,170 @@
+r"""Certified H-infinity norms of many scalar systems at once: branch and bound on Taylor models.
+
+An S4D layer is a batch of scalar systems. The frequency axis of every channel is cut into intervals that meet
+at the mid-angles between its poles. On each interval :mod:`theory.norms.proofs.scalar_taylor` proves an upper bound of
+the gain. An interval whose bound is at most ``(1 + rtol)`` times the largest gain seen at any centre is done, the
+others are cut again (around the vertex of the local parabola when there is one). The work list of all channels
+is one array.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.errors import DimensionError, InputError
+from theory.norms.bracket import Bracket
+from theory.norms.proofs.scalar_taylor import attained_gain, local_models
+from theory.norms.responses.scalars import (
+    ANGLE_SLACK,
+    EPS,
+    Scalars,
+    centred,
+    exponents,
+    is_silent,
+    moved,
+    scalars_of,
+    unscaled,
+)
+from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.systems.units import unit_time
+
+Array = NDArray[Any]
+
+PARABOLAS = 4
+"""Rounds with parabolas, which settle most intervals; the flat or cancelling rest gets six coefficients."""
+
+VERTICES = 30
+"""Rounds that cut around the vertex of the local parabola; what is left then is at rounding level and halved."""
+
+
+def batch_hinf_norm(
+    system: DiagonalStateSpace, rtol: float = 1e-8, *, max_rounds: int = 100, max_intervals: int = 20000
+) -> Bracket:
+    r"""Bracket the H-infinity norms (bidirectional: L-infinity norms) of a batch of scalar diagonal systems.
+
+    ``lower <= sup |G(e^{j theta})| <= upper`` for every system of the batch, rounding errors included;
+    ``upper - lower <= rtol * upper`` when the status is "closed".
+
+    Parameters
+    ----------
+    system : DiagonalStateSpace
+        Batch (...,) of systems with one input and one output; any `delay`, with or without `D` and `C_reverse`,
+        real (conjugate pairs) or complex, discrete or continuous.
+    rtol : float
+        Relative width that is asked for.
+    max_rounds, max_intervals : int, keyword only
+        Limits of the search: rounds of cutting, and intervals per channel. What is left then keeps its proved bound.
+
+    Returns
+    -------
+    Bracket
+        Arrays of shape (...,). ``diagnostics`` holds the number of intervals and rounds, and which channels are open.
+
+    Raises
+    ------
+    DimensionError
+        A system has more than one input or output.
+    StabilityError
+        A pole lies on or outside the stability boundary.
+    """
+    if system.m != 1 or system.p != 1:
+        raise DimensionError(
+            "batch_hinf_norm takes systems with one input and one output", B=system.B.shape, C=system.C.shape
+        )
+    if not rtol > 0:
+        raise InputError(f"rtol must be positive, got {rtol!r}")
+    require_stable(system)
+    system, unit = unit_time(system)  # type: ignore[assignment]
+    with np.errstate(all="ignore"):  # what overflows becomes an open bracket
+        exponent = exponents(system)
+        scalars = scalars_of(system, exponent)
+        first = _first_intervals(scalars, system)
+        lower, upper, frequency, cost = _cover(scalars, first, rtol, max_rounds, max_intervals)
+    if system.conjugate_pairs:
+        frequency = np.abs(
+            np.where(frequency > np.pi, 2.0 * np.pi - frequency, frequency) if scalars.scale is None else frequency
+        )
+    lower, upper, frequency = *unscaled(lower, upper, exponent), frequency * unit.ravel()
+    upper = np.where(is_silent(system), 0.0, np.where(np.isnan(upper), np.inf, upper))
+    shape = system.batch_shape
+    is_open = ~(upper - lower <= rtol * upper) | np.isinf(upper)
+    diagnostics = {"method": "Taylor models, branch and bound", "open": np.flatnonzero(is_open), **cost}
+    status: Literal["closed", "open"] = "open" if is_open.any() else "closed"
+    if not shape:
+        return Bracket(float(lower[0]), float(upper[0]), float(frequency[0]), status, diagnostics)
+    return Bracket(lower.reshape(shape), upper.reshape(shape), frequency.reshape(shape), status, diagnostics)
+
+
+def _first_intervals(scalars: Scalars, system: DiagonalStateSpace) -> tuple[Array, Array, Array]:
+    """Channel, lower and upper end of the first intervals: cells of the poles, none longer than a quarter circle."""
+    count, n = scalars.real.shape
+    real, imag = (part[:, : n // 2] if system.conjugate_pairs else part for part in (scalars.real, scalars.imag))
+    corners = np.linspace(0.0 if system.conjugate_pairs else -np.pi, np.pi, 3 if system.conjugate_pairs else 5)
+    angle = np.arctan2(imag, real) if scalars.scale is None else 2.0 * np.arctan(imag / scalars.scale[:, None])
+    angle = np.sort(np.abs(angle) if system.conjugate_pairs else angle, axis=1)
+    ends = np.hstack([0.5 * (angle[:, 1:] + angle[:, :-1]), np.tile(corners, (count, 1))])
+    if scalars.scale is not None:
+        outer = np.abs(ends) == np.pi
+        ends = scalars.scale[:, None] * np.tan(0.5 * ends)
+        ends[outer] = np.copysign(np.inf, ends[outer])
+    ends = np.sort(ends, axis=1)
+    channel = np.repeat(np.arange(count), ends.shape[1] - 1)
+    low, high = ends[:, :-1].ravel(), ends[:, 1:].ravel()
+    wide = high > low
+    return channel[wide], low[wide], high[wide]
+
+
+def _cover(
+    scalars: Scalars, intervals: tuple[Array, Array, Array], rtol: float, max_rounds: int, max_intervals: int
+) -> tuple[Array, Array, Array, dict[str, Any]]:
+    """Cut until every interval is proved; returns lower, upper, witness and the cost."""
+    channel, low, high = intervals
+    count = len(scalars.constant)
+    lower, upper, witness = np.zeros(count), np.zeros(count), np.zeros(count)
+    spent = np.zeros(count, dtype=int)
+    rounds = 0
+    while len(channel):
+        rounds += 1
+        spent += np.bincount(channel, minlength=count)
+        centre, T = centred(scalars.scale, channel, low, high)
+        model = local_models(scalars, channel, centre, T, 3 if rounds <= PARABOLAS else 6)
+        best = np.lexsort((model.gain, channel))
+        best = best[np.flatnonzero(np.diff(channel[best], append=-1))]  # the largest gain of every channel
+        attained = attained_gain(scalars, channel[best], centre[best])
+        better = attained > lower[channel[best]]
+        best, attained = best[better], attained[better]
+        lower[channel[best]], witness[channel[best]] = attained, centre[best]
+        goal = np.maximum(lower[channel] * (1.0 + 0.9 * rtol), 8.0 * model.noise)
+        finest = 8 * ANGLE_SLACK if scalars.scale is None else 2 * EPS * np.abs(centre)
+        stuck = high - low <= finest
+        stuck |= model.ceiling <= model.gain + 4.0 * model.noise  # only rounding is left
+        stuck |= (spent[channel] > max_intervals) | (rounds >= max_rounds)
+        done = (model.ceiling <= goal) | stuck
+        np.maximum.at(upper, channel[done], model.ceiling[done])
+        keep = ~done
+        channel, low, high, centre, T = (array[keep] for array in (channel, low, high, centre, T))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            vertex = -0.5 * model.slope[keep] / model.curvature[keep]
+        peaked = (rounds <= VERTICES) & (model.curvature[keep] < 0) & ~model.near[keep] & (np.abs(vertex) < 1.1 * T)
+        three = model.near[keep] | (model.ceiling[keep] > 1.5 * goal[keep])
+        middle = np.where(peaked, vertex, 0.0)
+        width = np.where(peaked, 0.6 * T, np.where(three, T / 3.0, 0.0))
+        inner = [moved(scalars.scale, channel, centre, t) for t in (middle - width, middle + width)]
+        channel, low, high = _pieces(channel, low, inner[0], inner[1], high)
+    return lower, np.maximum(upper, lower), witness, {"intervals": int(spent.sum()), "rounds": rounds}
+
+
+def _pieces(channel: Array, low: Array, first: Array, second: Array, high: Array) -> tuple[Array, Array, Array]:
+    """Cut ``[low, high]`` at `first` and `second`, sorted by channel, empty pieces dropped.
+
+    The middle piece may reach past the interval: a maximum at an end (of the axis, too) then gets a piece around it.
+    """
+    lows = np.concatenate([low, first, np.clip(second, low, high)])
+    highs = np.concatenate([np.clip(first, low, high), second, high])
+    real = highs > lows
+    channels = np.tile(channel, 3)[real]
+    order = np.argsort(channels, kind="stable")
+    return channels[order], lows[real][order], highs[real][order]

@@ -1,0 +1,148 @@
+r"""A dense system as a modal sum with a proved remainder.
+
+With a computed eigenvector matrix V and an approximate inverse W, :math:`V^{-1}AV = \Lambda + F` holds exactly for
+:math:`F = V^{-1}(AV - V\Lambda)`, and :math:`|V^{-1}Y| \le |WY| + \dots` follows from :math:`\|I-WV\|_\infty < 1/2`.
+All entries of F, and of what is missing in ``W B`` and ``C V``, are bounded from residuals in extended precision
+(:mod:`theory.arithmetic.products`). V and :math:`\Lambda` are pairs of float64 arrays, a value and a correction: Newton
+steps make F smaller than the rounding of one float64 array would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.arithmetic.products import product
+from theory.arithmetic.rounding import TINY, UNIT, gamma, row_norms
+from theory.norms.responses.modes import ModalSum, Perturbation
+from theory.systems.margin import discrete_margin
+from theory.systems.system import StateSpace
+from theory.systems.units import balanced
+
+Array = NDArray[Any]
+
+
+def modal_sum(system: StateSpace, *, steps: int = 3) -> ModalSum | None:
+    """Return the modes of a dense system with a bound of what they leave out; ``None`` if it cannot be diagonalised.
+
+    `steps` Newton steps refine the eigenvectors first; each costs about thirty products of matrices.
+    """
+    with np.errstate(all="ignore"):
+        modes = _modal_sum(system, steps)
+        if modes is None and steps > 0:  # Newton's method diverged: of a nearly defective matrix it may
+            modes = _modal_sum(system, 0)
+    known = modes is not None and modes.perturbation is not None and np.isfinite(modes.perturbation.F).all()
+    return modes if known else None
+
+
+def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
+    n = system.n
+    A, B, C = balanced(system)
+    try:
+        poles, V = np.linalg.eig(A)
+        W = np.linalg.inv(V)
+    except np.linalg.LinAlgError:
+        return None
+    poles, V, W = poles.astype(complex), V.astype(complex), W.astype(complex)
+    if not (np.isfinite(W).all() and np.isfinite(V).all()):
+        return None
+    g = gamma(n)
+    low_V, low = np.zeros_like(V), np.zeros(n, complex)
+    for _ in range(steps):
+        V, low_V, poles, low = _refined(A, (V, low_V), W, (poles, low))
+    absV, absW = (np.abs(V) + np.abs(low_V)) * (1 + 4 * UNIT), np.abs(W)
+    defect = np.abs(np.eye(n) - W @ V) * (1 + 4 * UNIT) + absW @ np.abs(low_V) + g * (absW @ absV) * (1 + g)
+    rows = defect.sum(axis=1) * (1 + g)
+    if not rows.max(initial=0.0) < 0.5:
+        return None
+
+    def solve_bound(approximate: Array, rounding: Array) -> Array:
+        """Elementwise bound of ``V^{-1} Y`` for Y known up to `rounding`."""
+        first = np.abs(W @ approximate) + g * (absW @ np.abs(approximate)) + absW @ rounding * (1 + g)
+        return np.asarray((first + rows[:, None] * 2.0 * first.max(axis=0, initial=0.0)[None, :]) * (1 + 8 * g))
+
+    F = solve_bound(*rounded(*_residual(A, (V, low_V), (poles, low))))
+    Bm = W @ B
+    Bm = Bm + W @ -_product((V, low_V), Bm, minus=B)[0].astype(complex)
+    b_error = solve_bound(*rounded(*_product((V, low_V), Bm, minus=B)))
+    exact_C, rounding_C = product(C, V)
+    exact_C = exact_C + C @ low_V
+    rounding_C = rounding_C + 2.0 * g * (np.abs(C) @ np.abs(low_V))
+    Cm = exact_C.astype(complex)
+    missing, rounding_C = rounded(exact_C - Cm, rounding_C)
+    c_error = np.abs(missing) * (1 + 1e-14) + rounding_C
+    # balance every mode by a power of two, |c_i| = |b_i| within a factor 2
+    c, b = row_norms(Cm, axis=0) + row_norms(c_error, axis=0), row_norms(Bm, axis=1) + row_norms(b_error, axis=1)
+    balance = 2.0 ** np.clip(np.round(0.5 * (np.log2(b) - np.log2(c))), -400, 400)
+    F = F * balance[None, :] / balance[:, None]
+    Bm, b_error, Cm, c_error = Bm / balance[:, None], b_error / balance[:, None], Cm * balance, c_error * balance
+    if system.is_discrete:
+        direction = poles.conj() / np.where(poles != 0, np.abs(poles), 1.0)
+        margin = discrete_margin(poles) - (direction * low).real
+    else:
+        margin = -poles.real - low.real
+    return ModalSum(
+        poles=poles,
+        low=low,
+        margin=margin,
+        B=Bm,
+        C=Cm,
+        D=system.D,
+        reverse=np.zeros(n, bool),
+        direct=np.zeros(n, bool),
+        discrete=system.is_discrete,
+        real=system.is_real,
+        perturbation=Perturbation(F=F, b_error=row_norms(b_error, axis=1), c_error=row_norms(c_error, axis=0)),
+    )
+
+
+# a float64 array and a correction to it
+Pair = tuple[Array, Array]
+
+
+def _residual(A: Array, V: Pair, poles: Pair) -> tuple[Array, Array]:
+    """``A V - V diag(poles)`` for pairs of values and corrections, and an elementwise bound of its error."""
+    value, bound = product(np.hstack([A, -V[0]]), np.vstack([V[0], np.diag(poles[0])]))
+    rest = A @ V[1] - V[0] * poles[1] - V[1] * (poles[0] + poles[1])
+    size = np.abs(A) @ np.abs(V[1]) + np.abs(V[0]) * np.abs(poles[1]) + np.abs(V[1]) * np.abs(poles[0])
+    return value + rest, bound + 2.0 * gamma(A.shape[0]) * size
+
+
+def _product(V: Pair, Y: Array, *, minus: Array) -> tuple[Array, Array]:
+    """``V Y - minus`` and an elementwise bound of its error."""
+    value, bound = product(V[0], Y, minus=minus)
+    return value + V[1] @ Y, bound + 2.0 * gamma(Y.shape[0]) * (np.abs(V[1]) @ np.abs(Y))
+
+
+def _refined(A: Array, V: Pair, W: Array, poles: Pair) -> tuple[Array, Array, Array, Array]:
+    """One Newton step for all eigenvectors and poles at once."""
+    E = W @ _residual(A, V, poles)[0].astype(complex)
+    gaps = poles[0][None, :] - poles[0][:, None]
+    apart = np.abs(gaps) > 8.0 * np.maximum(np.abs(E), np.abs(E.T))  # nearly repeated poles stay coupled: F bounds them
+    correction = np.where(apart, E / np.where(apart, gaps, 1.0), 0.0)
+    shift = np.diag(E)  # of a defective matrix it is as large as the poles, and noise
+    return *_added(V, V[0] @ correction), *_added(poles, np.where(np.abs(shift) < 1e-2 * np.abs(poles[0]), shift, 0.0))
+
+
+def _added(pair: Pair, change: Array) -> Pair:
+    """Add a small `change` to a pair of a value and its correction (Knuth's two-sum)."""
+    change = pair[1] + change
+    value = pair[0] + change
+    shadow = value - pair[0]
+    return value, (pair[0] - (value - shadow)) + (change - shadow)
+
+
+def rounded(value: Array, rounding: Array) -> tuple[Array, Array]:
+    """Round an extended result to float64; the bound of its error grows accordingly."""
+    result = value.astype(complex)
+    return result, rounding + 2.0 * UNIT * np.abs(result) + TINY
+
+
+def spectrum_radii(modes: ModalSum) -> Array:
+    """Gershgorin: every eigenvalue of the true A lies in a disc about a computed pole with this radius, (N,)."""
+    if modes.perturbation is None:
+        return np.zeros(modes.poles.size)
+    F = modes.perturbation.F
+    return np.asarray(np.minimum(F.sum(axis=1), np.inf) * (1 + gamma(F.shape[0])))

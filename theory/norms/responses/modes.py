@@ -1,0 +1,251 @@
+r"""A system as a sum of modes along the stability boundary: what the proofs of the norms work on.
+
+On a small arc around a boundary point, in the local coordinate :math:`t` of a Moebius map, every mode is *exactly*
+
+.. math:: r(t) = a + \frac{b\,t}{1+j q t}, \qquad r^{(k)}(t) = \frac{k!\, b\,(-jq)^{k-1}}{(1+jqt)^{k+1}}\quad(k \ge 1),
+
+- circle: :math:`z = z_0\frac{1+jt}{1-jt}`, :math:`r = 1/(z-\lambda)`: :math:`a = 1/(z_0-\lambda)`,
+  :math:`b = -2jz_0 a^2`, :math:`q = (z_0+\lambda)a`; with ``delay=0`` it is :math:`r = z/(z-\lambda)`:
+  ``a z_0`` and ``b lambda``; the reverse direction is the same at :math:`\bar z_0` with :math:`t \to -t`;
+- axis: :math:`s = j(\omega_0+t)`, :math:`r = 1/(s-\lambda)`: :math:`a = 1/(j\omega_0-\lambda)`,
+  :math:`b = -ja^2`, :math:`q = a`;
+- axis near infinity: :math:`s = j/(\tau_0+t)`: :math:`g = 1/(1+j\lambda\tau_0)`, :math:`a = -j\tau_0 g`,
+  :math:`b = -jg^2`, :math:`q = \lambda g`.
+
+The distance :math:`z_0-\lambda` is computed to a few units in the last place however close the pole is to the circle:
+the point of the circle is the pair ``z + z (1-|z|)`` of a float64 number and its exact correction to modulus one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.arithmetic.rounding import TINY, frobenius, gamma, row_norms, up
+from theory.norms.responses.derivatives import derivative_bounds
+from theory.systems.margin import discrete_margin
+
+Array = NDArray[Any]
+
+CIRCLE, AXIS, INFINITY = "circle", "axis", "infinity"
+
+
+class Arc(NamedTuple):
+    """What is known of one arc each: samples at the centre, and bounds that hold on the whole arc.
+
+    `value` (S, p, m) with rounding `error` and model error `extra_centre`; `first`, `second`: bounds of the norms of
+    the first two derivatives in the local coordinate; `curvature` of the second derivative of ``G^* G``; `crude` of the
+    gain itself; `extra` of the model error.
+    """
+
+    value: Array
+    error: Array
+    extra_centre: Array
+    first: Array
+    second: Array
+    curvature: Array
+    crude: Array
+    extra: Array
+
+
+def charts(*, discrete: bool, real: bool, radius: float) -> list[tuple[str, float, float]]:
+    """Return the arcs that cover the boundary: (chart, from, to); half of it for a real system."""
+    if discrete:
+        return [(CIRCLE, 0.0 if real else -np.pi, np.pi)]
+    radius = float(2.0 ** np.ceil(np.log2(2.0 * radius))) if radius > 0 else 1.0
+    low = 0.0 if real else -1.0
+    return [(AXIS, low * radius, radius), (INFINITY, low / radius, 1.0 / radius)]
+
+
+class LocalModes(NamedTuple):
+    """The coefficients a, b, q of every mode at every centre, each (S, N); `damping` is Re q without cancellation."""
+
+    a: Array
+    b: Array
+    q: Array
+    damping: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    r"""What the modes leave out: the dense system is ``(C+c_error)(zI - Lambda - F)^{-1}(B+b_error) + D``.
+
+    Attributes hold upper bounds: ``F`` (N, N) elementwise, ``b_error`` and ``c_error`` (N,) norms of rows and columns.
+    """
+
+    F: Array
+    b_error: Array
+    c_error: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalSum:
+    """``D + sum_i c_i r_i b_i``; ``reverse`` modes run in reversed time, ``direct`` ones have no delay."""
+
+    poles: Array
+    margin: Array
+    B: Array
+    C: Array
+    D: Array
+    reverse: Array
+    direct: Array
+    discrete: bool
+    real: bool
+    low: Array | None = None
+    """(N,) what float64 cuts off the poles: the true ones are ``poles + low``."""
+    perturbation: Perturbation | None = None
+    inflation: float = 0.0
+    """Relative bound of what compression changed in the norm (:func:`theory.norms.responses.compression.compress`)."""
+    order: int = 8
+    """Order of the Taylor polynomials on an arc; 2 bounds everything by sums over modes."""
+    leak: Array | None = None
+    """(N,) bounds of ``|d(c_i b_i)|`` by compression."""
+
+    @cached_property
+    def row_sizes(self) -> Array:
+        """Upper bounds of ``|b_i|``, (N,)."""
+        return row_norms(self.B, axis=1)
+
+    @cached_property
+    def column_sizes(self) -> Array:
+        """Upper bounds of ``|c_i|``, (N,)."""
+        return row_norms(self.C, axis=0)
+
+    @cached_property
+    def weights(self) -> Array:
+        """Upper bounds of ``|c_i| |b_i|``, (N,)."""
+        return np.asarray(up(self.column_sizes * self.row_sizes))
+
+    @cached_property
+    def paired(self) -> bool:
+        """Whether the second half of the modes is, bit for bit, the conjugate of the first, and D real."""
+        h = self.poles.size // 2
+        halves = all(np.array_equal(x[h:], x[:h].conj()) for x in (self.poles, self.B, self.C.T, self.reverse))
+        return 2 * h == self.poles.size and halves and not np.any(np.imag(self.D))
+
+    def charts(self) -> list[tuple[str, float, float]]:
+        """Return the arcs that cover the boundary: (chart, from, to)."""
+        return charts(discrete=self.discrete, real=self.real, radius=float(np.abs(self.poles).max(initial=0.0)))
+
+    def resonances(self, chart: str) -> Array:
+        """Return the boundary coordinates next to the poles."""
+        if chart == CIRCLE:
+            angle: Array = np.angle(self.poles)
+            return np.where(self.reverse, -angle, angle)
+        return self.poles.imag if chart == AXIS else np.zeros(0)
+
+    def local(self, chart: str, centre: Array) -> LocalModes:
+        """Return a, b, q of every mode at every centre: relative error of each below 32 units in the last place."""
+        x = np.asarray(centre, dtype=float)[:, None]
+        pole = self.poles[None, :]
+        low = np.zeros(1) if self.low is None else self.low[None, :]
+        if chart == CIRCLE:
+            z = np.cos(x) + 1j * np.sin(x)
+            rest = z * discrete_margin(z)
+            if self.reverse.any():
+                z, rest = np.where(self.reverse, z.conj(), z), np.where(self.reverse, rest.conj(), rest)
+            a = 1.0 / ((z - pole) + (rest - low))
+            q = (z + pole) * a
+            b = -2j * z * a * a
+            damping = (self.margin * (1.0 + np.abs(self.poles))) * (a.real**2 + a.imag**2)
+            if self.direct.any():
+                a, b = np.where(self.direct, a * z, a), np.where(self.direct, b * pole, b)
+            if self.reverse.any():
+                sign = np.where(self.reverse, -1.0, 1.0)
+                b, q, damping = b * sign, q * sign, damping * sign
+            return LocalModes(a, b, q, damping)
+        if chart == AXIS:
+            a = 1.0 / ((-pole.real + 1j * (x - pole.imag)) - low)
+            return LocalModes(a, -1j * a * a, a, self.margin * (a.real**2 + a.imag**2))
+        g = 1.0 / (1.0 + 1j * (pole + low) * x)
+        return LocalModes(-1j * x * g, -1j * g * g, pole * g, -self.margin * (g.real**2 + g.imag**2))
+
+    def evaluate(self, a: Array) -> tuple[Array, Array]:
+        """Return ``D + C diag(a) B`` for every row of `a`, (S, p, m), and a bound (S,) of its rounding error."""
+        p, m, n = self.C.shape[0], self.B.shape[1], self.poles.size
+        if p * m <= 64:
+            residues = (self.C.T[:, :, None] * self.B[:, None, :]).reshape(n, p * m)
+            value = (a @ residues).reshape(-1, p, m)
+        else:
+            value = (self.C[None] * a[:, None, :]) @ self.B
+        error = gamma(n + 40) * up(np.abs(a) @ self.weights, n + 8) + gamma(2) * frobenius(self.D)
+        return value + self.D, up(error)
+
+    def model_error(self, size: Array) -> Array:
+        """Bound what the true system has beyond the modes where ``|r_i| <= size_i``, (S, N) -> (S,)."""
+        total = np.zeros(size.shape[0])
+        if self.leak is not None:
+            total = total + size @ self.leak
+        if self.perturbation is not None:
+            F, b_error, c_error = self.perturbation.F, self.perturbation.b_error, self.perturbation.c_error
+            c, b = self.column_sizes, self.row_sizes
+            left, right = (c + c_error) * size, (b + b_error) * size
+            coupling = F.sum(axis=1)
+            eta = (size * coupling).max(axis=1, initial=0.0)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                spread = right.max(axis=1, initial=0.0) / np.maximum(1.0 - eta, TINY)
+                state = right + size * coupling * spread[:, None]
+                error = size @ (c_error * b + c * b_error + c_error * b_error) + np.einsum("sn,sn->s", left @ F, state)
+            total = total + np.where(eta < 0.5, error, np.inf)
+        return np.asarray(up(total, 2 * self.poles.size + 32))
+
+    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
+        """Return the modal response at the points `x`, (S, p, m), its rounding error, and the model error."""
+        a = self.local(chart, x).a
+        value, error = self.evaluate(a)
+        return value, error, self.model_error(np.abs(a) * (1 + 1e-14))
+
+    def arc(self, chart: str, centre: Array, h: Array) -> Arc:
+        """Return samples and bounds on the arcs ``|t| <= h`` about the centres."""
+        local = self.local(chart, centre)
+        size_b, size_q = np.abs(local.b), np.abs(local.q)
+        mu = smallest_denominator(local, h)
+        largest = np.abs(local.a) + size_b * h[:, None] / mu
+        weights, n = self.weights, self.poles.size
+        value, error = self.evaluate(local.a)
+
+        def tail(k: int) -> Array:
+            return np.asarray((size_b * size_q ** (k - 1) / mu ** (k + 1)) @ weights)
+
+        remainder = tail(2)
+        first, second = size_b @ weights + 2.0 * h * remainder, 2.0 * remainder
+        crude = (largest @ weights + frobenius(self.D)) * (1 + 1e-11)
+        curvature = np.full(h.size, np.inf)
+        if self.order > 2:
+            coefficients, noise = [value], [error]
+            term, size, through = local.b, size_b, 2.0 * frobenius(self.D)
+            for _ in range(1, self.order):
+                coefficients.append(self.evaluate(term)[0] - self.D)
+                noise.append(up(gamma(n + 60) * (size @ weights + through)))
+                term, size = term * (-1j * local.q), size * size_q
+            bounds = derivative_bounds(coefficients, noise, tail(self.order) * (1 + 1e-11), h, crude)
+            first, second, curvature = np.fmin(first, bounds[0]), np.fmin(second, bounds[1]), bounds[2]
+        return Arc(
+            value=value,
+            error=error,
+            extra_centre=self.model_error(np.abs(local.a) * (1 + 1e-14)),
+            first=first * (1 + 1e-11),
+            second=second * (1 + 1e-11),
+            curvature=curvature,
+            crude=crude,
+            extra=self.model_error(largest * (1 + 1e-13)),
+        )
+
+    def accept(self, settled: Array) -> None:
+        """Nothing to note: the modes' denominators are known."""
+
+
+def smallest_denominator(modes: LocalModes, half: Array) -> Array:
+    r"""Lower bounds of :math:`\min_{|t|\le h}|1+jqt|`, (S, N); :math:`|\Re q|/|q|` is the least over all real t."""
+    q, damping = modes.q, np.abs(modes.damping)
+    size = q.real**2 + q.imag**2
+    floor = damping / np.sqrt(np.maximum(size, 1e-300))
+    t = np.clip(q.imag / np.maximum(size, 1e-300), -half[:, None], half[:, None])
+    distance = np.hypot(1.0 - t * q.imag, t * damping)
+    # the clipped minimiser is inexact by rounding: 1 - t Im q has an absolute error of a few units
+    distance = distance - 8e-16 * (1.0 + np.abs(t * q.imag))
+    return np.asarray(np.maximum(np.maximum(distance, floor * (1.0 - 1e-14)), 1e-300))

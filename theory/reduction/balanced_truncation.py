@@ -1,0 +1,329 @@
+r"""Balanced truncation: fewer states, and a bound on what the transfer function loses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.equations.lyapunov import compressed
+from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
+from theory.gramians.gramians import stacked_output
+from theory.reduction.balancing import Balancing, Truncation, balance, real_order
+from theory.reduction.bounds import balanced_bound, hankel_floor
+from theory.reduction.diagonalization import diagonalize
+from theory.reduction.modal_truncation import modal_truncation
+from theory.systems.margin import discrete_margin
+from theory.systems.response import frequency_response
+from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
+
+Array = NDArray[Any]
+_EPS = float(np.finfo(float).eps)
+
+
+def balanced_truncation(
+    system: System,
+    order: int | None = None,
+    rtol: float | None = None,
+    *,
+    balancing: Balancing | None = None,
+    condition_limit: float = 1e8,
+) -> Truncation:
+    r"""Truncate the balanced realization of a stable system.
+
+    Finds :math:`G_r` with
+
+    .. math:: \sigma_{k+1}\le\|G-G_r\|_\infty\le2\sum_{i>k}\sigma_i
+
+    where `k` is the number of states kept: `order` for a dense or complex system, up to 2 `order` for conjugate pairs.
+    :cite:p:`A05` (Thm 7.9) for continuous time, :cite:p:`HP90` for discrete time.
+
+    Parameters
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        Stable. A diagonal system gives a diagonal system: the balanced one is re-diagonalized, a pair of complex poles
+        takes one stored state and so does a real pole; the most real states whose poles fit into `order` stored ones
+        are kept. ``delay=0``: ``(poles, B, C)`` are reduced, ``D`` and the delay kept. Bidirectional: both directions
+        together, outputs stacked, and the bound doubles. A batch keeps its axes; channels that need fewer states
+        than `order` are filled up with states of zero gain.
+    order : int, optional
+        Stored states to keep, ``1 <= order <= n``; ``n`` returns the system itself.
+    rtol : float, optional
+        Instead of `order`: the smallest order whose bound is at most `rtol` times :math:`\sigma_1` (of every channel of
+        a batch), hence also at most `rtol` times the norm.
+    balancing : Balancing, optional, keyword only
+        From :func:`theory.reduction.balancing.balance`, to share the work between orders.
+    condition_limit : float, keyword only
+        Largest eigenvector condition number that re-diagonalization accepts; see
+        :func:`theory.reduction.diagonalization.diagonalize`.
+
+    Returns
+    -------
+    Truncation
+
+    Raises
+    ------
+    StabilityError
+        A pole lies on or outside the boundary.
+    OrderError
+        `order` is less than 1, more than ``n``, or more than the states numerically present
+        (:math:`\sigma_i>N\varepsilon\sigma_1`); carries the attainable order.
+    ToleranceError
+        `rtol` is negative.
+    AccuracyError
+        Re-diagonalization is too ill-conditioned at this order.
+
+    Notes
+    -----
+    Square-root form, singular values of ``Lo^H Lc`` :cite:p:`LHPW87`; the Gramians are never formed.
+    Proved in exact arithmetic: the bound. Its allowance for rounding and re-diagonalization, in ``.diagnostics``, is
+    of first order, and for a dense system it is sampled at the least damped poles: an estimate, not a proof. The
+    certified error of the written system is :func:`theory.norms.error_norm`. Not certified: that the order is the
+    smallest possible. Cost O(N^3) time, O(N^2) memory.
+    """
+    if (order is None) == (rtol is None):
+        raise InputError("give either order or rtol")
+    shared = balance(system) if balancing is None else balancing
+    if shared.system is not system:
+        raise InputError("the balancing belongs to another system")
+    if order is not None:
+        return _truncate(shared, _checked_order(shared, order), condition_limit)
+    if rtol is None or not rtol >= 0:
+        raise ToleranceError(f"rtol must be a number >= 0, got {rtol}", float("nan") if rtol is None else rtol, 0.0)
+    goal = rtol * (shared.hsv[..., 0] if shared.hsv.shape[-1] else 0.0)
+    for candidate in range(1, min(system.n, _attainable(shared) + 1)):
+        if np.any(balanced_bound(shared.hsv, real_order(system, candidate), directions=_directions(system)) > goal):
+            continue
+        try:
+            found = _truncate(shared, candidate, condition_limit)
+        except (AccuracyError, StabilityError):
+            continue
+        if np.all(found.bound <= goal):
+            return found
+    return _truncate(shared, system.n, condition_limit)
+
+
+def _directions(system: System) -> int:
+    return 2 if isinstance(system, DiagonalStateSpace) and system.is_bidirectional else 1
+
+
+def _present(hsv: Array) -> Array:
+    """Number of states numerically present, (...)."""
+    if hsv.shape[-1] == 0:
+        return np.zeros(hsv.shape[:-1], dtype=int)
+    return (hsv > hsv.shape[-1] * _EPS * hsv[..., :1]).sum(-1)  # type: ignore[no-any-return]
+
+
+def _attainable(shared: Balancing) -> int:
+    present = int(_present(shared.hsv).max(initial=0))
+    return int((present + 1) // 2) if real_order(shared.system, 1) == 2 else present
+
+
+def _checked_order(shared: Balancing, order: int) -> int:
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)):
+        raise InputError(f"order must be an integer, got {order!r}")
+    n, attainable = shared.system.n, _attainable(shared)
+    if order == n:
+        return int(n)
+    if order < 1 or order > n:
+        raise OrderError(f"order must be between 1 and {n}, got {order}", int(order), n)
+    if order > attainable:
+        raise OrderError(
+            f"order {order} asked, but only {attainable} states are numerically present "
+            f"(the others have Hankel singular values below N eps sigma_1); ask for at most {attainable}, or all {n}",
+            int(order),
+            attainable,
+        )
+    return int(order)
+
+
+def _truncate(shared: Balancing, order: int, condition_limit: float) -> Truncation:
+    system = shared.system
+    if order == system.n:
+        zero = np.zeros(shared.hsv.shape[:-1])
+        nothing = zero if zero.ndim else 0.0
+        return Truncation(
+            system=system, order=order, hsv=shared.hsv, bound=nothing, floor=nothing,
+            status="all states kept: the system itself",
+            diagnostics={"states": shared.hsv.shape[-1], "perturbation": nothing},
+        )  # fmt: skip
+    if isinstance(system, StateSpace):
+        return _truncate_dense(shared, order)
+    if not system.batch_shape:
+        return _truncate_diagonal(shared, order, condition_limit)
+    channels = []
+    for index in np.ndindex(system.batch_shape):
+        one = Balancing(
+            system=system[index], hsv=shared.hsv[index], floor_hsv=shared.floor_hsv[index],
+            left=shared.left[index], right=shared.right[index],
+        )  # fmt: skip
+        channels.append(_truncate_diagonal(one, order, condition_limit))
+    return _stack(shared, order, channels)
+
+
+def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> tuple[Array, Array, Array, Array]:
+    """``(W^* T)^{-1} W^* [A T, B]``, ``C T``, and the rounding of A_r; ``W``, ``T`` are left, right / sqrt(hsv)."""
+    root = np.sqrt(shared.hsv[:k])
+    W, T, AT = shared.left[:, :k] / root, shared.right[:, :k] / root, A_right[:, :k] / root
+    gram = W.conj().T @ T  # the identity, up to rounding that this solve takes out
+    reduced = np.linalg.solve(gram, W.conj().T @ np.concatenate([AT, B], axis=1))
+    A_r, B_r = reduced[:, :k], reduced[:, k:]
+    uncertainty = (4.0 + np.sqrt(W.shape[0])) * _EPS * (np.abs(W).T @ np.abs(AT))
+    return A_r, B_r, C @ T, uncertainty
+
+
+def _truncate_dense(shared: Balancing, order: int) -> Truncation:
+    system = shared.system
+    assert isinstance(system, StateSpace)
+    A_r, B_r, C_r, uncertainty = _project(shared, order, system.A @ shared.right, system.B, system.C)
+    reduced = StateSpace(A_r, B_r, C_r, system.D, dt=system.dt)
+    _require_reduced_stable(reduced, shared.hsv, order)
+    perturbation = _first_order_effect(reduced, uncertainty)
+    return Truncation(
+        system=reduced, order=order, hsv=shared.hsv, bound=balanced_bound(shared.hsv, order) + perturbation,
+        floor=hankel_floor(shared.floor_hsv, order), status=f"balanced truncation to {order} states",
+        diagnostics={"states": order, "perturbation": perturbation},
+    )  # fmt: skip
+
+
+def _first_order_effect(system: StateSpace, uncertainty: Array, most: int = 64) -> float:
+    """What entries of ``A`` that are off by `uncertainty` change in the transfer function.
+
+    With ``R = (zI - A)^{-1}`` the change is ``C R dA R B``: columns of ``C R`` and rows of ``R B``, largest over
+    the frequencies of the least damped poles; twice that, for what lies between.
+    """
+    poles = system.poles
+    damping = discrete_margin(poles) if system.is_discrete else -poles.real / np.maximum(np.abs(poles), 1e-300)
+    least = poles[np.argsort(damping)[:most]]
+    omega = np.unique(np.concatenate([np.angle(least) if system.is_discrete else least.imag, [0.0]]))
+    eye = np.eye(system.n)
+    B, C = compressed(system.B), compressed(system.C.conj().T)
+    inward = frequency_response(StateSpace(system.A, B, eye, dt=system.dt), omega)
+    # (C R)^* = (conj(z) I - A^*)^{-1} C^*: the adjoint system at the mirrored frequency
+    outward = frequency_response(StateSpace(system.A.conj().T, C, eye, dt=system.dt), -omega)
+    rows, columns = np.linalg.norm(inward, axis=2).max(0), np.linalg.norm(outward, axis=2).max(0)
+    return float(2.0 * columns @ uncertainty @ rows)
+
+
+def _require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
+    try:
+        require_stable(reduced)
+    except StabilityError as error:
+        raise StabilityError(
+            f"truncation between sigma_{k} = {hsv[k - 1]:.6g} and sigma_{k + 1} = {hsv[k]:.6g} gave a pole outside the "
+            "stability region: they are too close to be told apart; choose another order",
+            error.poles,
+            error.margin,
+        ) from error
+
+
+def _diagonal_times(system: DiagonalStateSpace, right: Array) -> Array:
+    """``A @ right`` in the coordinates of :func:`theory.gramians.gramians.gramian_factors`."""
+    poles = system.poles[:, None]
+    if not system.conjugate_pairs:
+        return poles * right
+    half = system.n
+    top, low = right[:half], right[half:]
+    return np.concatenate([poles.real * top - poles.imag * low, poles.imag * top + poles.real * low])
+
+
+def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) -> Truncation:
+    """One system; the most real states whose poles fit into `order` stored ones."""
+    system = shared.system
+    assert isinstance(system, DiagonalStateSpace)
+    B, C = system.B, stacked_output(system)
+    if system.conjugate_pairs:
+        B, C = np.concatenate([B.real, B.imag]), 2.0 * np.concatenate([C.real, -C.imag], axis=1)
+    A_right = _diagonal_times(system, shared.right)
+    D = np.zeros((C.shape[0], system.m))
+    most = min(real_order(system, order), int(_present(shared.hsv)))
+    failure: Exception | None = None
+    root = np.sqrt(shared.hsv[:most])
+    nearly_A = (shared.left[:, :most] / root).conj().T @ (A_right[:, :most] / root)
+    for k in range(most, 0, -1):
+        # poles alone, of a leading block, are cheap, and tell most of the k that do not fit
+        if k > order and np.count_nonzero(np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0) > order:
+            continue
+        A_r, B_r, C_r, uncertainty = _project(shared, k, A_right, B, C)
+        if not system.conjugate_pairs:
+            A_r, B_r, C_r = (np.asarray(array, dtype=complex) for array in (A_r, B_r, C_r))
+        try:
+            small = StateSpace(A_r, B_r, C_r, D, dt=system.dt)
+            diagonal, condition, perturbation = diagonalize(
+                small, condition_limit=condition_limit, uncertainty=uncertainty
+            )
+            if diagonal.n > order:
+                continue
+            _require_reduced_stable(diagonal, shared.hsv, k)
+        except (AccuracyError, StabilityError) as error:
+            failure = failure or error
+            continue
+        p = system.p
+        reduced = system.replace(
+            poles=diagonal.poles,
+            B=diagonal.B,
+            C=diagonal.C[:p],
+            C_reverse=diagonal.C[p:] if system.is_bidirectional else None,
+        )
+        directions = _directions(system)
+        bound = balanced_bound(shared.hsv, k, directions=directions) + directions * perturbation
+        status = f"balanced truncation to {diagonal.n} stored states ({k} of {shared.hsv.size})"
+        if failure is not None:
+            status += "; a larger part of the budget was tried and refused: " + str(failure)
+        return Truncation(
+            system=reduced, order=diagonal.n, hsv=shared.hsv, bound=bound,
+            floor=hankel_floor(shared.floor_hsv, real_order(system, diagonal.n)), status=status,
+            diagnostics={"states": k, "condition": condition, "perturbation": perturbation},
+        )  # fmt: skip
+    if failure is not None:
+        raise failure
+    if most == 0:  # a channel of a batch without any dynamics
+        return modal_truncation(system, np.zeros(0, dtype=int), hsv=shared.hsv)
+    raise OrderError(f"no balanced system fits into {order} stored states: its poles are real", order, 0)
+
+
+def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncation:
+    """Put the channels of a batch back together, filled up to the same number of states."""
+    system = shared.system
+    assert isinstance(system, DiagonalStateSpace)
+    shape, width = system.batch_shape, max(channel.order for channel in channels)
+
+    def filled(channel: Truncation) -> DiagonalStateSpace:
+        part = channel.system
+        assert isinstance(part, DiagonalStateSpace)
+        missing = width - part.n
+        if missing == 0:
+            return part
+        # zero gain at a pole that the channel has (or a harmless one): no change of the transfer function
+        spare = part.poles[:1] if part.n else np.asarray([0.5 if system.is_discrete else -0.5], dtype=complex)
+        reverse = part.C_reverse
+        return part.replace(
+            poles=np.concatenate([part.poles, np.repeat(spare, missing)]),
+            B=np.concatenate([part.B, np.zeros((missing, part.m))]),
+            C=np.concatenate([part.C, np.zeros((part.p, missing))], axis=1),
+            C_reverse=None if reverse is None else np.concatenate([reverse, np.zeros((part.p, missing))], axis=1),
+        )
+
+    parts = [filled(channel) for channel in channels]
+
+    def gathered(name: str) -> Array:
+        arrays = np.stack([getattr(part, name) for part in parts])
+        return arrays.reshape(*shape, *arrays.shape[1:])
+
+    reduced = system.replace(
+        poles=gathered("poles"), B=gathered("B"), C=gathered("C"),
+        C_reverse=gathered("C_reverse") if system.is_bidirectional else None,
+    )  # fmt: skip
+    floor = hankel_floor(shared.floor_hsv, real_order(system, width))
+    fewer = sum(channel.order < width for channel in channels)
+    status = f"balanced truncation of {len(channels)} systems to {width} stored states each"
+    status += f"; {fewer} of them need fewer and were filled up with states of zero gain" if fewer else ""
+    names = ("states", "condition", "perturbation")
+    diagnostics = {
+        name: np.reshape([channel.diagnostics.get(name, 0) for channel in channels], shape) for name in names
+    }
+    return Truncation(
+        system=reduced, order=width, hsv=shared.hsv, bound=np.reshape([channel.bound for channel in channels], shape),
+        floor=floor, status=status, diagnostics=diagnostics,
+    )  # fmt: skip

@@ -1,0 +1,280 @@
+r"""From continuous to discrete time and back: zero-order hold and the bilinear rule.
+
+The diagonal functions take one step size per state, as an S5 layer has them, and return the margin
+:math:`1-|\bar\lambda|` computed from the continuous pole, which the discrete pole in float64 has already lost.
+The functions on systems use one sample time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from theory.errors import InputError, TimeBaseError, require_finite
+from theory.systems.margin import discrete_margin
+from theory.systems.realization import feedthrough_of_delay
+from theory.systems.system import DiagonalStateSpace, StateSpace, System, validated_dt
+
+Array = NDArray[Any]
+Rule = Literal["zoh", "bilinear"]
+
+
+class Discretized(NamedTuple):
+    """Diagonal dynamics in discrete time; unpacks as ``poles, B, margin``."""
+
+    poles: Array  #: (..., n) complex
+    B: Array  #: (..., n, m) complex
+    margin: Array  #: (..., n) ``1 - |poles|``, accurate to a few ulp
+
+
+class Undiscretized(NamedTuple):
+    """Diagonal dynamics in continuous time; unpacks as ``poles, B``."""
+
+    poles: Array  #: (..., n) complex
+    B: Array  #: (..., n, m) complex
+
+
+def _diagonal_arguments(poles: ArrayLike, B: ArrayLike, step: ArrayLike) -> tuple[Array, Array, Array]:
+    pole, gain = np.asarray(poles, dtype=np.complex128), np.asarray(B, dtype=np.complex128)
+    width = np.broadcast_to(np.asarray(step, dtype=float), pole.shape)
+    require_finite(poles=pole, B=gain, step=width)
+    if (width <= 0).any():
+        raise InputError(f"step must be positive; the smallest is {width.min():g}")
+    return pole, gain, width
+
+
+def _phi1(z: Array) -> Array:
+    """``(exp(z) - 1) / z``, entire: 1 at z = 0."""
+    zero = z == 0
+    return np.where(zero, 1.0, np.expm1(z) / np.where(zero, 1.0, z))
+
+
+def zero_order_hold(poles: ArrayLike, B: ArrayLike, step: ArrayLike) -> Discretized:
+    r"""Discretize :math:`\dot x=\Lambda x+Bu` for an input that is constant over each step.
+
+    .. math:: \bar\lambda = e^{\lambda h},\qquad \bar b = h\,\varphi_1(\lambda h)\,b,\qquad \varphi_1(z)=(e^z-1)/z
+
+    exact for such inputs, and continuous at :math:`\lambda=0`.
+
+    Parameters
+    ----------
+    poles : array_like, shape (..., n), complex
+        Continuous-time poles.
+    B : array_like, shape (..., n, m), complex
+    step : array_like, broadcastable to (..., n)
+        Positive step sizes :math:`h` in seconds, one per state if need be.
+
+    Returns
+    -------
+    Discretized
+        ``poles, B, margin``; the margin is :math:`-\mathrm{expm1}(h\,\Re\lambda)`.
+
+    Raises
+    ------
+    InputError
+        A step is not positive, or an array holds NaN or infinity.
+    """
+    pole, gain, width = _diagonal_arguments(poles, B, step)
+    z = pole * width
+    return Discretized(np.exp(z), (width * _phi1(z))[..., None] * gain, -np.expm1(z.real))
+
+
+def bilinear(poles: ArrayLike, B: ArrayLike, step: ArrayLike) -> Discretized:
+    r"""Discretize by the trapezoidal rule, as S5 and S4 write it.
+
+    .. math:: \bar\lambda=\frac{1+\lambda h/2}{1-\lambda h/2},\qquad \bar b=\frac{h}{1-\lambda h/2}\,b
+
+    The stability region maps onto the unit disc. The output matrix stays as it is, which is the layers' convention;
+    :func:`discretize` applies the full (Tustin) substitution that also maps ``C`` and ``D`` and keeps the norm.
+
+    Parameters, returns, errors: as :func:`zero_order_hold`; :class:`InputError` also for a pole at :math:`2/h`.
+    """
+    pole, gain, width = _diagonal_arguments(poles, B, step)
+    half = 0.5 * pole * width
+    below = 1.0 - half
+    if (below == 0).any():
+        raise InputError(f"the bilinear rule has no image for a pole at 2/step: {pole[below == 0][0]:g}")
+    mapped = (1.0 + half) / below
+    # 1 - |mapped|^2 = -4 Re(half) / |1 - half|^2, free of cancellation
+    margin = -4.0 * half.real / (np.abs(below) ** 2 * (1.0 + np.abs(mapped)))
+    return Discretized(mapped, (width / below)[..., None] * gain, margin)
+
+
+def inverse_zero_order_hold(
+    poles: ArrayLike, B: ArrayLike, step: ArrayLike | None = None, *, margin: ArrayLike | None = None
+) -> Undiscretized:
+    r"""Return the continuous-time poles and ``B`` that :func:`zero_order_hold` turns into the given ones.
+
+    .. math:: \lambda=\log(\bar\lambda)/h\ \text{(principal branch)},\qquad b=\bar b/(h\,\varphi_1(\lambda h))
+
+    Parameters
+    ----------
+    poles : array_like, shape (..., n), complex
+        Discrete-time poles, none of them 0. A pole on the negative real axis has imaginary part :math:`+\pi/h`: right
+        for a stored pole of a complex or conjugate-paired system, while a real pole of a real system has no real image.
+    B : array_like, shape (..., n, m), complex
+    step : array_like, broadcastable to (..., n), optional
+        Step sizes; 1 when left out.
+    margin : array_like, shape (..., n), optional
+        :math:`1-|\bar\lambda|` if known better than the poles tell; sets the real part.
+
+    Raises
+    ------
+    InputError
+        A pole is 0 (the image of no continuous-time pole), or the pole is at 1 + 2 pi j k with no input gain.
+    """
+    pole, gain, width = _diagonal_arguments(poles, B, 1.0 if step is None else step)
+    if (pole == 0).any():
+        raise InputError("a discrete-time pole is 0; no continuous-time pole maps onto it under zero-order hold")
+    gap = discrete_margin(pole) if margin is None else np.asarray(margin, dtype=float)
+    # log1p(-gap) is exact near the circle, where log|pole| is not; deep inside log|pole| is the better one
+    near = gap < 0.5
+    real = np.where(near, np.log1p(-np.where(near, gap, 0.0)), np.log(np.abs(pole)))
+    z = real + 1j * np.angle(pole)
+    return Undiscretized(z / width, gain / (width * _phi1(z))[..., None])
+
+
+def inverse_bilinear(poles: ArrayLike, B: ArrayLike, step: ArrayLike | None = None) -> Undiscretized:
+    r"""Return the continuous-time poles and ``B`` that :func:`bilinear` turns into the given ones.
+
+    .. math:: \lambda=\frac2h\,\frac{\bar\lambda-1}{\bar\lambda+1},\qquad b=\frac{1-\lambda h/2}{h}\,\bar b
+
+    Raises
+    ------
+    InputError
+        A pole is -1, the image of infinity.
+    """
+    pole, gain, width = _diagonal_arguments(poles, B, 1.0 if step is None else step)
+    above = 1.0 + pole
+    if (above == 0).any():
+        raise InputError("a discrete-time pole is -1; the bilinear rule maps no finite pole onto it")
+    gap = discrete_margin(pole)
+    # Re((l - 1)/(l + 1)) = (|l|^2 - 1)/|l + 1|^2
+    half = (-gap * (2.0 - gap) + 2j * pole.imag) / (above.real**2 + above.imag**2)
+    return Undiscretized(2.0 * half / width, ((1.0 - half) / width)[..., None] * gain)
+
+
+def discretize(system: System, dt: float, rule: Rule = "zoh") -> System:
+    r"""Return the discrete-time system of sample time `dt`.
+
+    ``"zoh"``: the same outputs at the sampling instants for inputs that are constant in between.
+    ``"bilinear"``: :math:`G_d(z)=G\bigl(\tfrac2{dt}\tfrac{z-1}{z+1}\bigr)`, which keeps the H-infinity norm and the
+    Hankel singular values :cite:p:`G84`.
+
+    Parameters
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        Continuous time. A diagonal system stays diagonal (and a batch a batch).
+    dt : float
+        Sample time in seconds.
+    rule : {"zoh", "bilinear"}
+
+    Raises
+    ------
+    TimeBaseError
+        The system runs in discrete time already, or `dt` is not a positive number.
+    InputError
+        The bilinear rule meets a pole at 2/dt.
+
+    Notes
+    -----
+    Dense zero-order hold: one matrix exponential of the block matrix [[A, B], [0, 0]] dt.
+    """
+    if system.is_discrete:
+        raise TimeBaseError("the system runs in discrete time already", system.dt)
+    if (h := validated_dt(dt)) is None:
+        raise TimeBaseError("discretize needs a sample time", dt)
+    _check_rule(rule)
+    if isinstance(system, DiagonalStateSpace):
+        if rule == "zoh":
+            poles, B, _ = zero_order_hold(system.poles, system.B, h)
+            return system.replace(poles=poles, B=B, dt=h)
+        poles, B, _ = bilinear(system.poles, system.B, h)
+        # the full substitution: C (I - A h/2)^{-1}, and D + C (I - A h/2)^{-1} B h/2
+        C = system.C / (1.0 - 0.5 * h * system.poles)[..., None, :]
+        half = system.replace(C=0.5 * system.C)
+        D = system.D + feedthrough_of_delay(half.replace(B=B))
+        return system.replace(poles=poles, B=B, C=C, D=D, dt=h)
+    A, B, C, D, n = system.A, system.B, system.C, system.D, system.n
+    if rule == "zoh":
+        block = np.zeros((n + system.m, n + system.m), dtype=np.result_type(A, B))
+        block[:n, :n], block[:n, n:] = A * h, B * h
+        held = scipy.linalg.expm(block)
+        return StateSpace(held[:n, :n], held[:n, n:], C, D, dt=h)
+    below = np.eye(n) - 0.5 * h * A
+    factor = _factor(below, "a pole at 2/dt; the bilinear rule has no image for it")
+    mapped_B = scipy.linalg.lu_solve(factor, B)
+    A_d = scipy.linalg.lu_solve(factor, np.eye(n) + 0.5 * h * A)
+    C_d = scipy.linalg.lu_solve(factor, C.T, trans=1).T
+    return StateSpace(A_d, h * mapped_B, C_d, D + 0.5 * h * C @ mapped_B, dt=h)
+
+
+def undiscretize(system: System, rule: Rule = "zoh") -> System:
+    """Return the continuous-time system that :func:`discretize` turns into this one (principal logarithm).
+
+    Parameters
+    ----------
+    system : StateSpace or DiagonalStateSpace
+        Discrete time; a diagonal one in the standard form (``delay=1``, one direction).
+    rule : {"zoh", "bilinear"}
+
+    Raises
+    ------
+    TimeBaseError
+        The system runs in continuous time.
+    InputError
+        A pole has no image: 0 ("zoh"), -1 ("bilinear"), or, for a real dense system under "zoh", a pole on the
+        negative real axis (there the principal logarithm is not real).
+    """
+    if not system.is_discrete:
+        raise TimeBaseError("the system runs in continuous time already", system.dt)
+    _check_rule(rule)
+    h = float(system.dt)  # type: ignore[arg-type]
+    if isinstance(system, DiagonalStateSpace):
+        if system.delay != 1 or system.C_reverse is not None:
+            raise InputError(
+                "undiscretize needs the standard form: take theory.systems.realization.standard_form first"
+            )
+        if rule == "zoh":
+            poles, B = inverse_zero_order_hold(system.poles, system.B, h)
+            return system.replace(poles=poles, B=B, dt=None)
+        poles, B = inverse_bilinear(system.poles, system.B, h)
+        C = system.C * (1.0 - 0.5 * h * poles)[..., None, :]
+        half = system.replace(C=0.5 * C)
+        return system.replace(poles=poles, B=B, C=C, D=system.D - feedthrough_of_delay(half), dt=None)
+    A, B, C, D, n = system.A, system.B, system.C, system.D, system.n
+    if n == 0:
+        return StateSpace(A, B, C, D, dt=None)
+    if rule == "zoh":
+        poles = system.poles
+        lost = np.abs(poles) <= np.finfo(float).eps * np.abs(poles).max(initial=0.0)
+        if system.is_real:
+            lost |= (poles.real < 0) & (poles.imag == 0)
+        if lost.any():
+            raise InputError(f"the pole {poles[lost][0]:.6g} has no continuous-time image under zero-order hold")
+        log = scipy.linalg.logm(A)
+        log = log.real if system.is_real else log
+        block = np.zeros((2 * n, 2 * n), dtype=log.dtype)
+        block[:n, :n], block[:n, n:] = log, np.eye(n) * h
+        held = scipy.linalg.expm(block)[:n, n:]  # h phi_1(log A)
+        return StateSpace(log / h, np.linalg.solve(held, B), C, D, dt=None)
+    factor = _factor(np.eye(n) + A, "a pole at -1; the bilinear rule maps no finite pole onto it")
+    A_c = 2.0 / h * scipy.linalg.lu_solve(factor, A - np.eye(n))
+    B_c = 2.0 / h * scipy.linalg.lu_solve(factor, B)
+    C_c = 2.0 * scipy.linalg.lu_solve(factor, C.T, trans=1).T
+    return StateSpace(A_c, B_c, C_c, D - C @ scipy.linalg.lu_solve(factor, B), dt=None)
+
+
+def _check_rule(rule: str) -> None:
+    if rule not in ("zoh", "bilinear"):
+        raise InputError(f"the discretization rule is 'zoh' or 'bilinear', got {rule!r}")
+
+
+def _factor(matrix: Array, complaint: str) -> tuple[Array, Array]:
+    """LU factors of a matrix that must be invertible."""
+    if matrix.size and np.linalg.matrix_rank(matrix) < matrix.shape[0]:
+        raise InputError(f"the system has {complaint}")
+    return scipy.linalg.lu_factor(matrix)
