@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.methods.scores import Scored, hinf_scores, last_scores, magnitude_scores, random_scores, top
+from theory.arithmetic.rounding import EPS
 from theory.errors import InputError, OrderError, ToleranceError
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.balancing import Balancing, Truncation, balance
@@ -115,7 +116,7 @@ def _keep(system: DiagonalStateSpace, kept: Array) -> Truncation:
     balancing, order = shared(system), kept.shape[-1]
     gone = np.ones(system.poles.shape, dtype=bool)
     np.put_along_axis(gone, kept, False, axis=-1)
-    rounding = 1.0 + (system.n + system.m + system.p + 16) * np.finfo(float).eps
+    rounding = 1.0 + (system.n + system.m + system.p + 16) * EPS
     bound = np.where(gone, modal_gain_bounds(system), 0.0).sum(axis=-1) * rounding
     return Truncation(
         system=take(system, kept) if gone.any() else system,

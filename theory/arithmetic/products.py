@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from theory.arithmetic.exact import two_sum
+from theory.arithmetic.rounding import EXTENDED
 
-EXTENDED = float(np.finfo(np.longdouble).eps)
+Array = NDArray[Any]
 
 
 def product(X: Array, Y: Array, *, minus: Array | None = None, precision: int = 100) -> tuple[Array, Array]:
@@ -38,9 +39,8 @@ def product(X: Array, Y: Array, *, minus: Array | None = None, precision: int = 
             for i in range(count):
                 for j in range(count - i):
                     term = unit_left * unit_right * (left_slices[i] @ right_slices[j]).astype(np.longdouble)
-                    before, total = total, total + term
-                    shadow = total - before
-                    lost = lost + ((before - (total - shadow)) + (term - shadow))
+                    total, cut = two_sum(total, term)
+                    lost = lost + cut
             missing = missing + 2.0 * (count + 2) * n * 2.0 ** (-bits * count) * left_size * right_size
     total = total + lost
     bound = missing + 2.0 * EXTENDED * np.abs(total).astype(float) + (terms * EXTENDED) ** 2 * size

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 UNIT = 2.0**-53
-"""Unit roundoff of float64."""
+"""Unit roundoff u of float64: the largest relative error of one operation."""
+
+EPS = 2.0 * UNIT
+"""From 1 to the next number: the eps of NumPy and LAPACK, in which tolerances like ``N eps sigma_1`` are stated."""
+
+EXTENDED = float(np.finfo(np.longdouble).eps)
+"""The same of extended precision; EPS where the platform has none."""
 
 TINY = 1e-290
 """Absolute slack for underflow: systems are scaled to norm one before any bound is taken."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import frobenius, gamma, up
+from theory.arithmetic.rounding import UNIT, frobenius, gamma, up
 
 Array = NDArray[Any]
 
@@ -38,7 +38,7 @@ def largest_gain(stack: Array) -> tuple[Array, Array]:
     diagonal = np.einsum("sii->si", M).real
     radius = np.abs(M).sum(axis=-1) - np.abs(np.einsum("sii->si", M))
     rounding = gamma(tall) + 4.0 * k * gamma(k) + gamma(4)
-    bound = (diagonal + radius).max(axis=-1) * (1.0 + 4 * k * 2.0**-53) + rounding
+    bound = (diagonal + radius).max(axis=-1) * (1.0 + 4 * k * UNIT) + rounding
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = np.where(defect < 0.5, bound / (1.0 - defect), np.inf)
     bound = np.minimum(np.sqrt(np.maximum(bound, 0.0)), 1.0) * scale

@@ -21,6 +21,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.certificates.riccati import riccati_candidates
 from theory.errors import ConvergenceError, InputError, MissingDependencyError
 from theory.systems.realization import dense
@@ -151,7 +152,7 @@ def _checked(system: StateSpace, P: Array, T: Array, gamma: float) -> tuple[floa
     rows, outputs = np.hstack([system.A, system.B]), np.hstack([system.C, system.D])
     AB, CD = rows @ S, outputs @ S
     X, U = S[:n], S[n:]
-    unit = (n + m + system.p + 16) * np.finfo(float).eps
+    unit = (n + m + system.p + 16) * EPS
     size_AB, size_CD = (
         np.abs(rows) @ np.abs(S),
         np.abs(outputs) @ np.abs(S),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.gramians.gramians import gramian_factors, scaled_cholesky_factors
 from theory.systems.realization import standard_form
 from theory.systems.system import DiagonalStateSpace, System, require_stable
@@ -89,7 +90,7 @@ def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tupl
             left, hsv, right = _decompose(Lc, Lo)
             moved = np.sum(np.abs(dc[:, None] * left) ** 2, axis=0) + np.sum(np.abs(do[:, None] * right) ** 2, axis=0)
             # 4 eps: the entries of the closed form, and the rounding of the factorization
-            if (2.0 * np.finfo(float).eps * moved <= closed_form_tol * hsv[0] * hsv).all():
+            if (2.0 * EPS * moved <= closed_form_tol * hsv[0] * hsv).all():
                 return left, hsv, right
     Lc, Lo = gramian_factors(system)
     return _decompose(Lc, Lo)

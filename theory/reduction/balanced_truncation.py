@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.equations.lyapunov import compressed
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians.gramians import stacked_output
@@ -19,7 +20,6 @@ from theory.systems.response import frequency_response
 from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
-_EPS = float(np.finfo(float).eps)
 
 
 def balanced_truncation(
@@ -112,7 +112,7 @@ def _present(hsv: Array) -> Array:
     """Number of states numerically present, (...)."""
     if hsv.shape[-1] == 0:
         return np.zeros(hsv.shape[:-1], dtype=int)
-    return (hsv > hsv.shape[-1] * _EPS * hsv[..., :1]).sum(-1)  # type: ignore[no-any-return]
+    return (hsv > hsv.shape[-1] * EPS * hsv[..., :1]).sum(-1)  # type: ignore[no-any-return]
 
 
 def _attainable(shared: Balancing) -> int:
@@ -169,7 +169,7 @@ def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> t
     gram = W.conj().T @ T  # the identity, up to rounding that this solve takes out
     reduced = np.linalg.solve(gram, W.conj().T @ np.concatenate([AT, B], axis=1))
     A_r, B_r = reduced[:, :k], reduced[:, k:]
-    uncertainty = (4.0 + np.sqrt(W.shape[0])) * _EPS * (np.abs(W).T @ np.abs(AT))
+    uncertainty = (4.0 + np.sqrt(W.shape[0])) * EPS * (np.abs(W).T @ np.abs(AT))
     return A_r, B_r, C @ T, uncertainty
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.errors import InputError, OrderError
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
-_EPS = float(np.finfo(float).eps)
 
 
 def _checked(hsv: ArrayLike, order: int) -> Array:
@@ -32,7 +32,7 @@ def hsv_allowance(hsv: ArrayLike) -> Array:
     values = np.asarray(hsv, dtype=float)
     if values.shape[-1] == 0:
         return np.zeros(values.shape[:-1])
-    return values.shape[-1] * _EPS * values[..., 0]  # type: ignore[no-any-return]
+    return values.shape[-1] * EPS * values[..., 0]  # type: ignore[no-any-return]
 
 
 def balanced_bound(hsv: ArrayLike, order: int, *, directions: int = 1, multiplicity_rtol: float = 0.0) -> Any:
@@ -75,7 +75,7 @@ def balanced_bound(hsv: ArrayLike, order: int, *, directions: int = 1, multiplic
         fresh[..., 1:] = tail[..., :-1] - tail[..., 1:] > multiplicity_rtol * tail[..., :-1]
         count = fresh.sum(-1)
         total = np.where(fresh, tail, 0.0).sum(-1) + count * hsv_allowance(values)
-        bound = 2.0 * directions * total * (1.0 + count * _EPS)
+        bound = 2.0 * directions * total * (1.0 + count * EPS)
     return bound if bound.ndim else float(bound)
 
 
@@ -141,5 +141,5 @@ def modal_bound(system: DiagonalStateSpace, removed: ArrayLike) -> Any:
     if gone.C_reverse is not None:
         gain = gain + np.linalg.norm(gone.C_reverse, axis=-2)
     terms = (2.0 if gone.conjugate_pairs else 1.0) * gain * np.linalg.norm(gone.B, axis=-1) / gone.margin
-    bound = terms.sum(-1) * (1.0 + (gone.n + gone.m + gone.p + 16) * _EPS)
+    bound = terms.sum(-1) * (1.0 + (gone.n + gone.m + gone.p + 16) * EPS)
     return bound if np.ndim(bound) else float(bound)

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.errors import AccuracyError
 from theory.systems.margin import discrete_margin
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
 Array = NDArray[Any]
-_EPS = float(np.finfo(float).eps)
 
 
 class Diagonalization(NamedTuple):
@@ -81,7 +81,7 @@ def diagonalize(
     implied = np.where(system.is_real & (poles.imag != 0), 2.0, 1.0)  # a stored pole and its conjugate
     if (margin > 0).all():
         # rounding of the products below, a little more than its root-mean-square growth
-        wobble = (4.0 + np.sqrt(n)) * _EPS
+        wobble = (4.0 + np.sqrt(n)) * EPS
         doubt = wobble * np.abs(system.A) if uncertainty is None else wobble * np.abs(system.A) + uncertainty
         moved = np.abs(_times(system.A, V) - V * poles) + doubt @ np.abs(V) + wobble * np.abs(V) * np.abs(poles)
         residual = np.abs(rows) @ moved

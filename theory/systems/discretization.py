@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.errors import InputError, TimeBaseError, require_finite
 from theory.systems.margin import discrete_margin
 from theory.systems.realization import feedthrough_of_delay
@@ -250,7 +251,7 @@ def undiscretize(system: System, rule: Rule = "zoh") -> System:
         return StateSpace(A, B, C, D, dt=None)
     if rule == "zoh":
         poles = system.poles
-        lost = np.abs(poles) <= np.finfo(float).eps * np.abs(poles).max(initial=0.0)
+        lost = np.abs(poles) <= EPS * np.abs(poles).max(initial=0.0)
         if system.is_real:
             lost |= (poles.real < 0) & (poles.imag == 0)
         if lost.any():

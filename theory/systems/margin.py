@@ -8,21 +8,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-
-def _square(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """``x*x`` as an unevaluated sum ``head + tail``, exact (Dekker 1971, Veltkamp splitting)."""
-    big = x * 134217729.0  # 2**27 + 1
-    high = big - (big - x)
-    low = x - high
-    head = x * x
-    return head, ((high * high - head) + 2.0 * high * low) + low * low
-
-
-def _sum(x: Any, y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """``x + y`` as an unevaluated sum ``head + tail``, exact (Knuth's two-sum)."""
-    head = x + y
-    shadow = head - x
-    return head, (x - (head - shadow)) + (y - shadow)
+from theory.arithmetic.exact import two_square, two_sum
+from theory.arithmetic.rounding import EPS
 
 
 def discrete_margin(poles: ArrayLike) -> NDArray[Any]:
@@ -46,10 +33,10 @@ def discrete_margin(poles: ArrayLike) -> NDArray[Any]:
     modulus = np.abs(pole)
     near = modulus < 2.0  # far outside the disc there is no cancellation, and the squares might overflow
     a, b = np.where(near, a, 0.0), np.where(near, b, 0.0)
-    a_head, a_tail = _square(a)
-    b_head, b_tail = _square(b)
-    first, first_lost = _sum(1.0, -a_head)
-    total, total_lost = _sum(first, -b_head)
+    a_head, a_tail = two_square(a)
+    b_head, b_tail = two_square(b)
+    first, first_lost = two_sum(1.0, -a_head)
+    total, total_lost = two_sum(first, -b_head)
     numerator = total + (((first_lost + total_lost) - a_tail) - b_tail)
     return np.where(near, numerator / (1.0 + modulus), 1.0 - modulus)
 
@@ -100,4 +87,4 @@ def spectral_rounding(A: NDArray[Any]) -> float:
     if not np.tril(A, -1).any() or not np.triu(A, 1).any():
         return 0.0
     d = state_scaling(A)
-    return float(np.finfo(float).eps * np.linalg.norm(A * d / d[:, None]))
+    return float(EPS * np.linalg.norm(A * d / d[:, None]))

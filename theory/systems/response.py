@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
+from theory.arithmetic.exact import two_sum
 from theory.errors import DimensionError, InputError, TimeBaseError
 from theory.systems.margin import discrete_margin, state_scaling
 from theory.systems.realization import anticausal_part, causal_part, standard_form
@@ -70,9 +71,7 @@ def _resolvent(poles: Array, omega: Array, discrete: bool) -> Array:
             response = np.where(np.isinf(grid), 0.0, 1.0 / apart)
             return np.where(apart == 0, np.where(np.isinf(grid), 0.0, complex(np.inf)), response)
         head, tail = (part[..., None, :] for part in _angles(poles))
-        total = grid - head
-        shadow = total - grid
-        lost = (grid - (total - shadow)) + (-head - shadow)  # Knuth's two-sum: grid - head = total + lost, exactly
+        total, lost = two_sum(grid, -head)
         turns = np.round(total / _TWO_PI[0])
         d = (total - turns * _TWO_PI[0]) + (lost - tail - turns * _TWO_PI[1])
         half = np.sin(0.5 * d)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EXTENDED
 from theory.norms.responses.modes import ModalSum
 from theory.systems.margin import discrete_margin
 
@@ -19,13 +20,12 @@ Array = NDArray[Any]
 
 def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
     """Return the mode functions at one frequency in extended precision and bounds of their relative errors, (N,)."""
-    unit = float(np.finfo(np.longdouble).eps)
     poles = modes.poles.astype(np.clongdouble)
     low = np.zeros(poles.size, np.clongdouble) if modes.low is None else modes.low.astype(np.clongdouble)
     if not modes.discrete:
         if np.isinf(frequency):
             return np.zeros(poles.size, np.clongdouble), np.zeros(poles.size)
-        return 1 / ((1j * np.longdouble(frequency) - poles) - low), np.full(poles.size, 8 * unit)
+        return 1 / ((1j * np.longdouble(frequency) - poles) - low), np.full(poles.size, 8 * EXTENDED)
     angle = np.longdouble(frequency)
     exact = np.cos(angle) + 1j * np.sin(angle)
     z = np.complex128(exact)
@@ -41,7 +41,7 @@ def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
     value = 1 / distance
     value = np.where(modes.direct, value * (z_each + rest_each), value)
     with np.errstate(divide="ignore"):
-        relative = 16 * unit + np.asarray((4 * unit + 1e-30) / np.abs(distance), dtype=float)
+        relative = 16 * EXTENDED + np.asarray((4 * EXTENDED + 1e-30) / np.abs(distance), dtype=float)
     return value, relative
 
 
@@ -51,7 +51,6 @@ def attained_gain(modes: ModalSum, frequency: float, vector: Array | None = None
     `vector` (m,) is an input that nearly attains it, if one is known: singular vectors are not searched then.
     """
     p, m = modes.D.shape
-    unit = float(np.finfo(np.longdouble).eps)
     r, relative = extended_modes(modes, frequency)
     if vector is not None:
         u, v = _improved(modes, r.astype(complex), vector)
@@ -65,9 +64,8 @@ def attained_gain(modes: ModalSum, frequency: float, vector: Array | None = None
     value = (u.conj() @ modes.C.astype(np.clongdouble)) @ (r * (modes.B.astype(np.clongdouble) @ v))
     value = value + u.conj() @ (modes.D.astype(np.clongdouble) @ v)
     size = np.abs(r).astype(float)
-    rounding = (
-        4.0 * (modes.poles.size + p + m + 16) * unit * (float(size @ modes.weights) + float(np.linalg.norm(modes.D)))
-    )
+    terms = float(size @ modes.weights) + float(np.linalg.norm(modes.D))
+    rounding = 4.0 * (modes.poles.size + p + m + 16) * EXTENDED * terms
     error = 1.01 * (rounding + float((size * relative) @ modes.weights))
     error += float(modes.model_error(size[None] * (1 + 1e-12))[0])
     norms = float(np.sqrt(np.vdot(u, u).real * np.vdot(v, v).real))

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.errors import DimensionError, InputError
 from theory.norms.bracket import Bracket
 from theory.norms.proofs.scalar_taylor import attained_gain, local_models
 from theory.norms.responses.scalars import (
     ANGLE_SLACK,
-    EPS,
     Scalars,
     centred,
     exponents,

@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.norms.responses.scalars import EPS, Scalars, moved
+from theory.arithmetic.exact import two_square
+from theory.arithmetic.rounding import EPS
+from theory.norms.responses.scalars import Scalars, moved
 
 Array = NDArray[Any]
 
@@ -99,19 +101,11 @@ def circle_point(theta: Array) -> tuple[Array, Array, Array, Array]:
 def _circle_defect(c: Array, s: Array) -> Array:
     """``1 - c^2 - s^2`` with error-free squares; the larger square is subtracted first, exactly."""
     big, small = np.maximum(abs(c), abs(s)), np.minimum(abs(c), abs(s))
-    big_head, big_tail = _square(big)
-    small_head, small_tail = _square(small)
+    big_head, big_tail = two_square(big)
+    small_head, small_tail = two_square(small)
     # big^2 >= 1/2 up to rounding, so 1 - big_head is exact, and what remains nearly cancels: exact again
     defect: Array = ((1.0 - big_head) - small_head) - (big_tail + small_tail)
     return defect
-
-
-def _square(x: Array) -> tuple[Array, Array]:
-    split = x * 134217729.0
-    high = split - (split - x)
-    low = x - high
-    head = x * x
-    return head, ((high * high - head) + 2.0 * high * low) + low * low
 
 
 def local_models(scalars: Scalars, channel: Array, centre: Array, T: Array, order: int = 3) -> Model:

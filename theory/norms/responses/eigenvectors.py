@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.exact import two_sum
 from theory.arithmetic.products import product
 from theory.arithmetic.rounding import TINY, UNIT, gamma, row_norms
 from theory.norms.responses.modes import ModalSum, Perturbation
@@ -127,11 +128,8 @@ def _refined(A: Array, V: Pair, W: Array, poles: Pair) -> tuple[Array, Array, Ar
 
 
 def _added(pair: Pair, change: Array) -> Pair:
-    """Add a small `change` to a pair of a value and its correction (Knuth's two-sum)."""
-    change = pair[1] + change
-    value = pair[0] + change
-    shadow = value - pair[0]
-    return value, (pair[0] - (value - shadow)) + (change - shadow)
+    """Add a small `change` to a pair of a value and its correction."""
+    return two_sum(pair[0], pair[1] + change)
 
 
 def rounded(value: Array, rounding: Array) -> tuple[Array, Array]:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
-
-EPS = float(np.finfo(float).eps)
 
 ANGLE_SLACK = 16 * EPS
 """Absolute, on the circle: intervals are widened by this, for the rounding of centres, ends and of sin and cos."""
