@@ -12,7 +12,7 @@ from theory.arithmetic.products import product
 from theory.arithmetic.singular_value import gain_of, largest_gain
 from theory.norms import error_norm, hinf_norm
 from theory.norms.plan import diagonal_modes
-from theory.norms.responses.compression import LevelTest, compress, positive_definite
+from theory.norms.responses.compression import LevelTest, compress
 from theory.systems.realization import dense
 from theory.systems.system import DiagonalStateSpace
 
@@ -108,16 +108,6 @@ def test_compression_keeps_every_gain(rng: np.random.Generator) -> None:
         full, small = (np.linalg.norm((item.C * r) @ item.B, 2) for item in (modes, short))
         assert full <= small * (1 + short.inflation) + np.abs(r) @ short.leak + 1e-13 * full
         assert small <= full * (1 + 1e-12)
-
-
-@pytest.mark.parametrize("n", [1, 4, 60])
-def test_cholesky_tells_positive_definite_from_indefinite(n: int, rng: np.random.Generator) -> None:
-    X = rng.normal(size=(n, n)) + 1j * rng.normal(size=(n, n))
-    H = X @ X.conj().T + 1e-3 * np.eye(n)
-    H = 0.5 * (H + H.conj().T)
-    least = np.linalg.eigvalsh(H)[0]
-    assert positive_definite(H - 0.99 * least * np.eye(n))
-    assert not positive_definite(H - 1.01 * least * np.eye(n))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2), (6, 40, 3)])

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import up
 from theory.arithmetic.singular_value import largest_gain
-from theory.norms.responses.modes import CIRCLE, Arc
+from theory.norms.responses.modes import CIRCLE, Arc, half_width
 
 Array = NDArray[Any]
 
@@ -81,15 +81,9 @@ class Search:
             self.best, self.chart, self.where = float(attained[index]), chart, float(x[index])
         return estimate, up(upper + error)
 
-    def half_width(self, chart: str, left: Array, right: Array) -> Array:
-        """Half widths in the local coordinate, inflated by what the rounding of the end points can move them."""
-        if chart == CIRCLE:
-            return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
-        return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
-
     def bound(self, chart: str, left: Array, right: Array, ends: Array) -> tuple[Array, Array, Array, Array]:
         """Return bounds on each arc, of the gain at its centre, what halving can remove, and what it cannot."""
-        centre, h = 0.5 * (left + right), self.half_width(chart, left, right)
+        centre, h = 0.5 * (left + right), half_width(chart, left, right)
         arc = self.boundary.arc(chart, centre, h)
         _, middle = self._gains(chart, centre, arc.value, arc.error, arc.extra_centre)
         beta = h * h * arc.second / 8.0

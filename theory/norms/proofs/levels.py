@@ -24,7 +24,7 @@ from theory.arithmetic.rounding import frobenius, gamma, up
 from theory.arithmetic.singular_value import largest_gain
 from theory.norms.peaks.locate import Located
 from theory.norms.responses.compression import LevelTest
-from theory.norms.responses.modes import CIRCLE, ModalSum, smallest_denominator
+from theory.norms.responses.modes import ModalSum, half_width, smallest_denominator
 
 Array = NDArray[Any]
 
@@ -81,11 +81,7 @@ class LargeSearch(Located):
     def _bounds(self, chart: str, left: Array, right: Array) -> tuple[Array, Array, Array, Array]:
         """Return on each arc: half width, bound of the gain, of the second derivative, and of the model error."""
         modes, K = self.modes, self.order
-        centre = 0.5 * (left + right)
-        if chart == CIRCLE:
-            h = np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15
-        else:
-            h = (right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right))
+        centre, h = 0.5 * (left + right), half_width(chart, left, right)
         local = modes.local(chart, centre)
         size_b, size_q = np.abs(local.b), np.abs(local.q)
         mu = smallest_denominator(local, h)

@@ -23,10 +23,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.arithmetic.definite import positive_definite
 from theory.arithmetic.rounding import UNIT, frobenius, gamma, row_norms, up
 from theory.equations.riccati import stabilizing_solution
 from theory.norms.proofs.supply import Form, Supply
-from theory.norms.responses.compression import positive_definite
 
 Array = NDArray[Any]
 

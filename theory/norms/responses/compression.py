@@ -6,10 +6,6 @@ residual of the factorization; the same for C. The factors are checked after the
 *Level test.* For any Hermitian S with :math:`B^HSB\le I`, :math:`\|C\,\mathrm{diag}(r)B\|\le\gamma` follows from
 :math:`\gamma^2 S - \bar r\circ(C^HC)\circ r^T \ge 0` (Schur complement of :math:`S^{-1}\ge BB^H`): one Cholesky
 factorization of the number of modes, and no product. With a feedthrough, :math:`\gamma^2I-G^HG\ge0` is tested instead.
-
-A Cholesky factorization that runs to its end proves :math:`A + \Delta \ge 0` for a
-:math:`\|\Delta\| \le \gamma_{n+1}/(1-\gamma_{n+1})\,\mathrm{tr}A` (Rump, BIT 46, 2006; Higham, thm 10.3); the shift
-is taken off the diagonal before.
 """
 
 from __future__ import annotations
@@ -21,6 +17,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.arithmetic.definite import positive_definite
 from theory.arithmetic.rounding import frobenius, gamma, row_norms, up
 from theory.norms.responses.modes import ModalSum
 
@@ -129,21 +126,3 @@ class LevelTest:
         matrix *= scale[None, :]
         np.fill_diagonal(matrix, diagonal * scale * scale)
         return positive_definite(matrix)
-
-
-def positive_definite(matrix: Array, *, shift: float = 0.0, lower: bool = True) -> bool:
-    """Whether a Hermitian `matrix` minus ``shift I`` is proved positive semidefinite by one Cholesky factorization.
-
-    Both triangles of a C-ordered `matrix` are needed; of a Fortran-ordered one the one that `lower` says.
-    """
-    n = matrix.shape[0]
-    diagonal = np.real(np.diag(matrix))
-    shift = (shift + 1.1 * gamma(n + 1) * float(np.abs(diagonal).sum())) * 1.01
-    if not (diagonal > shift).all():
-        return False
-    work = matrix.T if matrix.flags.c_contiguous else matrix  # the transpose of a Hermitian matrix is its conjugate
-    work = work.astype(complex if np.iscomplexobj(work) else float, order="F")
-    np.fill_diagonal(work, diagonal - shift)
-    factorize = scipy.linalg.lapack.zpotrf if np.iscomplexobj(work) else scipy.linalg.lapack.dpotrf
-    _, info = factorize(work, lower=int(lower), overwrite_a=1, clean=0)
-    return bool(info == 0)

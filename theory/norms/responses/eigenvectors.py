@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.exact import two_sum
+from theory.arithmetic.near_inverse import NearInverse
 from theory.arithmetic.products import product
 from theory.arithmetic.rounding import TINY, UNIT, gamma, row_norms
 from theory.norms.responses.modes import ModalSum, Perturbation
@@ -49,28 +50,19 @@ def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
     poles, V, W = poles.astype(complex), V.astype(complex), W.astype(complex)
     if not (np.isfinite(W).all() and np.isfinite(V).all()):
         return None
-    g = gamma(n)
     low_V, low = np.zeros_like(V), np.zeros(n, complex)
     for _ in range(steps):
         V, low_V, poles, low = _refined(A, (V, low_V), W, (poles, low))
-    absV, absW = (np.abs(V) + np.abs(low_V)) * (1 + 4 * UNIT), np.abs(W)
-    defect = np.abs(np.eye(n) - W @ V) * (1 + 4 * UNIT) + absW @ np.abs(low_V) + g * (absW @ absV) * (1 + g)
-    rows = defect.sum(axis=1) * (1 + g)
-    if not rows.max(initial=0.0) < 0.5:
+    inverse = NearInverse.of(V, W, low=low_V)
+    if inverse is None:
         return None
-
-    def solve_bound(approximate: Array, rounding: Array) -> Array:
-        """Elementwise bound of ``V^{-1} Y`` for Y known up to `rounding`."""
-        first = np.abs(W @ approximate) + g * (absW @ np.abs(approximate)) + absW @ rounding * (1 + g)
-        return np.asarray((first + rows[:, None] * 2.0 * first.max(axis=0, initial=0.0)[None, :]) * (1 + 8 * g))
-
-    F = solve_bound(*rounded(*_residual(A, (V, low_V), (poles, low))))
+    F = inverse.bound(*rounded(*_residual(A, (V, low_V), (poles, low))))
     Bm = W @ B
     Bm = Bm + W @ -_product((V, low_V), Bm, minus=B)[0].astype(complex)
-    b_error = solve_bound(*rounded(*_product((V, low_V), Bm, minus=B)))
+    b_error = inverse.bound(*rounded(*_product((V, low_V), Bm, minus=B)))
     exact_C, rounding_C = product(C, V)
     exact_C = exact_C + C @ low_V
-    rounding_C = rounding_C + 2.0 * g * (np.abs(C) @ np.abs(low_V))
+    rounding_C = rounding_C + 2.0 * gamma(n) * (np.abs(C) @ np.abs(low_V))
     Cm = exact_C.astype(complex)
     missing, rounding_C = rounded(exact_C - Cm, rounding_C)
     c_error = np.abs(missing) * (1 + 1e-14) + rounding_C

@@ -16,8 +16,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.arithmetic.near_inverse import NearInverse
 from theory.arithmetic.products import product
-from theory.arithmetic.rounding import UNIT, frobenius, gamma
+from theory.arithmetic.rounding import frobenius
 from theory.norms.responses.eigenvectors import rounded
 from theory.systems.margin import discrete_margin
 from theory.systems.system import StateSpace
@@ -49,7 +50,6 @@ def graded(system: StateSpace, *, refinements: int = 3) -> Graded | None:
 
 
 def _graded(system: StateSpace, refinements: int) -> Graded | None:
-    n = system.n
     A, B, C = balanced(system)
     try:
         T, U = scipy.linalg.schur(A, output="complex")
@@ -57,21 +57,14 @@ def _graded(system: StateSpace, refinements: int) -> Graded | None:
         return None
     scale = grading(T, discrete=system.is_discrete)
     V, W = U * scale, U.conj().T / scale[:, None]
-    g = gamma(n)
-    defect = np.abs(np.eye(n) - W @ V) * (1 + 4 * UNIT) + g * (np.abs(W) @ np.abs(V)) * (1 + g)
-    rows = defect.sum(axis=1) * (1 + g)
-    if not rows.max(initial=0.0) < 0.5:
+    inverse = NearInverse.of(V, W)
+    if inverse is None:
         return None
-
-    def solve_bound(approximate: Array, rounding: Array) -> Array:
-        first = np.abs(W @ approximate) + g * (np.abs(W) @ np.abs(approximate)) + np.abs(W) @ rounding * (1 + g)
-        return np.asarray((first + rows[:, None] * 2.0 * first.max(axis=0, initial=0.0)[None, :]) * (1 + 8 * g))
-
     left = np.hstack([A.astype(complex), -V])
     M = W @ (A @ V)
     for _ in range(refinements):
         M = M + W @ product(left, np.vstack([V, M]))[0].astype(complex)
-    F = solve_bound(*rounded(*product(left, np.vstack([V, M]))))
+    F = inverse.bound(*rounded(*product(left, np.vstack([V, M]))))
     Bm = W @ B
     for _ in range(refinements):
         Bm = Bm - W @ product(V, Bm, minus=B)[0].astype(complex)
@@ -83,7 +76,7 @@ def _graded(system: StateSpace, refinements: int) -> Graded | None:
         B=Bm,
         C=Cm,
         A_error=float(frobenius(F)),
-        B_error=float(frobenius(solve_bound(*rounded(*product(V, Bm, minus=B))))),
+        B_error=float(frobenius(inverse.bound(*rounded(*product(V, Bm, minus=B))))),
         C_error=float(frobenius(np.abs(missing) + C_rounding)),
     )
 

@@ -61,6 +61,13 @@ def charts(*, discrete: bool, real: bool, radius: float) -> list[tuple[str, floa
     return [(AXIS, low * radius, radius), (INFINITY, low / radius, 1.0 / radius)]
 
 
+def half_width(chart: str, left: Array, right: Array) -> Array:
+    """Half widths of arcs in the local coordinate, inflated by what the rounding of the end points can move them."""
+    if chart == CIRCLE:
+        return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
+    return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
+
+
 class LocalModes(NamedTuple):
     """The coefficients a, b, q of every mode at every centre, each (S, N); `damping` is Re q without cancellation."""
 
