@@ -167,7 +167,7 @@ class Model:
         target = max(sizes) if order is None else order
         if target < max(sizes):
             raise InputError(f"a layer has {max(sizes)} states; padding to {target} would cut it")
-        return self.replace_layers([pad(layer, target) for layer in self.layers])
+        return self.replace_layers([layer.padded(target) for layer in self.layers])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model; see :func:`save`."""
@@ -178,27 +178,6 @@ class Model:
         spread = str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)}-{max(sizes)}"
         channels = self.layers[0].n_channels
         return f"Model({self.architecture.upper()}, layers={len(sizes)}, order={spread}, channels={channels})"
-
-
-def pad(layer: SSMLayer, order: int) -> SSMLayer:
-    """Return an S5 layer with zero states (``B = C = 0``) added up to `order`; same outputs."""
-    if layer.kind != "s5":
-        raise InputError("padding is for S5 models; S4D layers have no need of it")
-    extra = order - layer.order
-    if extra < 0:
-        raise InputError(f"the layer has {layer.order} states already; padding to {order} would cut it")
-    if extra == 0:
-        return layer
-    H = layer.n_channels
-    zeros = np.zeros((H, extra))
-    step = float(np.median(layer.log_step)) if layer.order else -4.0
-    return layer.replace(
-        Lambda=np.concatenate([layer.Lambda, np.full(extra, -0.5)]),
-        B=np.concatenate([layer.B, zeros.T]),
-        C=np.concatenate([layer.C, zeros], axis=1),
-        C_reverse=None if layer.C_reverse is None else np.concatenate([layer.C_reverse, zeros], axis=1),
-        log_step=np.concatenate([layer.log_step, np.full(extra, step)]),
-    )
 
 
 def _nested(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,31 +8,53 @@ dozen step sizes the one is taken whose rounded product :math:`\lambda h` comes 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ssmreduce.layers.forms import FORMS
+from ssmreduce.layers.families import CLIP, Family, Fields
+from ssmreduce.layers.formats import LAYER_FORMATS
 from theory.errors import DimensionError, InputError, TimeBaseError, require_finite
 from theory.systems import discretization as rules
 from theory.systems.system import DiagonalStateSpace, require_stable
 
-if TYPE_CHECKING:
-    from ssmreduce.layers.layer import SSMLayer
-
 Array = NDArray[Any]
+
+CANDIDATES = 64
+"""Step sizes tried for each state of an S5 layer: the best of 64 rounds 64 times less, on average."""
+
+TINY_POLE = 1e-30
+"""A pole of 0 is the image of no eigenvalue; this one is, and no float64 output can tell the two apart."""
+
+FIELDS = ("Lambda", "B", "C", "C_reverse", "D", "log_step")
+
+
+class Source(Fields, Protocol):
+    """What a layer must say about itself: :class:`ssmreduce.SSMLayer` does."""
+
+    @property
+    def family(self) -> Family: ...  # noqa: D102
+    @property
+    def form(self) -> str: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def n_channels(self) -> int: ...  # noqa: D102
+    @property
+    def is_bidirectional(self) -> bool: ...  # noqa: D102
 
 
 def invert(
-    layer: SSMLayer, system: DiagonalStateSpace, *, dtype: DTypeLike | None = None, candidates: int = 64
-) -> SSMLayer:
-    """Return a layer like `layer` that computes `system` under the same discretization.
+    layer: Source, system: DiagonalStateSpace, *, dtype: DTypeLike | None = None, candidates: int = CANDIDATES
+) -> dict[str, Any]:
+    """Return the fields of a layer like `layer` that computes `system` under the same discretization.
 
     Parameters
     ----------
     layer : SSMLayer
-        Gives kind, discretization, ``conj_sym``, ``clip_eigs``, ``step_rescale``, and the range of step sizes.
+        Gives family, discretization, ``conj_sym``, ``clip_eigs``, ``step_rescale``, and the range of step sizes.
     system : DiagonalStateSpace
         Stable, discrete time, current-state form as ``layer.system``, any number of states. Conjugate pairs; or, for
         a layer without ``conj_sym``, complex, of which the layer then outputs the real part.
@@ -43,8 +65,9 @@ def invert(
 
     Returns
     -------
-    SSMLayer
-        Its ``.system`` is that of the rounded parameters; :func:`rounding_bound` says how far it is from `system`.
+    dict
+        ``Lambda, B, C, C_reverse, D, log_step`` as the stored arrays decode, ``source``, those arrays, and ``dtype``:
+        what ``layer.replace`` takes. :func:`rounding_bound` says how far the system of these is from `system`.
 
     Raises
     ------
@@ -52,45 +75,36 @@ def invert(
         The system is not of the layer's form (delay, direction, channels, diagonal D), or not stable.
     """
     _check_form(layer, system)
+    family, form = layer.family, LAYER_FORMATS[layer.form]
+    matrices = family.matrices(system)
     require_stable(system)
     real = np.dtype(layer.dtype if dtype is None else dtype)
-    poles = _away_from_zero(system.poles)
+    poles = np.where(np.abs(system.poles) < TINY_POLE, TINY_POLE + 0j, system.poles)
     factor = 1.0 if layer.conj_sym or not system.conjugate_pairs else 2.0
-    C, reverse = factor * system.C, None if system.C_reverse is None else factor * system.C_reverse
-    D: Array
-    if layer.kind == "s5":
-        D = np.diagonal(system.D).real
-        Lambda, log_step = _s5_eigenvalues(layer, poles, real, candidates)
-    else:
-        D = system.D[:, 0, 0].real
-        C, reverse = C[:, 0, :], None if reverse is None else reverse[:, 0, :]
-        log_step = _s4d_steps(layer)
-        Lambda = _logarithm(poles, layer, layer.step_rescale * np.exp(log_step))
-        form, shape = FORMS[layer.form], Lambda.shape
-        blank = {"B": np.ones(shape, complex), "C": np.zeros(shape, complex), "C_reverse": reverse, "D": D}
-        read = form.decode(form.encode({"Lambda": Lambda, "log_step": log_step, **blank}, real))
+    for key in ("C", "C_reverse"):
+        matrices[key] = None if (value := matrices[key]) is None else factor * value
+    Lambda, log_step, stored_as_is = family.eigenvalues(layer, poles, real, candidates)
+    if not stored_as_is:  # B must go with the eigenvalues that storage holds
+        blank = {"B": np.ones(Lambda.shape, complex), "C": np.zeros(Lambda.shape, complex)}
+        read = form.decode(form.encode({**matrices, **blank, "Lambda": Lambda, "log_step": log_step}, real))
         Lambda, log_step = read["Lambda"], read["log_step"]
-    if layer.clip_eigs and (Lambda.real > _clip()).any():
-        worst = Lambda.real.max()
+    if layer.clip_eigs and (Lambda.real > CLIP).any():
         raise InputError(
-            f"the system needs Re(Lambda) = {worst:.3g}, which clip_eigs=True would clip at {_clip():g}; "
+            f"the system needs Re(Lambda) = {Lambda.real.max():.3g}, which clip_eigs=True would clip at {CLIP:g}; "
             "its step sizes are tied to the channels, so write the layer with clip_eigs=False"
         )
     step = layer.step_rescale * np.exp(log_step)
     rule = rules.zero_order_hold if layer.discretization == "zoh" else rules.bilinear
     gain = rule(Lambda, np.ones((*Lambda.shape, 1)), step).B[..., 0]
-    B = system.B / gain[..., None]
-    unrounded = layer.replace(
-        Lambda=Lambda,
-        B=B if layer.kind == "s5" else B[..., 0],
-        C=C,
-        C_reverse=reverse,
-        D=D,
-        log_step=log_step,
-        dtype=real,
-        source=None,
-    )
-    return stored(unrounded)
+    B = family.field_b(system.B / gain[..., None])
+    return stored({**matrices, "Lambda": Lambda, "B": B, "log_step": log_step}, layer.form, real)
+
+
+def stored(fields: Mapping[str, Any], form: str, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return the fields of a layer as its stored arrays decode, with these arrays: what a file will hold."""
+    with np.errstate(over="ignore"):  # infinity is refused by the layer, with its name
+        source = LAYER_FORMATS[form].encode(fields, dtype)
+    return {**LAYER_FORMATS[form].decode(source), "source": source, "dtype": dtype}
 
 
 def rounding_bound(ideal: DiagonalStateSpace, written: DiagonalStateSpace) -> float | Array:
@@ -136,17 +150,7 @@ def rounding_bound(ideal: DiagonalStateSpace, written: DiagonalStateSpace) -> fl
     return float(total) if total.ndim == 0 else total
 
 
-def _clip() -> float:
-    from ssmreduce.layers.layer import CLIP
-
-    return CLIP
-
-
-def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
-    return array.astype(dtype).astype(np.float64)
-
-
-def _check_form(layer: SSMLayer, system: DiagonalStateSpace) -> None:
+def _check_form(layer: Source, system: DiagonalStateSpace) -> None:
     if not isinstance(system, DiagonalStateSpace):
         raise InputError(
             f"a layer runs a diagonal system; got {type(system).__name__} "
@@ -160,64 +164,17 @@ def _check_form(layer: SSMLayer, system: DiagonalStateSpace) -> None:
         )
     if system.is_bidirectional != layer.is_bidirectional:
         raise InputError("one of layer and system is bidirectional, the other is not")
-    H = layer.n_channels
-    batch, ports = ((), (H, H)) if layer.kind == "s5" else ((H,), (1, 1))
+    H, family = layer.n_channels, layer.family
+    batch, ports = ((H,), (1, 1)) if family.is_batch else ((), (H, H))
     if system.batch_shape != batch or (system.p, system.m) != ports:
         raise DimensionError(
             f"the system must have {ports[1]} inputs and {ports[0]} outputs" + (f" in a batch of {H}" if batch else ""),
             B=system.B.shape,
             C=system.C.shape,
         )
-    wanted = (0, 0) if layer.kind == "s5" else (0, 1)
-    if system.delay != wanted[0] or (system.is_bidirectional and system.delay_reverse != wanted[1]):
+    if system.delay != 0 or (system.is_bidirectional and system.delay_reverse != family.delay_reverse):
         raise InputError(
-            f"the layer's output sees the updated state (delay={wanted[0]}, delay_reverse={wanted[1]}); the system has "
-            f"delay={system.delay}, delay_reverse={system.delay_reverse}. Reduce layer.system itself"
+            f"the layer's output sees the updated state (delay=0, delay_reverse={family.delay_reverse}); the system "
+            f"has delay={system.delay}, delay_reverse={system.delay_reverse}. Reduce layer.system itself"
         )
-    if layer.kind == "s5" and H:
-        off = np.abs(system.D - np.diag(np.diagonal(system.D))).max()
-        if off > 0:
-            raise InputError(f"the layer's D is diagonal; the system's D has off-diagonal entries up to {off:.3g}")
     require_finite(poles=system.poles)
-
-
-def _away_from_zero(poles: Array) -> Array:
-    """A pole of 0 is the image of no eigenvalue; 1e-30 is, and no float64 output can tell the two apart."""
-    return np.where(np.abs(poles) < 1e-30, 1e-30 + 0j, poles)
-
-
-def _logarithm(poles: Array, layer: SSMLayer, step: Array) -> Array:
-    """Continuous-time eigenvalues for the given steps."""
-    ones = np.ones((*poles.shape, 1))
-    inverse = rules.inverse_zero_order_hold if layer.discretization == "zoh" else rules.inverse_bilinear
-    return inverse(poles, ones, step).poles
-
-
-def _s5_eigenvalues(layer: SSMLayer, poles: Array, dtype: np.dtype[Any], candidates: int) -> tuple[Array, Array]:
-    """Eigenvalues and log-steps, both representable in `dtype`, with the least rounding of their product."""
-    scaled = _logarithm(poles, layer, np.ones(poles.shape))  # eigenvalue times step
-    log_step = np.full(poles.shape, np.median(layer.log_step) if layer.order else np.log(0.01))
-    if layer.clip_eigs:  # Re(Lambda) = Re(scaled) / step must stay below the clip
-        log_step = np.minimum(log_step, np.log(scaled.real / (1.001 * _clip())) - np.log(layer.step_rescale))
-    tries = _rounded(log_step[:, None] - np.linspace(0.0, 0.1, max(candidates, 1)), dtype)
-    steps = layer.step_rescale * np.exp(tries)
-    exact = scaled[:, None] / steps
-    real, imag = _rounded(exact.real, dtype), _rounded(exact.imag, dtype)
-    miss = np.hypot((real - exact.real) * steps, (imag - exact.imag) * steps)
-    best = np.argmin(miss, axis=1)
-    rows = np.arange(poles.size)
-    return real[rows, best] + 1j * imag[rows, best], tries[rows, best]
-
-
-def _s4d_steps(layer: SSMLayer) -> Array:
-    """One step a channel: the layer's own, or the geometric mean where every state had its own."""
-    return layer.log_step if layer.log_step.shape[1] == 1 else layer.log_step.mean(axis=1, keepdims=True)
-
-
-def stored(layer: SSMLayer) -> SSMLayer:
-    """Return the layer as its stored arrays decode: what a file will hold."""
-    form = FORMS[layer.form]
-    source = form.encode(
-        {key: getattr(layer, key) for key in ("Lambda", "B", "C", "C_reverse", "D", "log_step")}, layer.dtype
-    )
-    return layer.replace(**form.decode(source), source=source)

@@ -16,16 +16,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ssmreduce.layers.forms import FORMS
+from ssmreduce.layers.families import CLIP, FAMILIES, Family
+from ssmreduce.layers.formats import LAYER_FORMATS
+from ssmreduce.layers.inversion import CANDIDATES, invert
 from theory.errors import DimensionError, InputError, StabilityError, require_finite
 from theory.systems import discretization as rules
 from theory.systems.margin import discrete_margin
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
-
-CLIP = -1e-4
-"""Where ``clip_eigs`` holds the real part of an eigenvalue: the constant of the reference code."""
 
 _ARRAYS = ("Lambda", "B", "C", "C_reverse", "D", "log_step")
 _COMPLEX = ("Lambda", "B", "C", "C_reverse")
@@ -46,7 +45,8 @@ class SSMLayer:
 
     Parameters
     ----------
-    kind : {"s5", "s4d"}
+    kind : str
+        Its family, a key of :data:`ssmreduce.layers.families.FAMILIES`: "s5", "s4d".
     Lambda : array_like, complex, shape (P,) for S5, (H, N) for S4D
         Eigenvalues as stored (``clip_eigs`` acts at use).
     B : array_like, complex, shape (P, H); (H, N) for S4D
@@ -70,7 +70,7 @@ class SSMLayer:
     name : str
         Where the layer sits in its model, for messages.
     form : str
-        Naming convention of the stored arrays, a key of :data:`ssmreduce.layers.forms.FORMS`.
+        Naming convention of the stored arrays, a key of :data:`ssmreduce.layers.formats.LAYER_FORMATS`.
     source : mapping of str to ndarray, optional
         The stored arrays that the fields were read from.
 
@@ -82,7 +82,7 @@ class SSMLayer:
     """
 
     _: KW_ONLY
-    kind: Literal["s5", "s4d"]
+    kind: str
     Lambda: Array
     B: Array
     C: Array
@@ -99,12 +99,13 @@ class SSMLayer:
     source: Mapping[str, Array] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("s5", "s4d"):
-            raise InputError(f"kind must be 's5' or 's4d', got {self.kind!r}")
-        form = self.form or ("s5" if self.kind == "s5" else "s4d-v4")
-        if form not in FORMS or FORMS[form].kind != self.kind:
-            known = [name for name, entry in FORMS.items() if entry.kind == self.kind]
+        if self.kind not in FAMILIES:
+            raise InputError(f"kind must be one of {', '.join(map(repr, FAMILIES))}, got {self.kind!r}")
+        form = self.form or self.family.default_form
+        if form not in LAYER_FORMATS or LAYER_FORMATS[form].kind != self.kind:
+            known = [name for name, entry in LAYER_FORMATS.items() if entry.kind == self.kind]
             raise InputError(f"form must be one of {known} for a layer of kind {self.kind!r}, got {form!r}")
+        object.__setattr__(self, "form", form)
         self._check_options()
         given = {key: getattr(self, key) for key in _ARRAYS if getattr(self, key) is not None}
         arrays = {key: self._array(key, value) for key, value in given.items()}
@@ -114,7 +115,7 @@ class SSMLayer:
         narrow = {True: np.result_type(dtype, np.complex64), False: dtype}
         for key, array in arrays.items():
             is_complex = key in _COMPLEX
-            if self.kind == "s5":  # stored as they are; the S4D forms store logarithms
+            if LAYER_FORMATS[form].stores_fields:
                 with np.errstate(over="ignore"):
                     array = array.astype(narrow[is_complex])
             array = array.astype(np.complex128 if is_complex else np.float64)
@@ -131,7 +132,7 @@ class SSMLayer:
             raise InputError(
                 f"{self._where}exp(log_step) must be positive and finite; log_step is {arrays['log_step'].max():g}"
             )
-        for key, value in {**arrays, "dtype": dtype, "form": form, "step_rescale": float(self.step_rescale)}.items():
+        for key, value in {**arrays, "dtype": dtype, "step_rescale": float(self.step_rescale)}.items():
             object.__setattr__(self, key, value)
 
     @property
@@ -144,8 +145,11 @@ class SSMLayer:
         for key in ("conj_sym", "clip_eigs"):
             if not isinstance(getattr(self, key), (bool, np.bool_)):
                 raise InputError(f"{self._where}{key} must be True or False, got {getattr(self, key)!r}")
-        if self.kind == "s4d" and self.form != "s4d-jax" and not self.conj_sym:
-            raise InputError(f"{self._where}S4D stores one eigenvalue of each conjugate pair: conj_sym must be True")
+        form = LAYER_FORMATS[self.form]
+        if form.fixed.get("conj_sym") and not self.conj_sym:
+            raise InputError(
+                f"{self._where}{form.title} stores one eigenvalue of each conjugate pair: conj_sym must be True"
+            )
         scale = self.step_rescale
         if isinstance(scale, bool) or not isinstance(scale, (int, float, np.number)) or not 0 < float(scale) < np.inf:
             raise InputError(f"{self._where}step_rescale must be a positive number, got {scale!r}")
@@ -162,29 +166,18 @@ class SSMLayer:
         return array
 
     def _check_shapes(self, arrays: Mapping[str, Array]) -> None:
-        shape = arrays["Lambda"].shape
-        axes = 1 if self.kind == "s5" else 2
-        if len(shape) != axes:
-            raise DimensionError(
-                f"{self._where}Lambda must have shape {'(P,)' if axes == 1 else '(H, N)'}", Lambda=shape
-            )
-        if arrays["B"].ndim != 2:
-            raise DimensionError(
-                f"{self._where}B must have shape {'(P, H)' if axes == 1 else '(H, N)'}", B=arrays["B"].shape
-            )
-        H = arrays["B"].shape[1] if axes == 1 else shape[0]
-        wanted = {"B": (*shape, H) if axes == 1 else shape, "C": (H, *shape) if axes == 1 else shape, "D": (H,)}
-        for key, want in {**wanted, "C_reverse": wanted["C"]}.items():
-            if key in arrays and arrays[key].shape != want:
+        shapes = {key: array.shape for key, array in arrays.items()}
+        try:
+            allowed = self.family.shapes(shapes)
+        except DimensionError as error:
+            raise DimensionError(f"{self._where}{str(error).split(' (got ')[0]}", **error.shapes) from None
+        for key, choices in allowed.items():
+            if key in shapes and shapes[key] not in choices:
                 raise DimensionError(
-                    f"{self._where}{key} must have shape {want}", Lambda=shape, **{key: arrays[key].shape}
+                    f"{self._where}{key} must have shape {' or '.join(map(str, choices))}",
+                    Lambda=shapes["Lambda"],
+                    **{key: shapes[key]},
                 )
-        steps = [shape] if axes == 1 else [(H, 1), shape]
-        if arrays["log_step"].shape not in steps:
-            wanted_steps = " or ".join(map(str, steps))
-            raise DimensionError(
-                f"{self._where}log_step must have shape {wanted_steps}", log_step=arrays["log_step"].shape
-            )
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -194,6 +187,11 @@ class SSMLayer:
     )
     n_channels = property(lambda self: int(self.D.shape[0]), doc="Features in and out, H.")
     is_bidirectional = property(lambda self: self.C_reverse is not None, doc="Whether a reverse direction is present.")
+
+    @property
+    def family(self) -> Family:
+        """What layers of this kind have in common."""
+        return FAMILIES[self.kind]
 
     @property
     def effective_Lambda(self) -> Array:  # noqa: N802
@@ -207,7 +205,7 @@ class SSMLayer:
 
     @cached_property
     def _discrete(self) -> rules.Discretized:
-        B = self.B if self.kind == "s5" else self.B[..., None]
+        B = self.family.input_matrix(self.B)
         rule = rules.zero_order_hold if self.discretization == "zoh" else rules.bilinear
         with np.errstate(over="ignore", invalid="ignore"):
             result = rule(self.effective_Lambda, B, self.step)
@@ -229,22 +227,7 @@ class SSMLayer:
     def system(self) -> DiagonalStateSpace:
         """The real linear system that the layer computes: discrete time (dt=1), H in and out; S4D a batch of H."""
         poles, B, _ = self._discrete
-        factor = 1.0 if self.conj_sym else 0.5
-        reverse = None if self.C_reverse is None else factor * self.C_reverse
-        if self.kind == "s5":
-            return DiagonalStateSpace(
-                poles, B, factor * self.C, np.diag(self.D), dt=1.0, C_reverse=reverse, delay=0, delay_reverse=0
-            )
-        return DiagonalStateSpace(
-            poles,
-            B,
-            factor * self.C[:, None, :],
-            self.D[:, None, None],
-            dt=1.0,
-            C_reverse=None if reverse is None else reverse[:, None, :],
-            delay=0,
-            delay_reverse=1,
-        )
+        return self.family.system(self, poles, B)
 
     def require_stable(self) -> None:
         """Raise :class:`~theory.errors.StabilityError` that names the unstable states and the two ways on."""
@@ -281,37 +264,37 @@ class SSMLayer:
             mask (H, N) with the same count in every row.
         """
         chosen = _indices(np.asarray(index), self.Lambda.shape, self._where)
-        source = None if self.source is None else FORMS[self.form].select(dict(self.source), chosen)
-        if source is not None:
-            fields = FORMS[self.form].decode(source)
-        elif self.kind == "s5":
-            reverse = None if self.C_reverse is None else self.C_reverse[:, chosen]
-            fields = {"Lambda": self.Lambda[chosen], "B": self.B[chosen], "C": self.C[:, chosen], "C_reverse": reverse}
-            fields["log_step"] = self.log_step[chosen]
-        else:
-            rows = chosen if chosen.ndim == 2 else np.broadcast_to(chosen, (self.n_channels, chosen.size))
-            arrays = {key: getattr(self, key) for key in ("Lambda", "B", "C", "C_reverse")}
-            arrays["log_step"] = self.log_step
-            fields = {
-                key: value
-                if value is None or value.shape[1] == 1 != self.order
-                else np.take_along_axis(value, rows, axis=1)
-                for key, value in arrays.items()
-            }
-        return self.replace(**fields, source=source)
+        if self.source is None:
+            return self.replace(**self.family.keep(self, chosen))
+        source = LAYER_FORMATS[self.form].select(dict(self.source), chosen)
+        return self.replace(**LAYER_FORMATS[self.form].decode(source), source=source)
 
-    def with_system(self, system: DiagonalStateSpace, *, dtype: DTypeLike | None = None) -> SSMLayer:
+    def with_system(
+        self, system: DiagonalStateSpace, *, dtype: DTypeLike | None = None, candidates: int = CANDIDATES
+    ) -> SSMLayer:
         """Return the layer whose original code computes `system`: the discretization inverted, rounded to `dtype`.
 
         See :func:`ssmreduce.layers.inversion.invert` for the choices and the errors.
         """
-        from ssmreduce.layers.inversion import invert
+        return self.replace(**invert(self, system, dtype=dtype, candidates=candidates))
 
-        return invert(self, system, dtype=dtype)
+    def padded(self, order: int) -> SSMLayer:
+        """Return the layer with states added up to `order` that no input reaches and no output sees: same outputs.
+
+        Raises
+        ------
+        InputError
+            The layer has more states, or its family has no need of padding.
+        """
+        extra = order - self.order
+        fields = self.family.pad(self, max(extra, 0))
+        if extra < 0:
+            raise InputError(f"the layer has {self.order} states already; padding to {order} would cut it")
+        return self.replace(**fields) if extra else self
 
     def to_params(self) -> dict[str, Array]:
         """Return the stored arrays by key, named as in the code that the layer came from; unchanged ones bit-equal."""
-        form = FORMS[self.form]
+        form = LAYER_FORMATS[self.form]
         if self.source is not None:
             decoded = form.decode(self.source)
             if all(np.array_equal(decoded[key], getattr(self, key)) for key in _ARRAYS if decoded[key] is not None):
@@ -322,9 +305,7 @@ class SSMLayer:
         """Return what the arrays do not tell, for JSON and :func:`ssmreduce.layers.params.layer_from_params`."""
         names = ("conj_sym", "discretization", "clip_eigs", "step_rescale")
         options = {name: getattr(self, name) for name in names} | {"bidirectional": self.is_bidirectional}
-        if self.form.startswith("s4d-v4"):
-            options["dt_transform"] = "exp" if self.form.endswith("exp") else "softplus"
-        return options
+        return options | dict(LAYER_FORMATS[self.form].stated)
 
     def __repr__(self) -> str:
         parts = [self.kind.upper()] + ([repr(self.name)] if self.name else [])

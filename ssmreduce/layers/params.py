@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.layers.forms import FORMS, Form
+from ssmreduce.layers.families import FAMILIES
+from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
+from ssmreduce.layers.formats.foreign import FOREIGN
 from ssmreduce.layers.layer import SSMLayer
 from theory.errors import DimensionError, InputError
 from theory.systems.system import StateSpace, System
@@ -34,13 +36,6 @@ Path = tuple[str, ...]
 
 LAYER_OPTIONS = ("conj_sym", "discretization", "clip_eigs", "step_rescale", "bidirectional", "dt_transform")
 """Options that arrays cannot tell and :func:`layer_from_params` understands."""
-
-_FOREIGN = {
-    ("log_w_real",): "an S4D checkpoint from before version 3; convert it with the S4 code's convert_v3_to_v4",
-    ("inv_w_real",): "an S4D checkpoint from before version 3; convert it with the S4 code's convert_v3_to_v4",
-    ("kernel", "P"): "an S4 (diagonal plus low rank) layer, not S4D: its C is stored transformed",
-    ("nu_log",): "an LRU layer; only S5 and S4D are read",
-}
 
 
 def split(key: str) -> Path:
@@ -96,15 +91,15 @@ def find_layers(tree: Mapping[Any, Any]) -> dict[str, dict[str, Path]]:
         where[tuple(piece for part in path for piece in split(part))] = path
     if any(path[0] == "params" for path in where):  # a training state: optimizer moments have the same keys
         where = {path: original for path, original in where.items() if path[0] == "params"}
-    anchors = {tuple(form.anchor.split(".")) for form in FORMS.values()}
+    anchors = {tuple(form.anchor.split(".")) for form in LAYER_FORMATS.values()}
     bases: set[Path] = set()
     for path in where:
-        for tail in [*anchors, *_FOREIGN]:
+        for tail in [*anchors, *FOREIGN]:
             if path[-len(tail) :] == tail:
-                if tail in _FOREIGN:
-                    raise InputError(f"{'/'.join(path)}: this is {_FOREIGN[tail]}")
+                if tail in FOREIGN:
+                    raise InputError(f"{'/'.join(path)}: this is {FOREIGN[tail]}")
                 bases.add(path[: -len(tail)])
-    known = {key for form in FORMS.values() for key in form.keys + form.optional} | {"P"}
+    known = {key for form in LAYER_FORMATS.values() for key in form.keys + form.optional} | {"P"}
     found: dict[str, dict[str, Path]] = {}
     for base in sorted(bases, key=lambda path: [[(isinstance(p, str), p) for p in part] for part in _order(path)]):
         inside = {
@@ -114,43 +109,26 @@ def find_layers(tree: Mapping[Any, Any]) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -> Form:
-    """Recognise the naming convention of one layer's arrays."""
-    keys = set(raw)
-    anchored = [form for form in FORMS.values() if form.anchor in keys]
+def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -> LayerFormat:
+    """Recognise the format of one layer's arrays."""
+    anchored = [form for form in LAYER_FORMATS.values() if form.anchor in raw]
     if not anchored:
-        listing = ", ".join(sorted(keys)[:8]) or "nothing"
+        listing = ", ".join(sorted(raw)[:8]) or "nothing"
         raise InputError(
             f"{where}no S5 or S4D parameters here (found {listing}); an S5 layer has "
             "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
         )
-    form = anchored[0]
-    if form.anchor == "Lambda_re" and "P" in keys:
-        raise InputError(
-            f"{where}this is an S4 (diagonal plus low rank) layer: it has a parameter P. Only S5 and S4D are read"
-        )
-    if form.anchor == "kernel.inv_dt":
-        transform = options.get("dt_transform")
-        if transform not in ("softplus", "exp"):
-            raise InputError(
-                f"{where}the arrays do not tell the transform of inv_dt: pass dt_transform='softplus' (configs of S4 "
-                f"version 4) or dt_transform='exp' (older and converted checkpoints); got {transform!r}"
-            )
-        form = FORMS["s4d-v4" if transform == "softplus" else "s4d-v4-exp"]
-    missing = [key for key in form.keys if key not in keys]
-    if form.kind == "s5" and "C" not in keys:
-        missing += [key for key in ("C1", "C2") if key not in keys]
+    chosen = [form for form in anchored if form.recognizes(raw, options)]
+    if not chosen:
+        given = ", ".join(f"{key}={options.get(key)!r}" for key in anchored[0].stated)
+        raise InputError(f"{where}{anchored[0].question}; got {given}")
+    form = chosen[0]
+    try:
+        missing = form.missing(raw)
+    except InputError as error:
+        raise InputError(f"{where}{error}") from None
     if missing:
-        hint = " (or C)" if "C1" in missing else ""
-        raise InputError(f"{where}the {form.title} layer lacks {', '.join(missing)}{hint}")
-    if form.kind == "s5" and "C" in keys:
-        if "C1" in keys or "C2" in keys:
-            raise InputError(
-                f"{where}the layer has C and also C1 or C2; one of the two ways to store the output matrix is needed"
-            )
-        C = raw["C"]
-        if C.ndim == 3 and C.shape[1] == 2 * raw["Lambda_re"].shape[0] > 0:
-            form = FORMS["s5-wide"]
+        raise InputError(f"{where}the {form.title} layer lacks {', '.join(missing)}")
     return form
 
 
@@ -160,7 +138,7 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     Parameters
     ----------
     params : mapping of str to array
-        The arrays of one layer, under the keys of any code in :data:`ssmreduce.layers.forms.FORMS`; others are
+        The arrays of one layer, under the keys of any of :data:`ssmreduce.layers.formats.LAYER_FORMATS`; others are
         ignored.
     name : str
         For messages.
@@ -212,7 +190,7 @@ def _prefixed(error: DimensionError, where: str) -> DimensionError:
     return DimensionError(where + message, **error.shapes)
 
 
-def _options_of(form: Form, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Complete the options of one layer; contradict and ask where the arrays cannot tell."""
     for key, value in form.fixed.items():
         if options.get(key) not in (None, value):
@@ -231,12 +209,13 @@ def _options_of(form: Form, where: str, options: Mapping[str, Any]) -> dict[str,
             "stored (the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x))"
         )
     if "discretization" not in chosen:
-        if form.kind != "s5":
+        default = FAMILIES[form.kind].default_discretization
+        if default is None:
             raise InputError(
                 f"{where}the arrays do not tell the discretization: pass discretization='zoh' (S4 version 4) "
                 "or 'bilinear' (version 3)"
             )
-        chosen["discretization"] = "zoh"
+        chosen["discretization"] = default
     return chosen
 
 

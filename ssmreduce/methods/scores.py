@@ -108,7 +108,7 @@ def last_energies(source: Scored, variant: Variant = "paper") -> Array:
         square = c**2 if reverse is None else 0.5 * (c**2 + reverse**2)
         return square * b**2 / margin**2  # type: ignore[no-any-return]
     if variant == "released":
-        if isinstance(source, SSMLayer) and source.kind == "s5":
+        if isinstance(source, SSMLayer) and not source.family.is_batch:
             margin, b = _as_released(source)
         output = c**2 if reverse is None else (c + reverse) / 4.0
         return output * b**2 / (margin**2 + RELEASED_EPS)  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ import pytest
 from checkpoint_cases import same, small
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
-from ssmreduce.files.model import Model, load, pad
+from ssmreduce.files.model import Model, load
 from ssmreduce.files.storage import CheckpointError, CheckpointIOError
 from theory.errors import DimensionError, InputError
 
@@ -108,7 +108,7 @@ def test_padding_keeps_the_outputs(rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match="cut"):
         model.padded(2)
     with pytest.raises(InputError, match="S4D"):
-        pad(load(GOLDEN / "s4d_minimal.npz").layers[0], 9)
+        load(GOLDEN / "s4d_minimal.npz").layers[0].padded(9)
 
 
 def test_optimizer_moments_do_not_outlive_their_parameters() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import S4D_OPTIONS, s4d_params, s5_layers, s5_params, s5_scan, two_sided
 
-from ssmreduce.layers.inversion import invert, rounding_bound
+from ssmreduce.layers.inversion import rounding_bound
 from ssmreduce.layers.layer import CLIP, SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from theory.errors import DimensionError, InputError, StabilityError, TimeBaseError
@@ -77,7 +77,7 @@ def test_any_stable_poles_can_be_written(layer: SSMLayer, seed: int) -> None:
 def test_rounding_of_slow_poles_in_float32(rng: np.random.Generator) -> None:
     """The choice of step sizes is worth most of an order of magnitude; the reported bound shows it."""
     layer = layer_from_params(s5_params(rng, P=64, H=8, dt_min=1e-4), conj_sym=True)
-    chosen, plain = invert(layer, layer.system), invert(layer, layer.system, candidates=1)
+    chosen, plain = layer.with_system(layer.system), layer.with_system(layer.system, candidates=1)
     assert 5 * rounding_bound(layer.system, chosen.system) < rounding_bound(layer.system, plain.system)
     assert (np.abs(chosen.margin / layer.margin - 1) < 2e-7).all()
     steps = np.exp(chosen.log_step)

@@ -1,0 +1,127 @@
+"""The idea of a layer format, and how stored arrays are checked, paired and chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.errors import DimensionError, InputError
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+
+class LayerFormat(Protocol):
+    """How one code base stores one layer.
+
+    It decodes stored arrays to the fields of a layer in float64, encodes fields back to arrays of the stored precision,
+    and selects states without touching a bit.
+
+    Attributes
+    ----------
+    name, kind, title : str
+        Key in :data:`LAYER_FORMATS`; key in :data:`ssmreduce.layers.families.FAMILIES`; what to call it.
+    anchor : str
+        The dotted key whose presence marks a layer of this format.
+    keys, optional : tuple of str
+        Dotted keys of one layer that must, or may, be present.
+    fixed : mapping
+        Options that the code base leaves no choice in.
+    stated : mapping
+        Options of :func:`ssmreduce.layer_from_params` that choose this format and no other.
+    question : str
+        What to ask when several formats have the anchor and none is chosen.
+    stores_fields : bool
+        Whether the fields are stored as they are (rounded to the precision), or through logarithms and the like.
+    """
+
+    name: str
+    kind: str
+    title: str
+    anchor: str
+    keys: tuple[str, ...]
+    optional: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    stated: Mapping[str, Any]
+    question: str
+    stores_fields: bool
+
+    def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
+        """Whether arrays with the anchor, under these options, are of this format and of no other."""
+        ...
+
+    def missing(self, raw: Mapping[str, Array]) -> list[str]:
+        """What the arrays of a layer lack; an ``InputError`` if some of them contradict each other."""
+        ...
+
+    def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:
+        """Stored arrays to the fields ``Lambda, B, C, C_reverse, D, log_step``, in float64."""
+        ...
+
+    def encode(self, fields: Mapping[str, Any], dtype: np.dtype[Any]) -> Arrays:
+        """Fields to stored arrays of the real type `dtype`."""
+        ...
+
+    def select(self, raw: Arrays, index: Array) -> Arrays:
+        """Stored arrays of the states `index`, bit for bit."""
+        ...
+
+
+class Recognized:
+    """What most formats do: the stated options choose, and all keys must be there."""
+
+    keys: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = {}
+    stated: Mapping[str, Any] = {}
+    question: str = ""
+    stores_fields: bool = False
+
+    def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
+        """See :class:`LayerFormat`."""
+        return all(options.get(key) == value for key, value in self.stated.items())
+
+    def missing(self, raw: Mapping[str, Array]) -> list[str]:
+        """See :class:`LayerFormat`."""
+        return [key for key in self.keys if key not in raw]
+
+
+def paired(pair: Array) -> Array:
+    """``(..., 2)`` real pairs to complex128."""
+    wide = pair.astype(np.float64)
+    return wide[..., 0] + 1j * wide[..., 1]
+
+
+def pairs(value: Array, dtype: np.dtype[Any]) -> Array:
+    """Complex to ``(..., 2)`` real pairs."""
+    return np.stack([value.real, value.imag], axis=-1).astype(dtype)
+
+
+def expect(key: str, array: Array, *shape: int | None) -> Array:
+    """Check a shape; ``None`` accepts any length."""
+    if array.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+        raise DimensionError(f"{key} must have shape {wanted}", **{key: array.shape})
+    return array
+
+
+def negative_real(Lambda: Array, title: str) -> Array:
+    """``-Re(Lambda)``, which some formats store as a logarithm."""
+    decay = -Lambda.real
+    if not (decay > 0).all():
+        raise InputError(
+            f"{title} stores log(-Re(Lambda)), so every Re(Lambda) must be negative; the largest is {-decay.min():.3g}"
+        )
+    return decay
+
+
+def take(array: Array, index: Array, axis: int) -> Array:
+    """Select states along `axis`: one index for all, or one row (column) of `index` a channel."""
+    if index.ndim == 1:
+        return np.take(array, index, axis=axis)
+    return np.take_along_axis(array, index, axis=axis)
