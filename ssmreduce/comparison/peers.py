@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError, InputError
+from theory.systems.pairs import real_embedding, real_input, real_output, real_state_matrix
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 Array = NDArray[Any]
@@ -46,7 +47,7 @@ def peer_matrices(system: System) -> tuple[Array, Array, Array, Array, Array]:
             raise DimensionError("other programs take one system at a time; index the batch", batch=system.batch_shape)
         A, B, C, D, E = _diagonal_matrices(rescaled(system))
     if any(np.iscomplexobj(array) for array in (A, B, C, D, E)):
-        A, B, C, D, E = (np.block([[x.real, -x.imag], [x.imag, x.real]]) for x in (A, B, C, D, E))
+        A, B, C, D, E = (real_embedding(x) for x in (A, B, C, D, E))
     return A, B, C, D, E
 
 
@@ -68,12 +69,11 @@ def _diagonal_matrices(system: DiagonalStateSpace) -> tuple[Array, Array, Array,
         B, C = np.vstack([B, B]), np.hstack([C, reverse])
     if not system.conjugate_pairs:
         return np.diag(A), B, C, D, np.diag(E)
-    A, E = (np.block([[np.diag(x.real), np.diag(-x.imag)], [np.diag(x.imag), np.diag(x.real)]]) for x in (A, E))
-    return A, np.vstack([B.real, B.imag]), 2.0 * np.hstack([C.real, -C.imag]), D, E
+    return real_state_matrix(A), real_input(B), real_output(C), D, real_state_matrix(E)
 
 
-def compressed(matrices: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Compress tall outputs and wide inputs by QR when there is no feedthrough: same norm, smaller matrices."""
+def thinned(matrices: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Shrink tall outputs and wide inputs by QR when there is no feedthrough: same norm, smaller matrices."""
     A, B, C, D, E = matrices
     n = A.shape[0]
     if D.any() or n == 0:

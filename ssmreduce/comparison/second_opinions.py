@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ssmreduce.comparison.peers import compressed, gain, grid, peer_matrices
+from ssmreduce.comparison.peers import gain, grid, peer_matrices, thinned
 from ssmreduce.results import AGREES, DISAGREES, FAILED, NOT_AVAILABLE, WITNESS, Opinion, bracket_to_dict, worst
 from theory.errors import ConvergenceError, InputError, MissingDependencyError, SSMReduceError, StabilityError
 from theory.norms.bracket import Bracket
@@ -151,7 +151,7 @@ def python_control_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6)
     def ask() -> tuple[float, float]:
         import control
 
-        A, B, C, D, E = compressed(peer_matrices(system))
+        A, B, C, D, E = thinned(peer_matrices(system))
         if min(D.shape) == 0:
             raise InputError("a system without inputs or without outputs is nothing that control.linfnorm takes")
         if not np.array_equal(E, np.eye(len(E))):
@@ -168,7 +168,7 @@ def slycot_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opin
     def ask() -> tuple[float, float]:
         import slycot
 
-        A, B, C, D, E = compressed(peer_matrices(system))
+        A, B, C, D, E = thinned(peer_matrices(system))
         n, m, p = A.shape[0], B.shape[1], C.shape[0]
         if n == 0 or m == 0 or p == 0:
             return (float(np.linalg.norm(D, 2)) if D.size else 0.0), 0.0
@@ -254,7 +254,7 @@ def witness_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opi
     try:
         import control
 
-        A, B, C, D, E = compressed(peer_matrices(system))
+        A, B, C, D, E = thinned(peer_matrices(system))
         if not np.array_equal(E, np.eye(len(E))):
             A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
         peer = control.StateSpace(A, B, C, D, _control_dt(system))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from theory.arithmetic.rounding import EPS
 from theory.certificates.riccati import riccati_candidates
 from theory.errors import ConvergenceError, InputError, MissingDependencyError
+from theory.systems.pairs import real_embedding
 from theory.systems.realization import dense
 from theory.systems.system import StateSpace, System, require_stable
 
@@ -223,7 +224,7 @@ def _real(system: StateSpace) -> StateSpace:
     """The real embedding of a complex system; a real one as it is."""
     if system.is_real:
         return system
-    A, B, C, D = (np.block([[x.real, -x.imag], [x.imag, x.real]]) for x in (system.A, system.B, system.C, system.D))
+    A, B, C, D = (real_embedding(x) for x in (system.A, system.B, system.C, system.D))
     return StateSpace(A, B, C, D, dt=system.dt)
 
 

@@ -37,7 +37,7 @@ def _reflect(G: Array, row: Array) -> Array:
     return G
 
 
-def compressed(G: Array) -> Array:
+def thin_generator(G: Array) -> Array:
     """A generator with at most as many columns as rows and the same ``G G^*``, by QR; batched."""
     if G.shape[-1] <= G.shape[-2]:
         return G
@@ -66,7 +66,7 @@ def diagonal_factor(poles: Array, G: Array, discrete: bool, block: int = 32) -> 
     """
     n = poles.shape[-1]
     L = np.zeros((*poles.shape, n), dtype=complex)
-    G = compressed(np.asarray(G, dtype=complex)).copy()
+    G = thin_generator(np.asarray(G, dtype=complex)).copy()
     if n == 0 or G.shape[-1] == 0:
         return L
     margin = discrete_margin(poles) if discrete else -poles.real
@@ -112,7 +112,7 @@ def triangular_factor(T: Array, G: Array, discrete: bool) -> Array:
     """Return ``L`` with ``L L^*`` the solution of the Stein (Lyapunov) equation for upper triangular ``T``, (n, n)."""
     n = T.shape[0]
     L = np.zeros((n, n), dtype=complex)
-    G = compressed(np.asarray(G, dtype=complex))
+    G = thin_generator(np.asarray(G, dtype=complex))
     if n == 0 or G.shape[-1] == 0:
         return L
     poles = np.diag(T).copy()

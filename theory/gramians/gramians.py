@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from theory.equations.lyapunov import diagonal_factor, real_factor, triangular_factor
 from theory.errors import StabilityError
 from theory.systems.margin import disc_gap, discrete_margin, state_scaling
+from theory.systems.pairs import both_halves
 from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -158,9 +159,7 @@ def complex_factors(system: DiagonalStateSpace) -> tuple[Array, Array]:
     """Factors of the written-out complex system, (..., N, N), states as ``realization.with_conjugates`` orders them."""
     poles, B, C = system.poles, system.B, stacked_output(system)
     if system.conjugate_pairs:
-        poles = np.concatenate([poles, poles.conj()], axis=-1)
-        B = np.concatenate([B, B.conj()], axis=-2)
-        C = np.concatenate([C, C.conj()], axis=-1)
+        poles, B, C = both_halves(poles), both_halves(B, axis=-2), both_halves(C)
     discrete = system.is_discrete
     return diagonal_factor(poles, B, discrete), diagonal_factor(poles.conj(), np.swapaxes(C, -1, -2).conj(), discrete)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.gramians.gramians import gramian_factors
+from theory.systems.pairs import real_output
 from theory.systems.realization import anticausal_part, causal_part, feedthrough_of_delay, standard_form
 from theory.systems.system import DiagonalStateSpace, System, require_stable
 
@@ -71,7 +72,5 @@ def _energy(matrix: Array) -> Array:
 def _strict_energy(system: DiagonalStateSpace) -> Array:
     """Energy of the strictly proper part: ``D`` left out."""
     Lc = gramian_factors(system)[0]
-    C = system.C
-    if system.conjugate_pairs:
-        C = 2.0 * np.concatenate([C.real, -C.imag], axis=-1)
+    C = real_output(system.C) if system.conjugate_pairs else system.C
     return _energy(C @ Lc)

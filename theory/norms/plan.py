@@ -24,8 +24,9 @@ from theory.norms.responses.graded_schur import Graded, graded
 from theory.norms.responses.modes import AXIS, CIRCLE, INFINITY, ModalSum
 from theory.norms.responses.resolvent import Resolvent
 from theory.systems.margin import spectral_rounding
+from theory.systems.pairs import both_halves
 from theory.systems.system import DiagonalStateSpace, StateSpace
-from theory.systems.units import balanced, power_of_two
+from theory.systems.units import equilibrated, power_of_two
 
 Array = NDArray[Any]
 
@@ -49,7 +50,7 @@ def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
         direct = np.concatenate([direct, np.full(n, system.delay_reverse == 0)])
         backwards = np.concatenate([backwards, np.ones(n, bool)])
     if system.conjugate_pairs:  # all of the second half, so that the sum is known to be real
-        poles, B, C = (np.concatenate([x, x.conj()], axis=axis) for x, axis in ((poles, 0), (B, 0), (C, 1)))
+        poles, B, C = (both_halves(x, axis) for x, axis in ((poles, 0), (B, 0), (C, 1)))
         direct, backwards = np.tile(direct, 2), np.tile(backwards, 2)
     real = system.conjugate_pairs or not any(np.any(np.imag(array)) for array in (poles, B, C, system.D))
     active = np.any(B != 0, axis=1) & np.any(C != 0, axis=0)
@@ -125,7 +126,7 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool, unit: float 
 
 def _resolvents(system: StateSpace) -> Iterator[tuple[Resolvent, float]]:
     """Yield the system in graded Schur coordinates (if small), then in its own; and what its norm was divided by."""
-    A, B, C = balanced(system)
+    A, B, C = equilibrated(system)
     better = graded(system) if system.n <= CHEAP else None
     own = Graded(A=A, B=B, C=C, A_error=0.0, B_error=0.0, C_error=0.0)
     for form in (own,) if better is None else (better, own):
@@ -180,7 +181,7 @@ def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float, *
     if modes is None:
         return False
     radii, margin = spectrum_radii(modes), modes.margin
-    size = float(np.linalg.norm(balanced(system)[0], 2))
+    size = float(np.linalg.norm(equilibrated(system)[0], 2))
     working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
     # a matrix whose poles are not its entries was computed by somebody: a last bit of it decides on which side they are
     vague = np.minimum(spectral_rounding(system.A), 4.0 * UNIT * np.abs(modes.poles))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
-from theory.equations.lyapunov import compressed
+from theory.equations.lyapunov import thin_generator
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians.gramians import stacked_output
 from theory.reduction.balancing import Balancing, Truncation, balance, real_order
@@ -16,6 +16,7 @@ from theory.reduction.bounds import balanced_bound, hankel_floor
 from theory.reduction.diagonalization import diagonalize
 from theory.reduction.modal_truncation import modal_truncation
 from theory.systems.margin import discrete_margin
+from theory.systems.pairs import real_input, real_output, real_state_times
 from theory.systems.response import frequency_response
 from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 
@@ -198,7 +199,7 @@ def _first_order_effect(system: StateSpace, uncertainty: Array, most: int = 64) 
     least = poles[np.argsort(damping)[:most]]
     omega = np.unique(np.concatenate([np.angle(least) if system.is_discrete else least.imag, [0.0]]))
     eye = np.eye(system.n)
-    B, C = compressed(system.B), compressed(system.C.conj().T)
+    B, C = thin_generator(system.B), thin_generator(system.C.conj().T)
     inward = frequency_response(StateSpace(system.A, B, eye, dt=system.dt), omega)
     # (C R)^* = (conj(z) I - A^*)^{-1} C^*: the adjoint system at the mirrored frequency
     outward = frequency_response(StateSpace(system.A.conj().T, C, eye, dt=system.dt), -omega)
@@ -218,24 +219,15 @@ def _require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
         ) from error
 
 
-def _diagonal_times(system: DiagonalStateSpace, right: Array) -> Array:
-    """``A @ right`` in the coordinates of :func:`theory.gramians.gramians.gramian_factors`."""
-    poles = system.poles[:, None]
-    if not system.conjugate_pairs:
-        return poles * right
-    half = system.n
-    top, low = right[:half], right[half:]
-    return np.concatenate([poles.real * top - poles.imag * low, poles.imag * top + poles.real * low])
-
-
 def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) -> Truncation:
     """One system; the most real states whose poles fit into `order` stored ones."""
     system = shared.system
     assert isinstance(system, DiagonalStateSpace)
     B, C = system.B, stacked_output(system)
     if system.conjugate_pairs:
-        B, C = np.concatenate([B.real, B.imag]), 2.0 * np.concatenate([C.real, -C.imag], axis=1)
-    A_right = _diagonal_times(system, shared.right)
+        B, C, A_right = real_input(B), real_output(C), real_state_times(system.poles, shared.right)
+    else:
+        A_right = system.poles[:, None] * shared.right
     D = np.zeros((C.shape[0], system.m))
     most = min(real_order(system, order), int(_present(shared.hsv)))
     failure: Exception | None = None

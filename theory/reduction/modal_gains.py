@@ -120,8 +120,8 @@ def modal_gains(system: DiagonalStateSpace) -> Array:
     scale = (c_norm * b_norm).ravel()
     pole, margin = system.poles.ravel(), system.margin.ravel()
     live = scale > 0
-    b = _compressed(system.B, b_norm, system.conjugate_pairs)
-    c = _compressed(np.swapaxes(system.C, -1, -2), c_norm, system.conjugate_pairs, other=_rows(system.C_reverse))
+    b = _few_coordinates(system.B, b_norm, system.conjugate_pairs)
+    c = _few_coordinates(np.swapaxes(system.C, -1, -2), c_norm, system.conjugate_pairs, other=_rows(system.C_reverse))
     pole, margin, b, c = pole[live], margin[live], b[live], c[live]
     gain = np.zeros(scale.shape)
     gain[live] = _normalised_gains(pole, margin, b, c, system)
@@ -133,7 +133,7 @@ def _rows(reverse: Array | None) -> Array | None:
     return None if reverse is None else np.swapaxes(reverse, -1, -2)
 
 
-def _compressed(vectors: Array, norms: Array, real_basis: bool, other: Array | None = None) -> Array:
+def _few_coordinates(vectors: Array, norms: Array, real_basis: bool, other: Array | None = None) -> Array:
     """Rotate each vector (and its partner) to few entries, divided by `norms`: (n, k) or, with a partner, (n, k, 2).
 
     The rotation is real orthogonal for real systems, so that it commutes with conjugation, else unitary.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.errors import DimensionError, InputError
+from theory.systems.pairs import both_halves, real_input, real_output, real_state_matrix
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 
@@ -64,9 +65,7 @@ def dense(system: System) -> StateSpace:
     standard = standard_form(system)
     A, B, C = np.diag(standard.poles), standard.B, standard.C
     if standard.conjugate_pairs:
-        A = np.block([[A.real, -A.imag], [A.imag, A.real]])
-        B = np.vstack([B.real, B.imag])
-        C = 2.0 * np.hstack([C.real, -C.imag])
+        A, B, C = real_state_matrix(standard.poles), real_input(B), real_output(C)
     return StateSpace(A, B, C, standard.D, dt=standard.dt)
 
 
@@ -76,9 +75,9 @@ def with_conjugates(system: DiagonalStateSpace) -> DiagonalStateSpace:
         return system
     reverse = system.C_reverse
     return system.replace(
-        poles=np.concatenate([system.poles, system.poles.conj()], axis=-1),
-        B=np.concatenate([system.B, system.B.conj()], axis=-2),
-        C=np.concatenate([system.C, system.C.conj()], axis=-1),
-        C_reverse=None if reverse is None else np.concatenate([reverse, reverse.conj()], axis=-1),
+        poles=both_halves(system.poles),
+        B=both_halves(system.B, axis=-2),
+        C=both_halves(system.C),
+        C_reverse=None if reverse is None else both_halves(reverse),
         conjugate_pairs=False,
     )

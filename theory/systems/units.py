@@ -23,7 +23,7 @@ def power_of_two(x: Any) -> Any:
     return 2.0 ** np.clip(np.round(np.log2(np.where(x > 0, x, 1.0))), -1000, 1000)
 
 
-def balanced(system: StateSpace) -> tuple[Array, Array, Array]:
+def equilibrated(system: StateSpace) -> tuple[Array, Array, Array]:
     """Return A, B, C after LAPACK's balancing: powers of two, hence exactly the same transfer function."""
     gebal = scipy.linalg.lapack.zgebal if system.A.dtype.kind == "c" else scipy.linalg.lapack.dgebal
     _, _, _, scaling, info = gebal(system.A, scale=1, permute=0)
@@ -41,7 +41,7 @@ def unit_time(system: System) -> tuple[System, Any]:
     if system.is_discrete or system.n == 0:
         return system, np.ones(system.batch_shape) if isinstance(system, DiagonalStateSpace) else 1.0
     if isinstance(system, StateSpace):
-        largest, rates = _largest(balanced(system)[0], (-2, -1)), system.A
+        largest, rates = _largest(equilibrated(system)[0], (-2, -1)), system.A
     else:
         largest, rates = _largest(system.poles, -1), system.poles[..., None, :]
     left = _exact_unit(largest, rates, system.C)

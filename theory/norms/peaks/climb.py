@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.norms.responses.modes import ModalSum
+from theory.systems.pairs import real_input, real_output
 
 Array = NDArray[Any]
 
@@ -24,7 +25,7 @@ class Gains:
         h, B, C, D = modes.poles.size // 2, modes.B, modes.C, modes.D
         self.paired = modes.paired
         if self.paired:
-            B, C = np.concatenate([B[:h].real, B[:h].imag]), np.hstack([C[:, :h].real, -C[:, :h].imag])
+            B, C = real_input(B[:h]), 0.5 * real_output(C[:, :h])
             D = D.real.copy()
         self.B, self.C, self.D, self.h = B, C, D, h
         self.adjoint_B, self.adjoint_C = B.conj().T.copy(), C.conj().T.copy()

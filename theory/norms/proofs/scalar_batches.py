@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from theory.arithmetic.rounding import EPS
 from theory.errors import DimensionError, InputError
 from theory.norms.bracket import Bracket
-from theory.norms.proofs.scalar_taylor import attained_gain, local_models
+from theory.norms.proofs.scalar_taylor import attained_gains, local_models
 from theory.norms.responses.scalars import (
     ANGLE_SLACK,
     Scalars,
@@ -133,7 +133,7 @@ def _cover(
         model = local_models(scalars, channel, centre, T, 3 if rounds <= PARABOLAS else 6)
         best = np.lexsort((model.gain, channel))
         best = best[np.flatnonzero(np.diff(channel[best], append=-1))]  # the largest gain of every channel
-        attained = attained_gain(scalars, channel[best], centre[best])
+        attained = attained_gains(scalars, channel[best], centre[best])
         better = attained > lower[channel[best]]
         best, attained = best[better], attained[better]
         lower[channel[best]], witness[channel[best]] = attained, centre[best]

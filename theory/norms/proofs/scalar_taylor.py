@@ -267,7 +267,7 @@ def _reach(scalars: Scalars, channel: Array, column: Array, T: Array, centres: _
     return reach
 
 
-def attained_gain(scalars: Scalars, channel: Array, centre: Array) -> Array:
+def attained_gains(scalars: Scalars, channel: Array, centre: Array) -> Array:
     r"""Proved lower bound of ``|G|`` of the functions `channel` at `centre` (angle, or rad/s), both (n,).
 
     On the circle the computed value belongs to a point within `POINT_SLACK` of the centre: besides the rounding error,

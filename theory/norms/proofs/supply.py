@@ -29,6 +29,7 @@ from theory.arithmetic.rounding import UNIT, frobenius, gamma, row_norms, up
 from theory.norms.responses.compression import short_rows
 from theory.norms.responses.modes import ModalSum
 from theory.systems.margin import disc_gap
+from theory.systems.pairs import real_input, real_output, real_state_matrix, real_state_times
 
 Array = NDArray[Any]
 
@@ -55,8 +56,7 @@ class Form:
         """``A^* X``."""
         if not self.paired:
             return self.poles.conj()[:, None] * X
-        h, a, b = self.poles.size, self.poles.real[:, None], self.poles.imag[:, None]
-        return np.concatenate([a * X[:h] + b * X[h:], a * X[h:] - b * X[:h]])
+        return real_state_times(self.poles.conj(), X)
 
     def pairs(self, sizes: Array) -> Array:
         """Sizes of modes from sizes of states: those of a pair together, (h,)."""
@@ -67,8 +67,7 @@ class Form:
         """A as a matrix."""
         if not self.paired:
             return np.asarray(np.diag(self.poles))
-        real, imaginary = np.diag(self.poles.real), np.diag(self.poles.imag)
-        return np.block([[real, -imaginary], [imaginary, real]])
+        return real_state_matrix(self.poles)
 
     @cached_property
     def gaps(self) -> tuple[Array, ...]:
@@ -131,25 +130,20 @@ def storage_form(modes: ModalSum) -> Form | None:
         extra = 1.01 * (float(up(size.sum(), poles.size + 8)) + lost)
         first = np.flatnonzero(direct[: poles.size // 2 if modes.paired else None])
         one, two = C[:, first], B[first]
-        D = D + (2.0 * _real_product(one, two) if modes.paired else one @ two)
+        D = D + (real_output(one) @ real_input(two) if modes.paired else one @ two)
         C = np.where(direct, C * poles, C)
     stored = slice(poles.size // 2 if modes.paired else None)
     poles, B, C, margin, reverse = poles[stored], B[stored], C[:, stored], modes.margin[stored], reverse[stored]
     if reverse.any():
         poles, B, C = _both_directions(poles, B, C, reverse)
     if modes.paired:
-        B, C, D = np.concatenate([B.real, B.imag]), 2.0 * np.hstack([C.real, -C.imag]), D.real
+        B, C, D = real_input(B), real_output(C), D.real
     elif not any(np.any(np.imag(x)) for x in (poles, B, C, D)):
         poles, B, C, D = poles.real, B.real, C.real, D.real
     form = Form(
         poles=poles, paired=modes.paired, B=B, C=C, D=D, extra=extra, inflation=0.0, two_sided=bool(reverse.any())
     )
-    return form if form.two_sided or D.any() else _compressed(form, margin)
-
-
-def _real_product(C: Array, B: Array) -> Array:
-    """``Re(C B)``, by half of the work."""
-    return np.asarray(np.hstack([C.real, -C.imag]) @ np.vstack([B.real, B.imag]))
+    return form if form.two_sided or D.any() else _thinned(form, margin)
 
 
 def _both_directions(poles: Array, B: Array, C: Array, reverse: Array) -> tuple[Array, Array, Array]:
@@ -162,7 +156,7 @@ def _both_directions(poles: Array, B: Array, C: Array, reverse: Array) -> tuple[
     return np.where(reverse, poles.conj(), poles), inputs, outputs
 
 
-def _compressed(form: Form, margin: Array) -> Form:
+def _thinned(form: Form, margin: Array) -> Form:
     """Leave at most twice as many inputs and outputs as states; the resolvent of a mode or pair is below 1 / margin."""
     B, C, n = form.B, form.C, form.B.shape[0]
     extra, inflation = form.extra, 0.0

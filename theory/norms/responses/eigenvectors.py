@@ -21,7 +21,7 @@ from theory.arithmetic.rounding import TINY, UNIT, gamma, row_norms
 from theory.norms.responses.modes import ModalSum, Perturbation
 from theory.systems.margin import discrete_margin
 from theory.systems.system import StateSpace
-from theory.systems.units import balanced
+from theory.systems.units import equilibrated
 
 Array = NDArray[Any]
 
@@ -41,7 +41,7 @@ def modal_sum(system: StateSpace, *, steps: int = 3) -> ModalSum | None:
 
 def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
     n = system.n
-    A, B, C = balanced(system)
+    A, B, C = equilibrated(system)
     try:
         poles, V = np.linalg.eig(A)
         W = np.linalg.inv(V)

@@ -22,7 +22,7 @@ from theory.arithmetic.rounding import frobenius
 from theory.norms.responses.eigenvectors import rounded
 from theory.systems.margin import discrete_margin
 from theory.systems.system import StateSpace
-from theory.systems.units import balanced
+from theory.systems.units import equilibrated
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ def graded(system: StateSpace, *, refinements: int = 3) -> Graded | None:
 
 
 def _graded(system: StateSpace, refinements: int) -> Graded | None:
-    A, B, C = balanced(system)
+    A, B, C = equilibrated(system)
     try:
         T, U = scipy.linalg.schur(A, output="complex")
     except np.linalg.LinAlgError:

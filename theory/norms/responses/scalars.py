@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
+from theory.systems.pairs import both_halves
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
@@ -155,12 +156,11 @@ def scalars_of(system: DiagonalStateSpace, exponent: Array) -> Scalars:
     forward = residues(system.C, system.delay)
     reverse = None if system.C_reverse is None else residues(system.C_reverse, system.delay_reverse).conj()
     if paired:
-        pole, margin = np.hstack([pole, pole.conj()]), np.hstack([margin, margin])
-        forward = np.hstack([forward, forward.conj()])
+        pole, margin, forward = both_halves(pole), both_halves(margin), both_halves(forward)
         # s/(conj z - l) + conj(s)/(conj z - conj l) = conj(conj(s)/(z - conj l) + s/(z - l))
         reverse = None if reverse is None else np.hstack([reverse.conj(), reverse])
     elif reverse is not None:
-        pole, margin = np.hstack([pole, pole.conj()]), np.hstack([margin, margin])
+        pole, margin = both_halves(pole), both_halves(margin)
         zero = np.zeros_like(forward)
         forward, reverse = np.hstack([forward, zero]), np.hstack([zero, reverse])
     scale = None
