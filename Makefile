@@ -25,7 +25,7 @@ MADE := $(VENV)/.made
 COMPARE_READY := $(VENV)/.ready-compare
 ALL_READY := $(VENV)/.ready-all
 
-.PHONY: help compare test lint types contracts docs bench bench-train lock clean
+.PHONY: help compare test processors lint types contracts docs bench bench-train lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -37,6 +37,10 @@ compare: $(COMPARE_READY) ## compare every reduction of one layer of the shipped
 test: $(ALL_READY) ## install everything and run the tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} \
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal --hypothesis-seed=$(SEED) $(PYTEST_ARGS)
+
+processors: $(ALL_READY) ## the tests of theory and of every reduction again, rounded as other processors do
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) tests/other_processor.py -n $(JOBS) --dist worksteal \
+	--hypothesis-seed=$(SEED) $(PYTEST_ARGS) tests/theory tests/contract
 
 lint: $(ALL_READY) ## ruff
 	$(RUN) -m ruff check .

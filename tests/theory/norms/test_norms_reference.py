@@ -1,4 +1,7 @@
-"""Brackets against norms known to 30 digits (reference/make_norms.py makes them, by a search of its own)."""
+"""Brackets against norms known to 30 digits (reference/make_norms.py makes them, by a search of its own).
+
+The systems are read bit by bit from reference/systems.json, so that the references are theirs on every processor.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from theory.norms import hinf_norm
 
 FOLDER = Path(__file__).parents[1] / "reference"
 sys.path.insert(0, str(FOLDER))
-from make_norms import cases  # noqa: E402
+from stored_systems import read  # noqa: E402
 
-CASES = cases()
+CASES = read(FOLDER / "systems.json")
 KNOWN = json.loads((FOLDER / "norms.json").read_text())
 
 
