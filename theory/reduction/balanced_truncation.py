@@ -89,7 +89,7 @@ def balanced_truncation(
     if shared.system is not system:
         raise InputError("the balancing belongs to another system")
     if order is not None:
-        return _truncate(shared, _checked_order(shared, order), condition_limit)
+        return truncate(shared, _checked_order(shared, order), condition_limit)
     if rtol is None or not rtol >= 0:
         raise ToleranceError(f"rtol must be a number >= 0, got {rtol}", float("nan") if rtol is None else rtol, 0.0)
     goal = rtol * (shared.hsv[..., 0] if shared.hsv.shape[-1] else 0.0)
@@ -97,12 +97,12 @@ def balanced_truncation(
         if np.any(balanced_bound(shared.hsv, real_order(system, candidate), directions=_directions(system)) > goal):
             continue
         try:
-            found = _truncate(shared, candidate, condition_limit)
+            found = truncate(shared, candidate, condition_limit)
         except (AccuracyError, StabilityError):
             continue
         if np.all(found.bound <= goal):
             return found
-    return _truncate(shared, system.n, condition_limit)
+    return truncate(shared, system.n, condition_limit)
 
 
 def _directions(system: System) -> int:
@@ -139,7 +139,8 @@ def _checked_order(shared: Balancing, order: int) -> int:
     return int(order)
 
 
-def _truncate(shared: Balancing, order: int, condition_limit: float) -> Truncation:
+def truncate(shared: Balancing, order: int, condition_limit: float) -> Truncation:
+    """Project on the leading part of a balancing, of the Gramians or of any other pair; `order` is known to be there."""
     system = shared.system
     if order == system.n:
         zero = np.zeros(shared.hsv.shape[:-1])
