@@ -140,7 +140,7 @@ def _checked_order(shared: Balancing, order: int) -> int:
 
 
 def truncate(shared: Balancing, order: int, condition_limit: float) -> Truncation:
-    """Project on the leading part of a balancing, of the Gramians or of any other pair; `order` is known to be there."""
+    """Project on the leading part of a balancing, of the Gramians or any other pair; `order` is known to be there."""
     system = shared.system
     if order == system.n:
         zero = np.zeros(shared.hsv.shape[:-1])
