@@ -51,7 +51,8 @@ _WHERE = {
     "reduce_model": "ssmreduce.reduced_model",
     # comparison
     "compare": "ssmreduce.comparison.compare",
-    "Comparison": "ssmreduce.results",
+    "Comparison": "ssmreduce.comparison.comparison",
+    "ComparisonInterrupted": "ssmreduce.comparison.comparison",
     "Row": "ssmreduce.results",
     "Opinion": "ssmreduce.results",
     "crosscheck": "ssmreduce.comparison.second_opinions",

@@ -1,6 +1,8 @@
 """Types of the lazy names in ``__init__.py``; a test keeps the two together."""
 
 from ssmreduce.comparison.compare import compare as compare
+from ssmreduce.comparison.comparison import Comparison as Comparison
+from ssmreduce.comparison.comparison import ComparisonInterrupted as ComparisonInterrupted
 from ssmreduce.comparison.second_opinions import SecondOpinions as SecondOpinions
 from ssmreduce.comparison.second_opinions import crosscheck as crosscheck
 from ssmreduce.files.model import Model as Model
@@ -23,7 +25,6 @@ from ssmreduce.methods.scores import state_scores as state_scores
 from ssmreduce.reduced_model import reduce_model as reduce_model
 from ssmreduce.reduction import Reduction as Reduction
 from ssmreduce.reduction import reduce as reduce
-from ssmreduce.results import Comparison as Comparison
 from ssmreduce.results import Opinion as Opinion
 from ssmreduce.results import Row as Row
 from theory.errors import AccuracyError as AccuracyError

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 
 from ssmreduce.files.model import Model
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.view.table import number
+from ssmreduce.view.pages import inspection_sheet
+from ssmreduce.view.table import Sheet
 from theory.gramians.hankel import hankel_singular_values
 from theory.reduction.bounds import balanced_bound
 
 TARGETS = (0.1, 0.01, 0.001)
 """Relative bounds for which :func:`inspect_model` says how many states are enough."""
-
-_RECORD = ("task", "config", "seed", "epochs", "epoch", "steps", "test_accuracy", "test_loss", "date", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +44,11 @@ class Inspection:
         return json.dumps(self.to_dict(), indent=1, default=str, allow_nan=False) + "\n"
 
     def __str__(self) -> str:
-        return _render(self)
+        return str(self.sheet())
+
+    def sheet(self) -> Sheet:
+        """The table, to be printed as wide as there is room."""
+        return inspection_sheet(self.model, self.layers, TARGETS)
 
 
 def inspect_model(model: Model) -> Inspection:
@@ -111,65 +109,3 @@ def _enough(layer: SSMLayer, hsv: Any, target: float) -> int:
         if np.all(balanced_bound(hsv, 2 * order, directions=directions) <= target * hsv[..., 0]):
             return order
     return int(layer.order)
-
-
-def _render(found: Inspection) -> str:
-    model = found.model
-    options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
-    training = (
-        ", ".join(f"{key} {model['training'][key]}" for key in _RECORD if key in model["training"]) or "no record"
-    )
-    head = [
-        Text(f"{model['path']}: {model['architecture'].upper()}, {model['layers']} layers, "
-             f"{model['states']} stored states, {model['parameters']} parameters", style="bold"),
-        Text(f"options:  {options}"),
-        Text(f"training: {training}"),
-        Text(""),
-    ]  # fmt: skip
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
-    for title in (*titles, *(f"{target:g}" for target in TARGETS)):
-        table.add_column(title, justify="left" if title in ("name",) else "right")
-    for layer in found.layers:
-        cells: list[str | Text] = [
-            str(layer["index"]),
-            layer["name"],
-            str(layer["states"]),
-            str(layer["channels"]),
-            "2" if layer["bidirectional"] else "1",
-        ]
-        cells.append(number(layer["smallest_margin"], 3))
-        if layer["unstable"]:
-            cells += [Text(f"{layer['unstable']} unstable", style="red"), "–", *("–" for _ in TARGETS)]
-        else:
-            cells += [
-                f"{layer['slowest_samples']:.4g} samples",
-                number(layer["largest_hsv"]),
-                *(str(n) for n in layer["enough"]),
-            ]
-        table.add_row(*cells)
-    legend = [
-        Text(""),
-        Text(
-            "last columns: stored states that are enough for a balanced truncation whose proved error is at most this "
-            "part of",
-            style="dim",
-        ),
-        Text(
-            "the largest Hankel singular value (and so of the norm); the error itself is usually smaller: see "
-            "ssmreduce compare",
-            style="dim",
-        ),
-    ]
-    if any(layer["unstable"] for layer in found.layers):
-        legend.append(
-            Text(
-                "unstable layers cannot be reduced: drop the unstable states, or pass --clip-eigs if the model "
-                "clips them",
-                style="yellow",
-            )
-        )
-    console = Console(width=200, file=io.StringIO(), color_system=None, legacy_windows=False, highlight=False)
-    with console.capture() as capture:
-        console.print(Group(*head, table, *legend), soft_wrap=True)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())

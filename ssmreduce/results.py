@@ -1,12 +1,14 @@
-"""What a comparison says, as frozen values: rows, second opinions, and the whole, with a JSON round trip."""
+"""What a comparison says, as frozen values: rows, second opinions, and the whole, with a JSON round trip.
+
+Data only: nothing here draws, prints, or computes systems theory. Views read it; :mod:`ssmreduce.comparison` makes it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +16,11 @@ from numpy.typing import NDArray
 from theory.errors import InputError
 from theory.norms.bracket import Bracket
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 SCHEMA = {"format": "ssmreduce-comparison", "version": 1}
 POLES_IN_JSON = 2000  # a batch of many channels has too many poles to be worth writing out row by row
 
 AGREES, WITNESS, DISAGREES = "agrees", "witness agrees", "disagrees"
+BELOW, ABOVE, UNDECIDED = "below", "above", "undecided"
 NOT_AVAILABLE, FAILED = "not available", "failed"
 
 
@@ -33,10 +33,15 @@ class Opinion:
     source : str
         Whose opinion, for example ``"python-control linfnorm"``.
     verdict : str
-        ``"agrees"``; ``"witness agrees"`` (only the gain at the witness frequency was recomputed);
-        ``"disagrees"`` (`wrong` says who, the detail shows the witness); ``"not available"``; ``"failed"``.
+        ``"agrees"``: the value lies inside the bracket. ``"below"``, ``"above"``: it lies outside by `gap`, which is
+        less than the tolerance that the program was asked for. ``"witness agrees"``: only the gain at the witness
+        frequency was recomputed. ``"disagrees"``: `wrong` says who, and the detail shows the proof. ``"undecided"``: it
+        lies outside, and float64 cannot tell who is wrong. ``"not available"``; ``"failed"``.
     value : float or None
         The other value of the norm (or of the gain at the witness).
+    gap : float
+        How far the value lies outside the bracket, relative to the end that it passes: negative below, positive
+        above, 0 inside.
     frequency : float or None
         Where the other program puts the peak, rad/sample (rad/s in continuous time).
     wrong : str
@@ -53,6 +58,7 @@ class Opinion:
     verdict: str
     value: float | None = None
     frequency: float | None = None
+    gap: float = 0.0
     wrong: str = ""
     detail: str = ""
     seconds: float = 0.0
@@ -73,6 +79,7 @@ class Opinion:
             "verdict": self.verdict,
             "value": _plain(self.value),
             "frequency": _plain(self.frequency),
+            "gap": _plain(self.gap),
             "wrong": self.wrong,
             "detail": self.detail,
             "seconds": self.seconds,
@@ -81,7 +88,8 @@ class Opinion:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Opinion:
         """Read what :meth:`to_dict` wrote."""
-        return cls(**{**data, "value": _number(data["value"]), "frequency": _number(data["frequency"])})
+        numbers = {name: _number(data[name]) for name in ("value", "frequency", "gap") if name in data}
+        return cls(**{**data, **numbers})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +100,8 @@ class Row:
     ----------
     method, title : str
         Name in the registry, and its name for people.
+    parameters : dict
+        Parameters of the method in which it differs from the registered one of that name; empty otherwise.
     order : int
         The order that was asked for, in stored states.
     attained : int or None
@@ -126,6 +136,7 @@ class Row:
     relative_error: Bracket | None = None
     bound: float | None = None
     title: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
     attained: int | None = None
     rounding: float = 0.0
     last_quantity: float | None = None
@@ -134,6 +145,12 @@ class Row:
     status: str = "ok"
     kept: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     poles: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The method with the parameters that set it apart from the registered one: what tells two rows apart."""
+        told = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{self.method}({told})" if told else self.method
 
     @property
     def looseness(self) -> float | None:
@@ -153,6 +170,7 @@ class Row:
         return {
             "method": self.method,
             "title": self.title,
+            "parameters": self.parameters,
             "order": self.order,
             "attained": self.attained,
             "error": None if self.error is None else bracket_to_dict(self.error),
@@ -184,8 +202,8 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Every method at every order, on one layer.
+class Findings:
+    """Every method at every order, on one layer: the numbers, without a look.
 
     Attributes
     ----------
@@ -222,8 +240,8 @@ class Comparison:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the methods, in the order of the rows."""
-        return tuple(dict.fromkeys(row.method for row in self.rows))
+        """Labels of the methods, in the order of the rows: the name, with the parameters that set it apart."""
+        return tuple(dict.fromkeys(row.label for row in self.rows))
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -231,30 +249,13 @@ class Comparison:
         return tuple(sorted({row.order for row in self.rows}))
 
     def of(self, method: str) -> tuple[Row, ...]:
-        """Rows of one method, by order."""
-        return tuple(row for row in self.rows if row.method == method)
+        """Rows of one method (its label), by order."""
+        return tuple(row for row in self.rows if row.label == method)
 
     def best(self, order: int) -> Row | None:
         """Row with the smallest certified error at this order; None if no method delivered it."""
         rows = [row for row in self.rows if row.order == order and row.error is not None]
         return min(rows, key=lambda row: float(row.error.upper) if row.error else np.inf, default=None)
-
-    def __str__(self) -> str:
-        from ssmreduce.view.table import render
-
-        return render(self)
-
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw errors, bounds and floor over the order, Hankel singular values and poles; write to `path` if given."""
-        from ssmreduce.view.plot import plot
-
-        return plot(self, path)
-
-    def to_html(self, path: str | Path | None = None) -> str:
-        """Return the self-contained HTML report; write it to `path` if given, whole or not at all."""
-        from ssmreduce.view.report import html
-
-        return html(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, with the version of the schema."""
@@ -275,7 +276,7 @@ class Comparison:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_dict` wrote.
 
         Raises
@@ -299,7 +300,7 @@ class Comparison:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Comparison:
+    def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote."""
         return cls.from_dict(json.loads(text))
 
@@ -317,6 +318,16 @@ def worst(bracket: Bracket) -> Bracket:
     return Bracket(
         float(lower.max()), float(upper.max()), frequency, bracket.status, {**bracket.diagnostics, "channel": peak}
     )
+
+
+def relative(error: Bracket, norm: Bracket) -> Bracket:
+    """Error over norm, as a bracket: the smallest quotient of their ends and the largest, rounded outwards."""
+    if error.upper == 0:
+        return Bracket(0.0, 0.0, error.frequency, "closed")
+    lower = np.nextafter(error.lower / norm.upper, 0.0) if norm.upper > 0 else np.inf
+    upper = np.nextafter(error.upper / norm.lower, np.inf) if norm.lower > 0 else np.inf
+    closed = error.status == norm.status == "closed"
+    return Bracket(float(lower), float(upper), error.frequency, "closed" if closed else "open")
 
 
 def bracket_to_dict(bracket: Bracket) -> dict[str, Any]:

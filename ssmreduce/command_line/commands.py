@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def _layer(model: Any, wanted: str | None) -> Any:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """``ssmreduce compare``."""
+    from ssmreduce.view.pages import comparison_sheet
     from ssmreduce.view.plot import checked_format, plot, require_matplotlib
 
     if arguments.output is not None:
@@ -119,7 +121,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if arguments.json == "-":
         sys.stdout.write(comparison.to_json())
     elif not arguments.quiet:
-        _print_table(comparison)
+        _print_sheet(comparison_sheet(comparison))
     if arguments.json not in (None, "-"):
         write_output(arguments.json, comparison.to_json().encode())
     if arguments.plot is not None:
@@ -136,16 +138,13 @@ def run_compare(arguments: argparse.Namespace) -> int:
     return OK if not comparison.violations and any(row.delivered for row in comparison.rows) else UNCERTIFIED
 
 
-def _print_table(comparison: Any) -> None:
-    from rich.console import Console
-
-    from ssmreduce.view.table import render, renderable
+def _print_sheet(sheet: Any) -> None:
+    from ssmreduce.view.table import printed
 
     if sys.stdout.isatty():
-        console = Console(highlight=False)
-        console.print(renderable(comparison, console.width))
+        print(printed(sheet, shutil.get_terminal_size().columns, colour=True))
     else:
-        print(render(comparison))
+        print(printed(sheet))
 
 
 def run_inspect(arguments: argparse.Namespace) -> int:
@@ -158,7 +157,7 @@ def run_inspect(arguments: argparse.Namespace) -> int:
     if arguments.json == "-":
         sys.stdout.write(found.to_json())
     elif not arguments.quiet:
-        print(found)
+        _print_sheet(found.sheet())
     if arguments.json not in (None, "-"):
         write_output(arguments.json, found.to_json().encode())
     return OK
@@ -171,6 +170,7 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     from ssmreduce.progress import progress_bar
     from ssmreduce.reduced_model import reduce_model
     from ssmreduce.reduction import reduce
+    from ssmreduce.view.pages import reduction_sheet
 
     if arguments.order is not None and arguments.allocation is not None:
         raise InputError("--allocation spreads a --ratio over the layers; --order gives every layer the same")
@@ -218,7 +218,7 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     if arguments.json == "-":
         sys.stdout.write(text)
     elif not arguments.quiet:
-        _print_reduction(result)
+        _print_sheet(reduction_sheet(result))
     if arguments.json not in (None, "-"):
         write_output(arguments.json, text.encode())
     return OK
@@ -235,39 +235,3 @@ def _reduced_layer(index: int, old: Any, new: Any, arguments: argparse.Namespace
         error, norm = worst(error_norm(old.system, new.system, 1e-3)), worst(hinf_norm(old.system, 1e-3))
         row |= {"error": bracket_to_dict(error), "norm": bracket_to_dict(norm)}
     return row
-
-
-def _print_reduction(result: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from ssmreduce.results import bracket_from_dict
-    from ssmreduce.view.table import ends, number
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    certified = "error" in result["layers"][0]
-    for title in ("layer", "name", "states", "kept", *(("error ≤", "norm ≥", "relative") if certified else ())):
-        table.add_column(title, justify="left" if title == "name" else "right")
-    for row in result["layers"]:
-        cells = [str(row["layer"]), row["name"], str(row["states_before"]), str(row["states"])]
-        if certified:
-            error, norm = bracket_from_dict(row["error"]), bracket_from_dict(row["norm"])
-            relative = 100 * error.upper / norm.lower if norm.lower > 0 else float("inf")
-            cells += [ends(error)[1], ends(norm)[0], f"{number(relative, 3)} %"]
-        table.add_row(*cells)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    console.print(table)
-    console.print(
-        f"{result['states_before']} stored states, {result['states']} kept ({result['method']}): {result['output']}",
-        markup=False,
-    )
-    share = result["states"] / result["states_before"]
-    for row in result["layers"] if result["allocation"] not in (None, "uniform") else ():
-        if row["states"] < 0.25 * share * row["states_before"]:
-            console.print(
-                f"layer {row['layer']} keeps {row['states']} of {row['states_before']} states: the allocation "
-                f"{result['allocation']} judges states relative to the largest of their layer, and the network may "
-                "need them; compare with --allocation uniform",
-                markup=False,
-            )

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ssmreduce.comparison.laws import Work, ask_python_control, conflicts, swept, violated
+from ssmreduce.comparison.comparison import Comparison, ComparisonInterrupted
+from ssmreduce.comparison.laws import conflicts, swept, violated
 from ssmreduce.comparison.provenance import margins, provenance, subject_of
+from ssmreduce.comparison.python_control import ask_python_control
+from ssmreduce.comparison.work import Work, certify, reduced
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.progress import Progress, silent
-from ssmreduce.reduction import reduce
-from ssmreduce.results import Comparison, Row, worst
+from ssmreduce.results import worst
 from theory.arithmetic.threads import blas_threads, cores, one_thread
-from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
+from theory.errors import InputError, OrderError, ToleranceError
 from theory.gramians.hankel import hankel_singular_values
-from theory.norms import error_norm, hinf_norm
-from theory.norms.bracket import Bracket
-from theory.reduction.modal_gains import last_gains
+from theory.norms import hinf_norm
 from theory.systems.system import DiagonalStateSpace, System
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 """Default orders, as parts of the stored states."""
 
 MOST_THREADS = 8
-
-FAILURES = (OrderError, AccuracyError, ConvergenceError, StabilityError)
-"""What makes a row without numbers instead of an exception."""
+"""Errors certified at a time at most: more share one memory bus."""
 
 
 def default_orders(n: int) -> tuple[int, ...]:
@@ -111,6 +106,8 @@ def compare(
         An order that was asked for is no whole number in 1 ... n.
     InputError
         Unknown method, no states to remove, or input that is neither layer nor system.
+    ComparisonInterrupted
+        A KeyboardInterrupt that came after the first error was certified; carries the rows that are ``finished``.
 
     Notes
     -----
@@ -135,124 +132,44 @@ def compare(
         source.require_stable()
     norm = worst(hinf_norm(system, rtol=rtol))
     hsv = np.sort(hankel_singular_values(system).ravel())[::-1]
-    work = []
-    for done, (order, name) in enumerate(jobs):
-        report(done, total, f"reduce: {name}, order {order}")
-        work.append(_reduced(source, name, order, seed))
-    _certify(system, work, norm, rtol, threads, lambda i, what: report(len(jobs) + i, total, what))
-    violations = violated(item.row for item in work)
-    if sweep_points:
-        report(2 * len(jobs), total, "independent frequency sweep")
-        violations += swept(system, work, sweep_points, seed)
-    if crosscheck != "none":
-        budget = np.inf if crosscheck == "all" else crosscheck_seconds
-        ask_python_control(system, work, budget, rtol, lambda i, what: report(2 * len(jobs) + i, total, what))
-    rows = tuple(item.row for item in work)
-    violations += conflicts(rows)
+    work: list[Work] = []
+    violations: list[str] = []
+
+    def found(**told: Any) -> Comparison:
+        rows = tuple(item.row for item in work if item.finished)
+        return Comparison(
+            subject=subject_of(source, system),
+            norm=norm,
+            rows=rows,
+            hsv=hsv,
+            poles=system.poles,
+            margin=margins(source),
+            violations=(*violated(rows), *violations, *conflicts(rows)),
+            provenance=provenance(seed, rtol, crosscheck, sweep_points, time.perf_counter() - start) | told,
+        )
+
+    try:
+        for done, item in enumerate(reduced(source, jobs, seed), start=1):
+            work.append(item)
+            report(done - 1, total, f"reduced: {item.row.label}, order {item.row.order}")
+        workers = max(1, threads or default_threads())
+        certify(system, work, norm, rtol, workers, lambda i, what: report(len(jobs) + i, total, what))
+        if sweep_points:
+            report(2 * len(jobs), total, "independent frequency sweep")
+            violations += swept(system, work, sweep_points, seed)
+        if crosscheck != "none":
+            budget = np.inf if crosscheck == "all" else crosscheck_seconds
+            ask_python_control(system, work, budget, lambda i, what: report(2 * len(jobs) + i, total, what))
+    except KeyboardInterrupt:
+        certified = sum(item.finished and item.reduced is not None for item in work)
+        if not certified:
+            raise
+        told = (
+            f"{certified} of {len(jobs)} errors had been certified; the sweep or other programs may not have seen them"
+        )
+        raise ComparisonInterrupted(found(interrupted=told)) from None
     report(total, total, "done")
-    return Comparison(
-        subject=subject_of(source, system),
-        norm=norm,
-        rows=rows,
-        hsv=hsv,
-        poles=system.poles,
-        margin=margins(source),
-        violations=tuple(violations),
-        provenance=provenance(seed, rtol, crosscheck, sweep_points, time.perf_counter() - start),
-    )
-
-
-def _reduced(source: SSMLayer | System, name: str, order: int, seed: int) -> Work:
-    """Reduce once; what cannot be delivered becomes a row that says so."""
-    title = METHODS[name].title
-    try:
-        start = time.perf_counter()
-        reduction = reduce(source, order=order, method=name, seed=seed)
-        seconds = time.perf_counter() - start
-    except FAILURES as failure:
-        return Work(row=Row(method=name, title=title, order=order, floor=0.0, status=f"not delivered: {failure}"))
-    kept = reduction.diagnostics.get("kept")
-    kept = None if kept is None else np.asarray(kept)
-    row = Row(
-        method=name,
-        title=title,
-        order=order,
-        attained=reduction.order,
-        floor=float(np.max(reduction.floor)),
-        bound=float(np.max(reduction.bound)),
-        rounding=float(np.max(reduction.rounding)),
-        last_quantity=_last_quantity(reduction.original, kept),
-        seconds=seconds,
-        status=reduction.status,
-        kept=kept,
-        poles=np.asarray(reduction.system.poles),
-    )
-    return Work(row=row, reduced=reduction.system)
-
-
-def _certify(
-    system: System,
-    work: Sequence[Work],
-    norm: Bracket,
-    rtol: float,
-    threads: int | None,
-    report: Callable[[int, str], None],
-) -> None:
-    """Fill in the errors, several at a time; methods that keep the same states share one."""
-    groups: dict[bytes, list[Work]] = {}
-    for i, item in enumerate(work):
-        if item.reduced is not None:
-            groups.setdefault(item.selection or str(i).encode(), []).append(item)
-    workers = max(1, threads or default_threads())
-    pool = ThreadPoolExecutor(max_workers=workers)
-    try:
-        tasks = {pool.submit(_error, system, group[0].reduced, rtol): group for group in groups.values()}
-        done = 0
-        for task in as_completed(tasks):
-            group = tasks[task]
-            done += len(group)
-            report(done, f"certified: {group[0].row.method}, order {group[0].row.order}")
-            for item in group:
-                item.row = _with_error(item.row, task.result(), norm)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _error(system: System, reduced: System | None, rtol: float) -> Bracket | str:
-    """The certified error, or why there is none."""
-    try:
-        return worst(error_norm(system, reduced, rtol=rtol)) if reduced is not None else ""
-    except FAILURES as failure:
-        return str(failure)
-
-
-def _with_error(row: Row, error: Bracket | str, norm: Bracket) -> Row:
-    if isinstance(error, str):
-        return replace(row, bound=None, status=f"error not certified: {error}")
-    notes = [] if row.status == "ok" else [row.status]
-    if error.status == "open":
-        notes.append(f"the error bracket is open (relative width {error.width:.1g}); both ends are true")
-    return replace(row, error=error, relative_error=_relative(error, norm), status="; ".join(notes) or "ok")
-
-
-def _relative(error: Bracket, norm: Bracket) -> Bracket:
-    """Error over norm, as a bracket: the smallest and the largest quotient."""
-    if error.upper == 0:
-        return Bracket(0.0, 0.0, error.frequency, "closed")
-    lower = error.lower / norm.upper if norm.upper > 0 else np.inf
-    upper = error.upper / norm.lower if norm.lower > 0 else np.inf
-    closed = error.status == norm.status == "closed"
-    return Bracket(float(lower), float(upper), error.frequency, "closed" if closed else "open")
-
-
-def _last_quantity(system: System, kept: NDArray[Any] | None) -> float | None:
-    """LAST's eq. (3) for the removed states, square root: a score, not a bound."""
-    if kept is None or kept.ndim != 1 or not isinstance(system, DiagonalStateSpace) or system.batch_shape:
-        return None
-    outputs = system.C if system.C_reverse is None else np.concatenate([system.C, system.C_reverse], -2) / np.sqrt(2.0)
-    plain = system.replace(C=outputs, C_reverse=None, D=None)
-    removed = np.setdiff1d(np.arange(system.n), kept)
-    return float(np.linalg.norm(last_gains(plain)[removed]))
+    return found()
 
 
 def _checked_methods(methods: Sequence[str] | None, system: System) -> list[str]:

@@ -1,37 +1,16 @@
-"""The checks of a comparison: its two laws, an independent frequency sweep, and python-control."""
+"""The checks of a comparison: its two laws, an independent frequency sweep, and what python-control refutes."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ssmreduce.comparison.second_opinions import python_control_opinion, witness_opinion
+from ssmreduce.comparison.referee import difference_ends
 from ssmreduce.comparison.sweep import attained, samples
-from ssmreduce.results import Opinion, Row
-from theory.systems.difference import difference
+from ssmreduce.comparison.work import Work
+from ssmreduce.results import Row
 from theory.systems.system import DiagonalStateSpace, System
-
-SMALL = 16
-"""States below which the time of python-control does not depend on their number."""
-
-
-@dataclass(kw_only=True)
-class Work:
-    """A row in the making, with the reduced system that it is about."""
-
-    row: Row
-    reduced: System | None = None
-
-    @property
-    def selection(self) -> bytes:
-        """The same for methods that keep the same stored states; empty for methods that make new ones."""
-        kept = self.row.kept
-        return b"" if kept is None else np.sort(kept, axis=-1).tobytes()
 
 
 def violated(rows: Iterable[Row]) -> list[str]:
@@ -50,7 +29,11 @@ def _violations(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def swept(system: System, work: Sequence[Work], points: int, seed: int) -> list[str]:
-    """Sweep every error on one shared grid, by the route of :mod:`ssmreduce.comparison.sweep`."""
+    """Sweep every error on one shared grid, by the route of :mod:`ssmreduce.comparison.sweep`.
+
+    The largest gain found is evaluated once more, with proved ends: only a gain whose lower end lies above the bracket
+    is reported.
+    """
     angle = np.angle(system.poles.ravel()) if system.is_discrete else system.poles.ravel().imag
     omega = np.unique(np.abs(angle) if system.is_real else angle)
     omega = (
@@ -60,66 +43,25 @@ def swept(system: System, work: Sequence[Work], points: int, seed: int) -> list[
     omega = np.unique(np.concatenate([omega, np.linspace(0.0 if system.is_real else -top, top, points)]))
     full = samples(system, omega)
     shape = (system.m, omega.size * int(np.prod(system.batch_shape if isinstance(system, DiagonalStateSpace) else ())))
-    rounding = 1e-12 * float(attained(full, None, shape, seed).max(initial=0.0))
     found = []
-    known: dict[bytes, tuple[float, float]] = {}
+    known: dict[bytes, tuple[float, int]] = {}
     for item in work:
         if item.reduced is None or item.row.error is None:
             continue
         if item.selection not in known or not item.selection:
             gains = attained(full, samples(item.reduced, omega), shape, seed)
-            known[item.selection] = float(gains.max()), float(omega[int(gains.argmax()) % omega.size])
-        attained_gain, frequency = known[item.selection]
-        if attained_gain > item.row.error.upper * (1 + 1e-9) + rounding:
+            known[item.selection] = float(gains.max()), int(gains.argmax())
+        largest, index = known[item.selection]
+        if largest <= item.row.error.upper:
+            continue
+        channel, point = divmod(index, omega.size)
+        low, _ = difference_ends(system, item.reduced, float(omega[point]), channel)
+        if low > item.row.error.upper:
             found.append(
-                f"{_label(item.row)}: the sweep attains {attained_gain:.8g} at {frequency:.6g}, above the upper end "
+                f"{_label(item.row)}: the sweep attains {low:.8g} at {omega[point]:.6g}, above the upper end "
                 f"{item.row.error.upper:.8g} of the bracket"
             )
     return found
-
-
-def ask_python_control(
-    system: System, work: Sequence[Work], budget: float, rtol: float, report: Callable[[int, str], None]
-) -> None:
-    """Fill in the opinions: linfnorm where the budget allows it, the gain at the witness elsewhere.
-
-    Half of the budget is for the methods that make new poles (their error systems are the largest); the cost of the
-    next call is estimated from the last one as the cube of the number of states.
-    """
-    tasks = []
-    for item in work:
-        if item.reduced is None or item.row.error is None:
-            continue
-        error = difference(system, item.reduced)
-        if isinstance(error, DiagonalStateSpace) and error.batch_shape:
-            error = error[np.unravel_index(int(item.row.error.diagnostics.get("channel", 0)), error.batch_shape)]
-        tasks.append((item, error))
-    new = sorted((task for task in tasks if task[0].row.kept is None), key=lambda task: task[1].n)
-    selected = sorted((task for task in tasks if task[0].row.kept is not None), key=lambda task: task[1].n)
-    if importlib.util.find_spec("control") is not None:
-        importlib.import_module("control")  # seconds that are not the price of a norm
-    done, left, cost, size = 0, budget, 0.0, SMALL
-    asked: dict[bytes, Opinion] = {}
-    for group, share in ((selected, 0.5 if new else 1.0), (new, 1.0)):
-        allowance = left if np.isinf(left) else left * share
-        for item, error in group:
-            done += 1
-            report(done, f"python-control: {item.row.method}, order {item.row.order}")
-            assert item.row.error is not None
-            start = time.perf_counter()
-            key = item.selection
-            if key in asked:
-                opinion = replace(asked[key], seconds=0.0)
-            elif cost * (max(error.n, SMALL) / size) ** 3 < allowance:
-                opinion = python_control_opinion(error, item.row.error, rtol=rtol)
-                cost, size = opinion.seconds, max(error.n, SMALL)
-                if key:
-                    asked[key] = opinion
-            else:
-                opinion = witness_opinion(error, item.row.error, rtol=rtol)
-            spent = time.perf_counter() - start
-            allowance, left = allowance - spent, left - spent
-            item.row = replace(item.row, crosscheck=opinion)
 
 
 def conflicts(rows: Iterable[Row]) -> list[str]:
@@ -128,4 +70,4 @@ def conflicts(rows: Iterable[Row]) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return f"{row.method}, order {row.order}"
+    return f"{row.label}, order {row.order}"

@@ -7,21 +7,38 @@ independent route of :mod:`ssmreduce.comparison.peers`.
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ssmreduce.comparison.asking import TOLERANCE, asked, not_installed
 from ssmreduce.comparison.peers import gain, grid, peer_matrices, thinned
-from ssmreduce.results import AGREES, DISAGREES, FAILED, NOT_AVAILABLE, WITNESS, Opinion, bracket_to_dict, worst
-from theory.errors import ConvergenceError, InputError, MissingDependencyError, SSMReduceError, StabilityError
+from ssmreduce.comparison.python_control import LINFNORM, python_control_opinion
+from ssmreduce.comparison.referee import gain_ends
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.layers.params import as_layer_or_system
+from ssmreduce.results import (
+    AGREES,
+    BELOW,
+    DISAGREES,
+    FAILED,
+    NOT_AVAILABLE,
+    UNDECIDED,
+    Opinion,
+    bracket_to_dict,
+    worst,
+)
+from ssmreduce.view.pages import opinions_sheet
+from theory.certificates.bounded_real import bounded_real_certificate
+from theory.errors import ConvergenceError, InputError, SSMReduceError, StabilityError
+from theory.norms import hinf_norm
 from theory.norms.bracket import Bracket
+from theory.systems.difference import difference
 from theory.systems.system import DiagonalStateSpace, System
 
-SOURCES = ("python-control linfnorm", "slycot ab13dd", "dense sweep", "bounded-real LMI")
+SOURCES = (LINFNORM, "slycot ab13dd", "dense sweep", "bounded-real LMI")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +72,7 @@ class SecondOpinions:
         raise KeyError(source)
 
     def __str__(self) -> str:
-        from ssmreduce.view.table import render_opinions
-
-        return render_opinions(self)
+        return str(opinions_sheet(self.subject, self.bracket, self.rows))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings."""
@@ -90,7 +105,7 @@ def crosscheck(
     bracket : Bracket, optional
         Our answer; computed to `rtol` when left out.
     rtol : float
-        Relative tolerance: of our bracket, of the other programs, and of agreement.
+        Relative width of our bracket. Other programs are asked for :data:`ssmreduce.comparison.asking.TOLERANCE`.
     sweep_points : int
         Uniform part of the sweep; seven points around every pole come on top.
     lmi_states : int
@@ -111,9 +126,6 @@ def crosscheck(
     InputError
         The batch is empty.
     """
-    from theory.norms import hinf_norm
-    from theory.systems.difference import difference
-
     system = _as_system(layer_or_system)
     subject = repr(system)
     if reduced is not None:
@@ -128,41 +140,20 @@ def crosscheck(
         subject += f", channel {[int(i) for i in peak]}"
     ours = worst(ours)
     rows = (
-        python_control_opinion(system, ours, rtol=rtol),
-        slycot_opinion(system, ours, rtol=rtol),
-        sweep_opinion(system, ours, rtol=rtol, points=sweep_points),
+        python_control_opinion(system, ours),
+        slycot_opinion(system, ours),
+        sweep_opinion(system, ours, points=sweep_points),
         lmi_opinion(system, ours, states=lmi_states, margin=lmi_margin),
     )
     return SecondOpinions(subject=subject, bracket=ours, rows=rows)
 
 
 def _as_system(source: Any) -> System:
-    from ssmreduce.layers.layer import SSMLayer
-    from ssmreduce.layers.params import as_layer_or_system
-
     found = as_layer_or_system(source)
     return found.system if isinstance(found, SSMLayer) else found
 
 
-def python_control_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opinion:
-    """Ask ``control.linfnorm`` (slycot's ``ab13dd`` behind it; without slycot it cannot answer)."""
-    source = SOURCES[0]
-
-    def ask() -> tuple[float, float]:
-        import control
-
-        A, B, C, D, E = thinned(peer_matrices(system))
-        if min(D.shape) == 0:
-            raise InputError("a system without inputs or without outputs is nothing that control.linfnorm takes")
-        if not np.array_equal(E, np.eye(len(E))):
-            A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
-        value, frequency = control.linfnorm(control.StateSpace(A, B, C, D, _control_dt(system)), tol=rtol)
-        return float(value), float(frequency) * float(system.dt or 1.0)
-
-    return _asked(source, system, ours, rtol, ask, ("control", "slycot"))
-
-
-def slycot_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opinion:
+def slycot_opinion(system: System, ours: Bracket, *, tolerance: float = TOLERANCE) -> Opinion:
     """Ask ``slycot.ab13dd`` directly, in descriptor form where the layer is bidirectional."""
 
     def ask() -> tuple[float, float]:
@@ -176,23 +167,53 @@ def slycot_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opin
         base = "D" if system.is_discrete else "C"
         arrays = [np.asfortranarray(x.copy()) for x in (A, E, B, C, D)]
         value, frequency = slycot.ab13dd(
-            base, "G" if general else "I", "S", "D" if D.any() else "Z", n, m, p, *arrays, rtol
+            base, "G" if general else "I", "S", "D" if D.any() else "Z", n, m, p, *arrays, tolerance
         )
         return float(value), float(frequency)
 
-    return _asked(SOURCES[1], system, ours, rtol, ask, ("slycot",))
+    return asked(SOURCES[1], system, ours, tolerance, ask, ("slycot",))
 
 
-def sweep_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6, points: int = 2000) -> Opinion:
-    """Evaluate the gain on a dense grid that knows the poles: a lower bound by an independent route."""
+def sweep_opinion(system: System, ours: Bracket, *, points: int = 2000) -> Opinion:
+    """Evaluate the gain on a dense grid that knows the poles: a lower bound by an independent route.
+
+    Its largest value is evaluated again with proved ends. It contradicts us if it is above our upper end, or if at our
+    own witness the gain is below our lower end.
+    """
     start = time.perf_counter()
-    extra = [ours.frequency] if np.isfinite(ours.frequency) else []
-    omega = grid(system, points, extra)
+    witness = float(ours.frequency)
+    omega = grid(system, points, [witness] if np.isfinite(witness) else [])
     gains = np.concatenate([gain(system, part) for part in np.array_split(omega, max(1, omega.size // 256))])
     if not system.is_discrete:
         omega, gains = np.append(omega, np.inf), np.append(gains, np.linalg.norm(system.D, 2) if system.D.size else 0.0)
     peak = int(gains.argmax())
-    return judged(SOURCES[2], system, float(gains[peak]), float(omega[peak]), ours, rtol, time.perf_counter() - start)
+    value, frequency = float(gains[peak]), float(omega[peak])
+    low, high = gain_ends(system, frequency)
+    value = min(max(value, low), high)
+    verdict, wrong, detail, gap = AGREES, "", "", 0.0
+    if low > ours.upper:
+        verdict, wrong, gap = DISAGREES, "ours", low / ours.upper - 1.0 if ours.upper > 0 else np.inf
+        detail = f"we are wrong, our upper end {ours.upper:.6g} is exceeded: {low:.6g} at {frequency:.6g}"
+    elif high < ours.lower:
+        gap = high / ours.lower - 1.0
+        verdict, detail = BELOW, f"no point of the grid comes nearer than {-gap:.1e} to the lower end"
+        attained = gain_ends(system, witness)[1]
+        if attained < ours.lower:
+            verdict, wrong = DISAGREES, "ours"
+            detail = f"we are wrong, our lower end {ours.lower:.6g} is not attained: {attained:.6g} at {witness:.6g}"
+    elif not np.isfinite(high):
+        verdict, detail = UNDECIDED, f"float64 does not determine the gain at {frequency:.6g} (about {value:.6g})"
+    seconds = time.perf_counter() - start
+    return Opinion(
+        source=SOURCES[2],
+        verdict=verdict,
+        value=value,
+        frequency=frequency,
+        gap=float(gap),
+        wrong=wrong,
+        detail=detail,
+        seconds=seconds,
+    )
 
 
 def lmi_opinion(system: System, ours: Bracket, *, states: int = 20, margin: float = 1e-3) -> Opinion:
@@ -212,8 +233,6 @@ def lmi_opinion(system: System, ours: Bracket, *, states: int = 20, margin: floa
     if detail:
         return Opinion(source=source, verdict=NOT_AVAILABLE, detail=detail)
     try:
-        from theory.certificates.bounded_real import bounded_real_certificate
-
         above = bounded_real_certificate(system, float(ours.upper) * (1 + margin))
         try:
             below = bounded_real_certificate(system, float(ours.lower) * (1 - margin))
@@ -221,7 +240,7 @@ def lmi_opinion(system: System, ours: Bracket, *, states: int = 20, margin: floa
             below = None
             silence = str(error)
     except ImportError as error:
-        return _not_installed(source, error, ("cvxpy",))
+        return not_installed(source, error, ("cvxpy",))
     except StabilityError:
         detail = "the bounded-real lemma is about stable systems"
         return Opinion(source=source, verdict=NOT_AVAILABLE, detail=detail)
@@ -238,106 +257,13 @@ def lmi_opinion(system: System, ours: Bracket, *, states: int = 20, margin: floa
         )
     if below is not None and below.feasible:
         frequency = float(ours.frequency)
-        attained = float(gain(system, frequency)[0])
-        wrong = "theirs" if attained > ours.lower * (1 - margin) else "ours"
-        level = f"feasible at {ours.lower * (1 - margin):.6g}"
-        detail = f"{level}, but the gain at {frequency:.6g} is {attained:.6g}: {_who(wrong, source)}"
-        return Opinion(source=source, verdict=DISAGREES, wrong=wrong, detail=detail, seconds=seconds, evidence=evidence)
+        level = float(ours.lower) * (1 - margin)
+        low, high = gain_ends(system, frequency)
+        told = f"feasible at {level:.6g}, but the gain at {frequency:.6g} is between {low:.6g} and {high:.6g}"
+        wrong = "theirs" if low > level else "ours" if high < ours.lower else ""
+        verdict = DISAGREES if wrong else UNDECIDED
+        who = {"theirs": f"{source} is wrong", "ours": "our bracket is wrong", "": "float64 cannot tell who is wrong"}
+        detail = f"{told}: {who[wrong]}"
+        return Opinion(source=source, verdict=verdict, wrong=wrong, detail=detail, seconds=seconds, evidence=evidence)
     detail = f"no certificate found at {1 + margin:g} x upper; this proves nothing (the solver may have stopped early)"
     return Opinion(source=source, verdict=FAILED, detail=detail, seconds=seconds, evidence=evidence)
-
-
-def witness_opinion(system: System, ours: Bracket, *, rtol: float = 1e-6) -> Opinion:
-    """Ask python-control for the gain at our witness frequency only: one complex solve, whatever the size."""
-    source = "python-control at the witness"
-    start = time.perf_counter()
-    try:
-        import control
-
-        A, B, C, D, E = thinned(peer_matrices(system))
-        if not np.array_equal(E, np.eye(len(E))):
-            A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
-        peer = control.StateSpace(A, B, C, D, _control_dt(system))
-        omega = float(ours.frequency)
-        point = np.exp(1j * omega) if system.is_discrete else 1j * omega
-        value = D if not np.isfinite(omega) else np.atleast_2d(peer(point, squeeze=False, warn_infinite=False))
-        attained = float(np.linalg.norm(value, 2)) if min(value.shape) else 0.0
-    except ImportError as error:
-        return _not_installed(source, error, ("control",))
-    except (SSMReduceError, ValueError, ArithmeticError) as error:
-        return Opinion(source=source, verdict=FAILED, detail=str(error), seconds=time.perf_counter() - start)
-    verdict = judged(source, system, attained, omega, ours, rtol, time.perf_counter() - start)
-    if verdict.verdict != AGREES:
-        return verdict
-    detail = f"gain {attained:.6g} at {omega:.4g}; its linfnorm was not run"
-    return Opinion(
-        source=source, verdict=WITNESS, value=attained, frequency=omega, detail=detail, seconds=verdict.seconds
-    )
-
-
-def judged(
-    source: str, system: System, value: float, frequency: float, ours: Bracket, rtol: float, seconds: float
-) -> Opinion:
-    """Compare a value with our bracket; a disagreement is settled by one evaluation of the response."""
-    wrong, detail, verdict = "", "", AGREES
-    if value < ours.lower * (1 - rtol):
-        witness = float(ours.frequency)
-        attained = float(gain(system, witness)[0])
-        wrong = "theirs" if attained > value * (1 + 0.5 * rtol) else "ours"
-        short = 100 * (1 - value / ours.lower)
-        detail = f"{source} is wrong, {value:.6g} is {short:.2g} % too low: the gain at {witness:.6g} is {attained:.6g}"
-        if wrong == "ours":
-            detail = f"we are wrong, our lower end {ours.lower:.6g} is not attained: {attained:.6g} at {witness:.6g}"
-        verdict = DISAGREES
-    elif value > ours.upper:
-        attained = float(gain(system, frequency)[0])
-        if attained > ours.upper * (1 + 1e-9):
-            wrong, verdict = "ours", DISAGREES
-            detail = f"we are wrong, our upper end {ours.upper:.6g} is exceeded: {attained:.6g} at {frequency:.6g}"
-        elif value > ours.upper * (1 + rtol):
-            wrong, verdict = "theirs", DISAGREES
-            at = f"at its own frequency {frequency:.6g}"
-            detail = f"{source} is wrong, {value:.6g} is not attained: the gain {at} is {attained:.6g}"
-    return Opinion(
-        source=source, verdict=verdict, value=value, frequency=frequency, wrong=wrong, detail=detail, seconds=seconds
-    )
-
-
-def _asked(
-    source: str,
-    system: System,
-    ours: Bracket,
-    rtol: float,
-    ask: Callable[[], tuple[float, float]],
-    packages: tuple[str, ...],
-) -> Opinion:
-    """Run one program, and turn whatever happens into an opinion."""
-    start = time.perf_counter()
-    try:
-        for package in packages:
-            importlib.import_module(package)
-        start = time.perf_counter()
-        value, frequency = ask()
-    except ImportError as error:
-        return _not_installed(source, error, packages)
-    except SSMReduceError as error:  # ours: there is nothing to hand over
-        return Opinion(source=source, verdict=NOT_AVAILABLE, detail=str(error))
-    except Exception as error:  # other people's programs raise what they like; their failure is their verdict
-        detail = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Opinion(source=source, verdict=FAILED, detail=detail, seconds=time.perf_counter() - start)
-    return judged(source, system, value, frequency, ours, rtol, time.perf_counter() - start)
-
-
-def _not_installed(source: str, error: ImportError, packages: tuple[str, ...]) -> Opinion:
-    missing = getattr(error, "name", None) or ", ".join(packages)
-    advice = error if isinstance(error, MissingDependencyError) else MissingDependencyError(str(missing), "control")
-    return Opinion(source=source, verdict=NOT_AVAILABLE, detail=str(advice))
-
-
-def _who(wrong: str, source: str) -> str:
-    return f"{source} is wrong" if wrong == "theirs" else "our bracket is wrong"
-
-
-def _control_dt(system: System) -> float:
-    """Python-control writes continuous time as 0."""
-    return 0.0 if system.dt is None else float(system.dt)

@@ -7,14 +7,13 @@ no global state and no style of the caller is touched.
 from __future__ import annotations
 
 import io
-from pathlib import Path
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssmreduce.files.storage import write_files
-from ssmreduce.results import Comparison, Row
-from theory.arithmetic.rounding import EPS
+from ssmreduce.results import Findings, Row
+from ssmreduce.view.text import shown
 from theory.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -42,28 +41,14 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def plot(comparison: Comparison, path: str | Path | None = None) -> Figure:
+def plot(comparison: Findings) -> Figure:
     """Draw the four panels on one page.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    path : path, optional
-        Where to write the figure, whole or not at all; the suffix (png, svg, pdf) is the format.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------
     MissingDependencyError
         Matplotlib is not installed.
-    InputError
-        The suffix is no known format.
     """
-    if path is not None:
-        checked_format(path)
     figure = _figure(12.0, 9.6)
     grid = figure.subplots(2, 2, gridspec_kw={"width_ratios": [1.25, 1.0]})
     draw_errors(comparison, grid[0, 0])
@@ -73,11 +58,14 @@ def plot(comparison: Comparison, path: str | Path | None = None) -> Figure:
     making = next((row for row in _at(comparison, order) if row.kept is None and row.poles is not None), None)
     draw_poles(comparison, making, grid[1, 0])
     draw_poles(comparison, selecting, grid[1, 1])
-    name = comparison.subject.get("name") or comparison.subject["kind"]
+    name = literal(comparison.subject.get("name") or comparison.subject["kind"])
     figure.suptitle(f"{name}: {comparison.subject['states']} stored states, every reduction", fontsize=SIZE + 3)
-    if path is not None:
-        save(figure, path)
     return figure
+
+
+def literal(name: object) -> str:
+    """A name as matplotlib is to draw it: dollar signs do not start mathematics."""
+    return shown(name).replace("$", r"\$")
 
 
 def require_matplotlib() -> None:
@@ -88,57 +76,67 @@ def require_matplotlib() -> None:
         raise MissingDependencyError("matplotlib", "plot")
 
 
-def checked_format(path: str | Path) -> str:
+def checked_format(name: str) -> str:
     """Format of a figure file by its suffix; InputError for one that is not offered."""
-    suffix = Path(path).suffix.lower().lstrip(".")
-    if suffix not in FORMATS:
-        raise InputError(f"{path}: the suffix must be one of {', '.join('.' + name for name in FORMATS)}")
+    suffix = name.rpartition(".")[2].lower()
+    if suffix not in FORMATS or suffix == name.lower():
+        raise InputError(f"{name}: the suffix must be one of {', '.join('.' + known for known in FORMATS)}")
     return suffix
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all."""
-    write_files({Path(path): image(figure, checked_format(path))})
 
 
 def image(figure: Figure, form: str = "png", dpi: int = 150) -> bytes:
     """Return a figure as bytes."""
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form, {})
-    figure.savefig(buffer, format=form, dpi=dpi, metadata=metadata)
+    with warnings.catch_warnings():  # a letter of a layer's name that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(buffer, format=form, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
 
-def showcase_order(comparison: Comparison) -> int | None:
+def showcase_order(comparison: Findings) -> int | None:
     """Order whose poles are drawn: the one closest to half the states."""
     half = comparison.subject["states"] / 2
     drawable = [row.order for row in comparison.rows if row.poles is not None]
     return min(drawable, key=lambda order: (abs(order - half), order), default=None)
 
 
-def _at(comparison: Comparison, order: int | None) -> list[Row]:
+def _at(comparison: Findings, order: int | None) -> list[Row]:
     return [row for row in comparison.rows if row.order == order and row.delivered]
 
 
-def styles(comparison: Comparison) -> dict[str, tuple[str, str]]:
+def styles(comparison: Findings) -> dict[str, tuple[str, str]]:
     """Colour and marker of each method."""
     return {
         method: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(comparison.methods)
     }
 
 
-def draw_errors(comparison: Comparison, axes: Axes) -> None:
+def _scales(comparison: Findings) -> tuple[float, float]:
+    """Factors from gains to parts of the norm: rounded up for what lies above the error, down for what lies below."""
+    lower, upper = float(comparison.norm.lower), float(comparison.norm.upper)
+    if not upper > 0:
+        return 1.0, 1.0
+    return 1.0 / (lower if lower > 0 else upper), 1.0 / upper
+
+
+def _told(row: Row) -> str:
+    """The method for people, with the parameters that were changed."""
+    changed = row.label.removeprefix(row.method)
+    return f"{row.title or row.method}{' ' + changed if changed else ''}"
+
+
+def draw_errors(comparison: Findings, axes: Axes) -> None:
     """Relative error (bracket) and bound of each method over the order, and the floor that none can beat."""
-    norm = float(comparison.norm.upper)
-    scale = 1.0 / norm if norm > 0 else 1.0
+    up, down = _scales(comparison)
     names = comparison.methods
     for i, (method, (colour, marker)) in enumerate(styles(comparison).items()):
-        rows = [row for row in comparison.of(method) if row.error is not None and row.error.upper > 0]
+        rows = [row for row in comparison.of(method) if row.relative_error is not None and row.relative_error.upper > 0]
         if not rows:
             continue
         order = np.array([row.order for row in rows])
-        upper = np.array([float(row.error.upper) for row in rows if row.error]) * scale
-        lower = np.array([float(row.error.lower) for row in rows if row.error]) * scale
+        upper = np.array([row.relative_error.upper for row in rows if row.relative_error])
+        lower = np.array([row.relative_error.lower for row in rows if row.relative_error])
         rank = 1.0 - i / max(len(names) - 1, 1)  # curves often coincide: later ones are smaller, and lie on top
         axes.plot(
             order,
@@ -149,27 +147,30 @@ def draw_errors(comparison: Comparison, axes: Axes) -> None:
             markerfacecolor="white" if i else colour,
             markeredgewidth=1.3,
             linewidth=1.1 + 1.3 * rank,
-            label=rows[0].title or method,
+            label=literal(_told(rows[0])),
             zorder=3 + 0.1 * i,
         )
         is_open = lower < 0.9 * upper
         if is_open.any():
             foot = np.maximum(lower[is_open], 1e-3 * upper[is_open])
             axes.vlines(order[is_open], foot, upper[is_open], color=colour, linewidth=3, alpha=0.5)
-        bounded = [(row.order, row.bound * scale) for row in rows if row.bound is not None and 0 < row.bound < np.inf]
+        bounded = [(row.order, row.bound * up) for row in rows if row.bound is not None and 0 < row.bound < np.inf]
         if bounded:
             x, y = np.array(bounded).T
             axes.plot(x, y, color=colour, linestyle=(0, (4, 2)), linewidth=1.0, zorder=2)
-    floors = sorted(
-        {row.order: row.floor * scale for row in comparison.rows if row.delivered and row.floor > 0}.items()
-    )
+    floors = sorted({row.order: row.floor * down for row in comparison.rows if row.delivered and row.floor > 0}.items())
     if floors:
         order, floor = np.array(floors).T
         axes.plot(
             order, floor, color=FLOOR, linewidth=2.0, label=r"floor $\sigma_{r+1}$: no method gets below", zorder=4
         )
         bottom = min(
-            floor.min(), *(row.error.upper * scale for row in comparison.rows if row.error and row.error.upper > 0)
+            floor.min(),
+            *(
+                row.relative_error.upper
+                for row in comparison.rows
+                if row.relative_error and row.relative_error.upper > 0
+            ),
         )
         axes.fill_between(order, bottom * 0.3, floor, color=FLOOR, alpha=0.12, linewidth=0)
         axes.set_ylim(bottom=bottom * 0.3)
@@ -184,14 +185,14 @@ def draw_errors(comparison: Comparison, axes: Axes) -> None:
     axes.legend(fontsize=SIZE - 2, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
 
 
-def draw_hankel(comparison: Comparison, axes: Axes) -> None:
+def draw_hankel(comparison: Findings, axes: Axes) -> None:
     """Hankel singular values, and where each order cuts them."""
     hsv = np.asarray(comparison.hsv)
     index = np.arange(1, hsv.size + 1)
     if hsv.size and hsv[0] > 0:
         visible = hsv > 0
         axes.plot(index[visible], hsv[visible] / hsv[0], ".", color=COLOURS[0], markersize=4)
-        rounding = hsv.size * EPS
+        rounding = hsv.size * np.finfo(float).eps
         if (hsv / hsv[0]).min() < 10 * rounding:
             axes.axhspan(0.0, rounding, color="0.85", linewidth=0)
             axes.annotate("rounding", (index[0], rounding), fontsize=SIZE - 2, color="0.35", va="bottom")
@@ -217,7 +218,7 @@ def draw_hankel(comparison: Comparison, axes: Axes) -> None:
     axes.grid(True, axis="y", color="0.88", linewidth=0.7)
 
 
-def draw_poles(comparison: Comparison, row: Row | None, axes: Axes) -> None:
+def draw_poles(comparison: Findings, row: Row | None, axes: Axes) -> None:
     """Poles of the layer, and what became of them.
 
     All poles sit next to the circle, so the radius is shown as the margin ``1 - |pole|`` on a logarithmic axis,
@@ -233,7 +234,7 @@ def draw_poles(comparison: Comparison, row: Row | None, axes: Axes) -> None:
         angle = np.angle(values) if discrete else np.asarray(values).imag
         return np.abs(angle) if comparison.subject["real"] else angle
 
-    colour, _ = styles(comparison)[row.method]
+    colour, _ = styles(comparison)[row.label]
     if row.kept is not None and row.kept.ndim == 1:
         kept = np.zeros(poles.size, dtype=bool)
         kept[row.kept] = True
@@ -273,7 +274,7 @@ def draw_poles(comparison: Comparison, row: Row | None, axes: Axes) -> None:
     axes.set_ylabel(
         r"distance to the circle, $1-|\lambda|$" if discrete else r"distance to the axis, $-\mathrm{Re}\,\lambda$"
     )
-    axes.set_title(f"Poles: {row.title or row.method}, order {row.order}")
+    axes.set_title(f"Poles: {literal(_told(row))}, order {row.order}")
     axes.grid(True, color="0.9", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.legend(fontsize=SIZE - 2, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)

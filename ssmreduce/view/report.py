@@ -6,70 +6,20 @@ import base64
 import html as markup
 from collections.abc import Iterable
 from importlib import resources
-from pathlib import Path
 from string import Template
 from typing import Any
 
-from rich.text import Text
-
-from ssmreduce.files.storage import write_files
-from ssmreduce.results import Comparison, Row
-from ssmreduce.view.table import columns, describe, number, peer_summary
+from ssmreduce.results import Findings
+from ssmreduce.view.columns import cells, columns
+from ssmreduce.view.pages import describe, peer_summary
+from ssmreduce.view.plot import image, plot
+from ssmreduce.view.table import Cell, Styled
+from ssmreduce.view.text import number, percent, shown
 from theory.errors import MissingDependencyError
 
-EXPLAINED = (
-    (
-        "order",
-        "Stored complex states of the reduced layer: what its scan costs. A stored state of a real layer stands for a "
-        "conjugate pair, two states of the real system.",
-    ),
-    (
-        "error",
-        "The H-infinity norm of the layer minus the reduced layer: the largest factor by which any input can come out "
-        "wrong, in the root of summed squares. A certified bracket: the left end is a gain that a frequency attains, "
-        "the right end is proved. It is the error of the system as written, parameters in the precision in which they "
-        "are stored.",
-    ),
-    ("relative", "The same divided by the norm of the layer (the upper end, rounded up)."),
-    (
-        "bound",
-        "What the method promises before the error is known, rounding of the stored parameters included. Balanced "
-        "truncation: twice the sum of the cut Hankel singular values. Dropping modes: the sum of "
-        "2|c||b|/(1-|pole|) over the dropped ones. bound/error tells how much it overstates.",
-    ),
-    (
-        "floor",
-        "sigma_(r+1): by the theorem of Adamyan, Arov and Krein no system of this order (with the D of the layer) "
-        "comes closer, whatever the method.",
-    ),
-    (
-        "LAST eq. 3",
-        "The quantity by which LAST (NeurIPS 2024) estimates the error of dropping states. It is a score, not a "
-        "bound: it can be smaller than the error.",
-    ),
-    ("time", "Wall time of the reduction itself, without its certificate."),
-    (
-        "python-control",
-        "A second opinion. “agrees”: python-control's linfnorm of the error system lies in the bracket. “witness "
-        "agrees”: its frequency response at the peak was compared instead, since linfnorm would have taken too long. "
-        "“wrong”: its value is below a gain that a frequency attains.",
-    ),
-    ("status", "“ok”, or what the numbers of the row do not say. * marks the smallest error of each order."),
-)
 
-CELLS = {"green": "good", "yellow": "warn", "red": "bad"}
-
-
-def html(comparison: Comparison, path: str | Path | None = None) -> str:
-    """Return the report; write it to `path` if given, whole or not at all.
-
-    Without matplotlib the report has no figure, and says so.
-
-    Raises
-    ------
-    OSError
-        The folder of `path` is missing or cannot be written to (:class:`CheckpointIOError`).
-    """
+def html(comparison: Findings) -> str:
+    """Return the report; without matplotlib it has no figure, and says so."""
     head, *rest = describe(comparison)
     page = Template(_page()).substitute(
         title=_escaped(f"ssmreduce: {comparison.subject.get('name') or comparison.subject['kind']}"),
@@ -83,8 +33,6 @@ def html(comparison: Comparison, path: str | Path | None = None) -> str:
         columns=_explanations(comparison),
         provenance=_provenance(comparison),
     )
-    if path is not None:
-        write_files({Path(path): page.encode()})
     return page
 
 
@@ -93,10 +41,19 @@ def _page() -> str:
 
 
 def _escaped(value: Any) -> str:
-    return markup.escape(str(value))
+    return markup.escape(shown(value))
 
 
-def _verdict(comparison: Comparison) -> str:
+def _verdict(comparison: Findings) -> str:
+    return _interrupted(comparison) + _laws(comparison)
+
+
+def _interrupted(comparison: Findings) -> str:
+    told = comparison.provenance.get("interrupted")
+    return f'<p class="verdict bad">Interrupted: {_escaped(told)}</p>' if told else ""
+
+
+def _laws(comparison: Findings) -> str:
     if not comparison.violations:
         swept = comparison.provenance.get("sweep_points")
         more = " An independent frequency sweep found no gain above any bracket." if swept else ""
@@ -105,7 +62,7 @@ def _verdict(comparison: Comparison) -> str:
     return f'<div class="verdict bad"><p>A law is violated; do not trust these rows:</p><ul>{items}</ul></div>'
 
 
-def _answer(comparison: Comparison) -> str:
+def _answer(comparison: Findings) -> str:
     """The smallest error of each order, in words: what most readers came for."""
     items = []
     for order in comparison.orders:
@@ -114,15 +71,13 @@ def _answer(comparison: Comparison) -> str:
             ratio = f"{best.error.upper / best.floor:.2f} times the floor" if best.floor > 0 else "floor 0"
             items.append(
                 f"<tr><td>{order}</td><td>{_escaped(best.title or best.method)}</td>"
-                f"<td>{100 * best.relative_error.upper:.3g} %</td><td>{ratio}</td></tr>"
+                f"<td>{percent(best.relative_error)}</td><td>{ratio}</td></tr>"
             )
     head = "<tr><th>order</th><th>smallest error by</th><th>relative</th><th>against the floor</th></tr>"
     return f"<table class='small'><thead>{head}</thead><tbody>{''.join(items)}</tbody></table>" if items else ""
 
 
-def _figure(comparison: Comparison) -> str:
-    from ssmreduce.view.plot import image, plot
-
+def _figure(comparison: Findings) -> str:
     try:
         data = base64.b64encode(image(plot(comparison), "png", dpi=130)).decode("ascii")
     except MissingDependencyError as error:
@@ -133,32 +88,32 @@ def _figure(comparison: Comparison) -> str:
     return f'<img alt="{alternative}" src="data:image/png;base64,{data}">'
 
 
-def _table(comparison: Comparison) -> str:
-    shown = columns(comparison)
-    head = "".join(f'<th class="{justify}">{_escaped(title)}</th>' for title, justify, _, _ in shown)
-    body, previous = [], None
-    for row in comparison.rows:
-        first = " class='first'" if previous is not None and row.order != previous else ""
-        previous = row.order
-        body.append(f"<tr{first}>{''.join(_cell(row, justify, content(row)) for _, justify, _, content in shown)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-
-
-def _cell(row: Row, justify: str, content: Any) -> str:
-    style = str(content.style) if isinstance(content, Text) else ""
-    classes = (
-        [justify] + [name for colour, name in CELLS.items() if colour in style] + (["best"] if "bold" in style else [])
+def _table(comparison: Findings) -> str:
+    kept = columns(comparison)
+    rows, starts = cells(comparison, kept)
+    sides = [column.heading.justify for column in kept]
+    head = "".join(f'<th class="{c.heading.justify}">{_escaped(c.heading.title)}</th>' for c in kept)
+    body = "".join(
+        f"<tr{' class=first' if i in starts else ''}>{''.join(map(_cell, sides, row))}</tr>"
+        for i, row in enumerate(rows)
     )
-    text = content.plain if isinstance(content, Text) else str(content)
-    return f'<td class="{" ".join(classes)}">{_escaped(text)}</td>'
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _explanations(comparison: Comparison) -> str:
-    titles = {title for title, *_ in columns(comparison)} | {"error"}
-    return "".join(f"<dt>{_escaped(word)}</dt><dd>{_escaped(text)}</dd>" for word, text in EXPLAINED if word in titles)
+def _cell(side: str, cell: Cell) -> str:
+    styled = cell if isinstance(cell, Styled) else Styled(cell)
+    return f'<td class="{f"{side} {styled.style}".strip()}">{_escaped(styled.text)}</td>'
 
 
-def _provenance(comparison: Comparison) -> str:
+def _explanations(comparison: Findings) -> str:
+    return "".join(
+        f"<dt>{_escaped(c.word)}</dt><dd>{_escaped(f'{c.meaning[0].upper()}{c.meaning[1:]}. {c.detail}'.strip())}</dd>"
+        for c in columns(comparison)
+        if c.meaning
+    )
+
+
+def _provenance(comparison: Findings) -> str:
     facts = dict(comparison.provenance)
     versions = facts.pop("versions", {})
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -257,7 +257,7 @@ def test_a_violated_law_has_its_own_status(
 ) -> None:
     from theory.norms.bracket import Bracket
 
-    monkeypatch.setattr("ssmreduce.comparison.compare.error_norm", lambda *_, **__: Bracket(1e-12, 2e-12, 0.0))
+    monkeypatch.setattr("ssmreduce.comparison.work.error_norm", lambda *_, **__: Bracket(1e-12, 2e-12, 0.0))
     status, out, _ = call(capsys, "compare", checkpoint, *QUICK)
     assert status == 4
     assert "A LAW IS VIOLATED" in out

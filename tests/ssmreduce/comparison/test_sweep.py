@@ -9,9 +9,10 @@ import pytest
 
 from ssmreduce import DiagonalStateSpace, StateSpace
 from ssmreduce.comparison.compare import compare
-from ssmreduce.comparison.laws import Work, swept
+from ssmreduce.comparison.laws import swept
 from ssmreduce.comparison.peers import response
 from ssmreduce.comparison.sweep import attained, samples
+from ssmreduce.comparison.work import Work
 from ssmreduce.results import Row
 from theory.norms.bracket import Bracket
 from theory.systems.system import System

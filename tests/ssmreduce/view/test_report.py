@@ -14,8 +14,10 @@ from layer_cases import s5_params
 
 from ssmreduce import Comparison, compare, layer_from_params
 from ssmreduce.progress import progress_bar
+from ssmreduce.view.pages import comparison_sheet
 from ssmreduce.view.plot import COLOURS, MARKERS, image, plot, showcase_order
-from ssmreduce.view.table import ends, number, outward, render
+from ssmreduce.view.table import printed
+from ssmreduce.view.text import ends, number, outward
 from theory.errors import InputError
 from theory.norms.bracket import Bracket
 
@@ -40,7 +42,7 @@ def others() -> list[Comparison]:
 
 
 def test_the_table_has_every_row(comparison: Comparison) -> None:
-    text = render(comparison)
+    text = str(comparison)
     for row in comparison.rows:
         pattern = (
             rf"^\s*{row.order}\s+{row.method}[ *]+{re.escape(ends(row.error)[0])}\s+{re.escape(ends(row.error)[1])}"
@@ -54,7 +56,7 @@ def test_the_table_has_every_row(comparison: Comparison) -> None:
 
 @pytest.mark.parametrize("width", [50, 80, 110])
 def test_a_narrow_table_drops_columns_and_keeps_the_errors(comparison: Comparison, width: int) -> None:
-    text = render(comparison, width)
+    text = printed(comparison_sheet(comparison), width)
     head = next(line for line in text.splitlines() if "method" in line)
     assert "error ≤" in head
     assert max(map(len, text.splitlines())) <= width
@@ -66,7 +68,7 @@ def test_statuses_with_brackets_are_printed_as_they_are(comparison: Comparison) 
     row = comparison.rows[0]
     odd = type(row)(method="x", order=2, floor=0.0, status="run pip install 'ssmreduce[plot]'")
     changed = Comparison(**{**vars(comparison), "rows": (odd,)})
-    assert "ssmreduce[plot]" in render(changed)
+    assert "ssmreduce[plot]" in str(changed)
     assert "ssmreduce[plot]" in changed.to_html()
 
 
@@ -91,7 +93,7 @@ def test_numbers_are_short() -> None:
 
 def test_the_figure_is_not_empty(comparison: Comparison, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    figure = plot(comparison, tmp_path / "figure.png")
+    figure = comparison.plot(tmp_path / "figure.png")
     errors, hankel, balanced, modal = figure.axes[:4]
     assert len(errors.get_lines()) >= 2 * len(comparison.methods) + 1
     assert errors.get_yscale() == hankel.get_yscale() == "log"

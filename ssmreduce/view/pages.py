@@ -1,0 +1,249 @@
+"""What the tables say: a comparison, second opinions on one norm, a checkpoint, a reduced model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ssmreduce.results import (
+    ABOVE,
+    AGREES,
+    BELOW,
+    DISAGREES,
+    FAILED,
+    NOT_AVAILABLE,
+    UNDECIDED,
+    WITNESS,
+    Findings,
+    Opinion,
+    bracket_from_dict,
+    relative,
+)
+from ssmreduce.view.columns import cells, columns
+from ssmreduce.view.table import Cell, Heading, Sheet, Styled
+from ssmreduce.view.text import DASH, duration, ends, number, outward, percent
+from theory.norms.bracket import Bracket
+
+MOST_OPINIONS = 8
+"""Lines on what python-control says otherwise; the report has the rest in its rows."""
+
+RECORD = ("task", "config", "seed", "epochs", "epoch", "steps", "test_accuracy", "test_loss", "date", "device")
+"""What of the record of a training is printed."""
+
+STARVED = 0.25
+"""Part of the average share of states below which a layer is named: an allocation that leaves so little is suspect."""
+
+
+# --- a comparison ----------------------------------------------------------------------------------------------------
+
+
+def comparison_sheet(findings: Findings) -> Sheet:
+    """Lay out every method at every order."""
+    kept = columns(findings)
+    rows, starts = cells(findings, kept)
+    first, *rest = describe(findings)
+    return Sheet(
+        head=(Styled(first, "best"), *rest, ""),
+        headings=tuple(column.heading for column in kept),
+        rows=rows,
+        starts=starts,
+        tail=("", *_closing(findings)),
+    )
+
+
+def describe(findings: Findings) -> list[str]:
+    """The layer and its norm, in a few lines."""
+    s = findings.subject
+    what = f"{s['kind']} layer" if s["kind"] in ("S5", "S4D") else s["kind"]
+    name = f" {s['name']}" if s.get("name") else ""
+    sizes = f"{s['states']} stored states"
+    sizes += f" ({s['real_states']} real)" if s["real_states"] != s["states"] else ""
+    sizes += (
+        f" in each of {s['channels']} channels" if s.get("batch") else f", {s['inputs']} inputs, {s['outputs']} outputs"
+    )
+    traits = ["bidirectional"] if s.get("bidirectional") else []
+    traits += ["continuous time" if s["dt"] is None else f"discrete time (dt = {s['dt']:g})"]
+    traits += [] if s["real"] else ["complex"]
+    traits += [f"{s['discretization']}"] if s.get("discretization") else []
+    traits += [f"parameters in {s['precision']}"]
+    low, high = ends(findings.norm, 6)
+    unit = "rad/s" if s["dt"] is None else "rad/sample"
+    lines = [
+        f"{what}{name}: {sizes}; {', '.join(traits)}",
+        f"norm of the layer: {low} to {high}, attained at {number(float(findings.norm.frequency))} {unit}",
+    ]
+    if s.get("smallest_margin") is not None:
+        which = "-Re(pole)" if s["dt"] is None else "1 - |pole|"
+        lines[1] += f"; smallest {which}: {number(s['smallest_margin'], 3)}"
+    return lines
+
+
+def peer_summary(findings: Findings) -> list[str]:
+    """Where python-control's values lie, counted and measured, and what it got wrong."""
+    opinions = [row.crosscheck for row in findings.rows if row.crosscheck is not None]
+    if not opinions:
+        return []
+
+    def count(verdict: str) -> int:
+        return sum(opinion.verdict == verdict for opinion in opinions)
+
+    words = [f"linfnorm lies inside the bracket in {count(AGREES)} of {len(opinions)} rows"]
+    for verdict in (BELOW, ABOVE):
+        if count(verdict):
+            most = max(abs(opinion.gap) for opinion in opinions if opinion.verdict == verdict)
+            words.append(f"{verdict} it in {count(verdict)} (by at most {outward(most, 1, 2)})")
+    for verdict, told in (
+        (WITNESS, "only its gain at the witness was asked for, and agrees, in"),
+        (DISAGREES, "it disagrees in"),
+        (UNDECIDED, "float64 cannot tell in"),
+        (FAILED, "it failed in"),
+        (NOT_AVAILABLE, "it was not available in"),
+    ):
+        words += [f"{told} {count(verdict)}"] if count(verdict) else []
+    lines = [f"python-control: {'; '.join(words)}; {duration(sum(o.seconds for o in opinions))}"]
+    seen: set[str] = set()
+    for row in findings.rows:
+        o = row.crosscheck
+        if o is not None and o.verdict in (DISAGREES, UNDECIDED, FAILED, NOT_AVAILABLE) and o.detail not in seen:
+            seen.add(o.detail)
+            lines.append(f"  {row.label}, order {row.order}: {o}" if o.verdict != NOT_AVAILABLE else f"  {o}")
+    return lines[: 1 + MOST_OPINIONS]
+
+
+def _closing(findings: Findings) -> list[Cell]:
+    """Laws, the other program, the legend."""
+    lines: list[Cell] = []
+    if findings.provenance.get("interrupted"):
+        lines.append(Styled(f"INTERRUPTED: {findings.provenance['interrupted']}", "warn"))
+    if findings.violations:
+        lines.append(Styled("A LAW IS VIOLATED; do not trust these rows:", "bad"))
+        lines += [Styled(f"  {violation}", "bad") for violation in findings.violations]
+    else:
+        lines.append(Styled(f"floor <= error <= bound holds in every row{_swept(findings)}", "good"))
+    lines += [*peer_summary(findings), ""]
+    return lines + [
+        Styled(f"{column.word + ':':<16}{column.meaning}", "dim") for column in columns(findings) if column.meaning
+    ]
+
+
+def _swept(findings: Findings) -> str:
+    if not findings.provenance.get("sweep_points") or findings.provenance.get("interrupted"):
+        return ""
+    return "; no error found above its bracket by an independent frequency sweep"
+
+
+# --- one norm, one checkpoint, one reduced model ---------------------------------------------------------------------
+
+
+def opinions_sheet(subject: str, bracket: Bracket, opinions: Sequence[Opinion]) -> Sheet:
+    """Lay out second opinions on one norm."""
+    low, high = ends(bracket, 9)
+    ours = ("ssmreduce", f"{low} to {high}", number(float(bracket.frequency), 6), "", f"bracket {bracket.status}")
+    rows = [
+        (o.source, number(o.value, 9), number(o.frequency, 6), duration(o.seconds) if o.seconds else "", str(o))
+        for o in opinions
+    ]
+    titles = ("source", "value", "at frequency", "time", "verdict")
+    headings = tuple(Heading(title=t, justify="left" if t in ("source", "verdict") else "right") for t in titles)
+    return Sheet(head=(subject, ""), headings=headings, rows=(ours, *rows))
+
+
+def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> Sheet:
+    """Lay out a checkpoint: `model` and `layers` as :class:`ssmreduce.inspection.Inspection` has them."""
+    options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
+    record = model["training"]
+    training = ", ".join(f"{key} {record[key]}" for key in RECORD if key in record) or "no record"
+    titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
+    unstable = any(layer["unstable"] for layer in layers)
+    return Sheet(
+        head=(
+            Styled(
+                f"{model['path']}: {model['architecture'].upper()}, {model['layers']} layers, "
+                f"{model['states']} stored states, {model['parameters']} parameters",
+                "best",
+            ),
+            f"options:  {options}",
+            f"training: {training}",
+            "",
+        ),
+        headings=tuple(
+            Heading(title=title, justify="left" if title == "name" else "right")
+            for title in (*titles, *(f"{target:g}" for target in targets))
+        ),
+        rows=tuple(_inspected(layer, len(targets)) for layer in layers),
+        tail=(
+            "",
+            Styled(
+                "last columns: stored states that are enough for a balanced truncation whose proved error is at most "
+                "this part of",
+                "dim",
+            ),
+            Styled(
+                "the largest Hankel singular value (and so of the norm); the error itself is usually smaller: see "
+                "ssmreduce compare",
+                "dim",
+            ),
+            *(
+                [
+                    Styled(
+                        "unstable layers cannot be reduced: drop the unstable states, or pass --clip-eigs if the model "
+                        "clips them",
+                        "warn",
+                    )
+                ]
+                if unstable
+                else []
+            ),
+        ),
+    )
+
+
+def _inspected(layer: Mapping[str, Any], targets: int) -> tuple[Cell, ...]:
+    cells: list[Cell] = [
+        str(layer["index"]),
+        layer["name"],
+        str(layer["states"]),
+        str(layer["channels"]),
+        "2" if layer["bidirectional"] else "1",
+        number(layer["smallest_margin"], 3),
+    ]
+    if layer["unstable"]:
+        return (*cells, Styled(f"{layer['unstable']} unstable", "bad"), DASH, *(DASH,) * targets)
+    slowest = f"{layer['slowest_samples']:.4g} samples"
+    return (*cells, slowest, number(layer["largest_hsv"]), *(str(n) for n in layer["enough"]))
+
+
+def reduction_sheet(result: Mapping[str, Any]) -> Sheet:
+    """Lay out what ``ssmreduce reduce`` did, layer by layer; `result` is what its ``--json`` writes."""
+    certified = bool(result["layers"]) and "error" in result["layers"][0]
+    titles = ("layer", "name", "states", "kept", *(("error ≤", "norm ≥", "relative") if certified else ()))
+    rows = []
+    for row in result["layers"]:
+        cells: list[Cell] = [str(row["layer"]), row["name"], str(row["states_before"]), str(row["states"])]
+        if certified:
+            error, norm = bracket_from_dict(row["error"]), bracket_from_dict(row["norm"])
+            cells += [ends(error)[1], ends(norm)[0], percent(relative(error, norm))]
+        rows.append(tuple(cells))
+    told = f"{result['states_before']} stored states, {result['states']} kept ({result['method']}): {result['output']}"
+    return Sheet(
+        headings=tuple(Heading(title=title, justify="left" if title == "name" else "right") for title in titles),
+        rows=tuple(rows),
+        tail=(told, *_starved(result)),
+    )
+
+
+def _starved(result: Mapping[str, Any]) -> list[Cell]:
+    """Name the layers that an allocation leaves with next to nothing."""
+    if result["allocation"] in (None, "uniform") or not result["states_before"]:
+        return []
+    share = STARVED * result["states"] / result["states_before"]
+    return [
+        Styled(
+            f"layer {row['layer']} keeps {row['states']} of {row['states_before']} states: the allocation "
+            f"{result['allocation']} judges states relative to the largest of their layer, and the network may need "
+            "them; compare with --allocation uniform",
+            "warn",
+        )
+        for row in result["layers"]
+        if row["states"] < share * row["states_before"]
+    ]
