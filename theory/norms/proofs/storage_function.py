@@ -108,6 +108,24 @@ class StorageProof:
 
     def _certain(self, P: tuple[Array, ...], level: float, slack: Array, room: float) -> bool:
         """Whether M(P) is positive semidefinite at the level, rounding included; P is exactly what `parts` holds."""
+        matrix = self.below(P, level, slack, room)
+        if matrix is None:
+            return False
+        scale = 2.0 ** np.round(-0.5 * np.log2(np.real(np.diag(matrix))))
+        return positive_definite(matrix * scale[:, None] * scale[None, :])
+
+    def below(self, P: tuple[Array, ...], level: float, slack: Array, room: float) -> Array | None:
+        """A Hermitian matrix that M(P) at the level exceeds, exactly, by a positive semidefinite one.
+
+        ``None`` where what rounding may have done is not below `room`, or is more than the diagonal.
+
+        Parameters
+        ----------
+        P : tuple of ndarray
+            Exactly the Hermitian matrix of these parts (:meth:`theory.norms.proofs.supply.Form.parts`).
+        slack : ndarray, shape (N,)
+            Positive. A tenth of it pays for the errors of the second block row.
+        """
         system, supply = self.system, self.supply
         B, n = system.B, system.B.shape[0]
         whole, size = system.whole(P), system.whole_size(P)
@@ -136,12 +154,11 @@ class StorageProof:
         corner_error += (gamma(n) + 4 * UNIT) * norm_B * float(frobenius(moved)) * 1.01 + norm_B * norm_error
         corner_error += supply.R_error + 4 * UNIT * float(frobenius(corner))
         if not (np.isfinite(loss).all() and corner_error < room):
-            return False
+            return None
         top[np.diag_indices_from(top)] -= loss * (1 + 1e-14)
         corner[np.diag_indices_from(corner)] -= 1.01 * corner_error
         matrix = np.block([[top, cross], [cross.conj().T, corner]])
         diagonal = np.real(np.diag(matrix))
         if not (np.isfinite(matrix).all() and (diagonal > 0).all()):
-            return False
-        scale = 2.0 ** np.round(-0.5 * np.log2(diagonal))
-        return positive_definite(0.5 * (matrix + matrix.conj().T) * scale[:, None] * scale[None, :])
+            return None
+        return np.asarray(0.5 * (matrix + matrix.conj().T))
