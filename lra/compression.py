@@ -124,7 +124,7 @@ def compress_layer(seq: Mapping[str, Any], config: Config) -> tuple[Mapping[str,
     SSMReduceError
         The layer cannot be reduced as it is.
     """
-    options = conventions_of(config)._asdict() | {"clip_eigs": config.clip_eigs and "kernel" not in seq}
+    options = conventions_of(config)._asdict() | {"clip_eigs": config.clips}
     del options["conj_sym" if "kernel" in seq else "dt_transform"]
     layer = layer_from_params(flatten(seq), **options)
     layer.require_stable()

@@ -7,184 +7,171 @@ import dataclasses
 import importlib
 import json
 import pkgutil
-import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from lra.errors import ConfigError
+from lra.options import Checked, S4DOptions, S5Options, choice, size
 
-MODELS: tuple[str, ...] = ("s5", "s4d")
-CHOICES: dict[str, tuple[str, ...]] = {
-    "C_init": ("lecun_normal", "trunc_standard_normal", "complex_normal"),
-    "discretization": ("zoh", "bilinear"),
-    "activation": ("full_glu", "half_glu1", "half_glu2", "gelu"),
-    "mode": ("pool", "last"),
-    "A_init": ("lin", "inv", "legs"),
-    "dt_transform": ("softplus", "exp"),
-    "scan": ("auto", "sequential", "associative", "chunked"),
-    "precision": ("float32", "bfloat16"),
-}
-SIZES: tuple[str, ...] = (
-    "n_layers",
-    "d_model",
-    "ssm_size",
-    "blocks",
-    "epochs",
-    "batch_size",
-    "eval_batch_size",
-    "log_every",
-    "checkpoint_every",
-    "penalty_every",
-)
+OPTIONS: dict[str, type[S5Options] | type[S4DOptions]] = {"s5": S5Options, "s4d": S4DOptions}
+"""The models, and what each has of its own, held by a config under the model's name. No option is called like one of
+another model or like a key of `Config`, so that it can be given alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """Everything that decides the outcome of a run.
 
     Model letters are the S5 paper's. ``ssm_size`` counts eigenvalues before pairing (the reference's
     ``ssm_size_base``): with ``conj_sym`` a layer stores ``P = ssm_size / 2`` states. For S4D it is the ``d_state`` of
-    a channel, of which half are stored; ``n_ssm, A_init, dt_transform`` are S4D's, ``blocks, C_init, conj_sym,
-    clip_eigs, activation, scan, scan_chunk`` are S5's. ``task_options`` are keyword arguments of the task's loader.
-    ``total_steps, warmup_steps`` replace ``epochs, warmup_epochs`` in the learning rate's curve, not in the length of
-    the run.
+    a channel, of which half are stored. ``s5`` and ``s4d`` hold what only one of the models has. ``task_options`` are
+    keyword arguments of the task's loader. ``total_steps, warmup_steps`` replace ``epochs, warmup_epochs`` in the
+    learning rate's curve, not in the length of the run.
     """
 
     task: str
     task_options: dict = dataclasses.field(default_factory=dict)  # type: ignore[type-arg]
-    model: str = "s5"
+    model: str = choice("s5", "s4d")
     seed: int = 0
 
     # model
-    n_layers: int = 6
-    d_model: int = 128
-    ssm_size: int = 256
-    blocks: int = 8
-    C_init: str = "trunc_standard_normal"
-    discretization: str = "zoh"
-    conj_sym: bool = True
-    clip_eigs: bool = False
+    n_layers: int = size(6)
+    d_model: int = size(128)
+    ssm_size: int = size(256)
+    discretization: str = choice("zoh", "bilinear")
     bidirectional: bool = False
     step_rescale: float = 1.0
     dt_min: float = 0.001
     dt_max: float = 0.1
-    activation: str = "half_glu1"
     dropout: float = 0.0
     prenorm: bool = True
     batchnorm: bool = True
     bn_momentum: float = 0.95
-    mode: str = "pool"
+    mode: str = choice("pool", "last")
     mask_padding: bool = True
-    precision: str = "float32"
-    n_ssm: int | None = None
-    A_init: str = "lin"
-    dt_transform: str = "softplus"
-    scan: str = "auto"
-    scan_chunk: int = 64
+    precision: str = choice("float32", "bfloat16")
+    s5: S5Options = dataclasses.field(default_factory=S5Options)
+    s4d: S4DOptions = dataclasses.field(default_factory=S4DOptions)
 
     # optimizer
-    epochs: int = 100
-    batch_size: int = 64
+    epochs: int = size(100)
+    batch_size: int = size(64)
     ssm_lr: float = 1e-3
     lr: float = 1e-3
     weight_decay: float = 0.05
     opt_config: str = "standard"
     dt_global: bool = False
     warmup_epochs: float = 1.0
-    total_steps: int | None = None
-    warmup_steps: int | None = None
+    total_steps: int | None = dataclasses.field(default=None, metadata={"least": 1})
+    warmup_steps: int | None = dataclasses.field(default=None, metadata={"least": 0})
     cosine: bool = True
     reference_schedule: bool = False
 
     # compressible models, see lra/penalties.py: weights of sums over the layers, added to the loss
     hankel_penalty: float = 0.0
     modal_penalty: float = 0.0
-    penalty_every: int = 1
+    penalty_every: int = size(1)
     # balanced truncations during the warm-up, see lra/compression.py: how many, and the part of each sum that may go
-    compressions: int = 0
+    compressions: int = dataclasses.field(default=0, metadata={"least": 0})
     compression_tolerance: float = 0.01
 
     # running
-    eval_batch_size: int = 100
-    checkpoint_every: int = 500
-    log_every: int = 50
+    eval_batch_size: int = size(100)
+    checkpoint_every: int = size(500)
+    log_every: int = size(50)
     train_limit: int | None = None
     validation_limit: int | None = None
     data: str | None = None
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
-            if float in kinds and type(value) is int:
-                object.__setattr__(self, field.name, float(value))
-            elif type(value) not in kinds:
-                wanted = " or ".join(kind.__name__ for kind in kinds)
-                raise ConfigError(f"config key {field.name!r} takes {wanted}, not {value!r}")
-        try:  # as it comes back from a checkpoint's JSON: lists, not tuples
+        super().__post_init__()
+        self._keep_json()
+        self._check_model()
+        self._check_curve()
+        self._check_compressibility()
+
+    def _keep_json(self) -> None:
+        """Keep the task's options as they come back from a checkpoint's JSON: lists, not tuples."""
+        try:
             object.__setattr__(self, "task_options", json.loads(json.dumps(self.task_options)))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"task_options must be JSON values, not {self.task_options!r}") from error
-        for name in SIZES:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"config key {name!r} must be at least 1, not {getattr(self, name)}")
-        if self.model not in MODELS:
-            raise ConfigError(f"model {self.model!r} is not one of {', '.join(MODELS)}")
+
+    def _check_model(self) -> None:
         if not 0 < self.dt_min <= self.dt_max:
             raise ConfigError(f"need 0 < dt_min <= dt_max, not {self.dt_min} and {self.dt_max}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1), not {self.dropout}")
+        self.own.check(self.ssm_size, self.d_model)
+
+    def _check_curve(self) -> None:
+        """Refuse a warm-up that is longer than the learning rate's curve."""
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
+        if self.total_steps is not None and (self.warmup_steps or 0) >= self.total_steps:
+            raise ConfigError(f"warmup_steps must lie in [0, total_steps), not {self.warmup_steps}")
+
+    def _check_compressibility(self) -> None:
         for name in ("hankel_penalty", "modal_penalty"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a finite number, 0 or more, not {getattr(self, name)}")
-        if self.compressions < 0 or not 0 < self.compression_tolerance < 1:
-            raise ConfigError(
-                "compressions must be 0 or more and compression_tolerance in (0, 1), "
-                f"not {self.compressions} and {self.compression_tolerance}"
-            )
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise ConfigError(f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}")
-        if self.total_steps is not None and self.total_steps < 1:
-            raise ConfigError(f"total_steps must be at least 1, not {self.total_steps}")
-        if self.warmup_steps is not None and not 0 <= self.warmup_steps < (self.total_steps or float("inf")):
-            raise ConfigError(f"warmup_steps must lie in [0, total_steps), not {self.warmup_steps}")
-        if (self.conj_sym or self.model == "s4d") and self.ssm_size % 2:
-            raise ConfigError(f"pairs of conjugates need an even ssm_size, not {self.ssm_size}")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
-        if self.model == "s5" and self.ssm_size % (self.blocks * (2 if self.conj_sym else 1)):
-            raise ConfigError(
-                f"ssm_size {self.ssm_size} does not split into {self.blocks} equal blocks"
-                + (" of whole conjugate pairs" if self.conj_sym else "")
-            )
-        if self.model == "s4d" and self.n_ssm is not None and (self.n_ssm < 1 or self.d_model % self.n_ssm):
-            raise ConfigError(f"n_ssm {self.n_ssm} does not divide the {self.d_model} channels")
+        if not 0 < self.compression_tolerance < 1:
+            raise ConfigError(f"compression_tolerance must lie in (0, 1), not {self.compression_tolerance}")
+
+    @property
+    def own(self) -> S5Options | S4DOptions:
+        """What only this config's model has."""
+        options: S5Options | S4DOptions = getattr(self, self.model)
+        return options
 
     @property
     def P(self) -> int:
         """Stored states of one layer (S4D: of one channel)."""
-        return self.ssm_size // 2 if self.conj_sym or self.model == "s4d" else self.ssm_size
+        return self.own.stored_states(self.ssm_size)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict that `from_dict` takes back."""
-        return dataclasses.asdict(self)
+    @property
+    def clips(self) -> bool:
+        """Whether the model keeps its poles inside the unit disk by clipping; S4D's cannot leave it."""
+        return self.model == "s5" and self.s5.clip_eigs
+
+    def flat(self) -> dict[str, Any]:
+        """Return the fields with the options of both models among them: names to plain values, for comparisons."""
+        fields = self.to_dict()
+        return {**fields, **fields.pop("s5"), **fields.pop("s4d")}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """Build a config from a mapping; an unknown key raises `ConfigError`."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError(f"unknown config key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
-        if "task" not in values:
-            raise ConfigError("a config needs the key 'task'")
-        return cls(**values)
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a config from a mapping; an unknown key raises `ConfigError`.
 
-    def replace(self, **changes: Any) -> Config:
-        """Return a copy with some fields changed; an unknown key raises `ConfigError`."""
-        return self.from_dict({**self.to_dict(), **changes})
+        An option of S5 or S4D may stand in ``s5`` or ``s4d``, or alone: that is how the command line gives it, and how
+        runs and exported models from before there were two groups hold it.
+        """
+        found = dict(values)
+        for model, options in OPTIONS.items():
+            group = found.get(model, {})
+            group = group.to_dict() if isinstance(group, options) else group
+            if not isinstance(group, Mapping):
+                raise ConfigError(f"config key {model!r} takes a mapping of options, not {group!r}")
+            alone = {key: found.pop(key) for key in options.names() if key in found}
+            found[model] = options.from_dict({**group, **alone})
+        unknown = sorted(set(found) - set(cls.names()))
+        if unknown:
+            known = {*cls.names(), *(key for options in OPTIONS.values() for key in options.names())}
+            raise ConfigError(f"unknown config key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
+        if "task" not in found:
+            raise ConfigError("a config needs the key 'task'")
+        return cls(**found)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, options of one model among them; an unknown key is a `ConfigError`.
+
+        A mapping for ``s5`` or ``s4d`` changes the options that it names.
+        """
+        held = self.to_dict()
+        for model in OPTIONS:
+            if isinstance(changes.get(model), Mapping):
+                changes[model] = {**held[model], **changes[model]}
+        return self.from_dict({**held, **changes})
 
 
 def config_names() -> list[str]:

@@ -16,8 +16,8 @@ from lra.checkpoint import load_model, nest, read_tensors, save_model
 from lra.config import Config
 from lra.errors import CheckpointError, ConfigError
 from lra.models import OWN_OPTIONS, SHARED_OPTIONS, build, stored_copies, stored_states
+from lra.step import make_eval_step, measure
 from lra.tasks import load_task
-from lra.train import make_eval_step, measure
 
 
 def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
@@ -41,10 +41,10 @@ def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{best} is not a checkpoint of a training run: {error!r}") from error
     variables = nest(tensors)
-    states = stored_states(variables["params"])
+    states, fields = stored_states(variables["params"]), config.flat()
     options = {
         "architecture": config.model,
-        **{key: getattr(config, key) for key in (*SHARED_OPTIONS, *OWN_OPTIONS[config.model]) if key != "dropout"},
+        **{key: fields[key] for key in (*SHARED_OPTIONS, *OWN_OPTIONS[config.model]) if key != "dropout"},
         "P": sizes.pop() if len(sizes := set(states)) == 1 else list(states),
         **facts,
     }
@@ -70,7 +70,7 @@ def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
             }
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{workdir / 'result.json'} is damaged: {error!r}") from error
-    training["unstable_poles"] = unstable_poles(variables["params"], config.clip_eigs)
+    training["unstable_poles"] = unstable_poles(variables["params"], config.clips)
     save_model(path, variables, options, training)
     return {"options": options, "training": training}
 

@@ -227,7 +227,8 @@ hankel_sum.defvjp(_value_and_gradient, _backward)
 
 def conventions_of(config: Config) -> Conventions:
     """Return what the penalties must know of a config."""
-    return Conventions(**{name: getattr(config, name) for name in Conventions._fields})
+    fields = config.flat()
+    return Conventions(**{name: fields[name] for name in Conventions._fields})
 
 
 def layer_sums(config: Config) -> Callable[[Any], dict[str, Array]]:

@@ -6,14 +6,14 @@ Expect    97.5 % test accuracy (360 images) after 20 epochs, 20 seconds on two C
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="digits",
     n_layers=2,
     d_model=32,
     ssm_size=32,
-    blocks=1,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=1, C_init="lecun_normal"),
     epochs=20,
     batch_size=50,
     ssm_lr=2e-3,

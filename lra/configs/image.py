@@ -6,6 +6,7 @@ Expect    88.00 % test accuracy in the paper; time not measured here, LAST's aut
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="image",
@@ -13,11 +14,8 @@ config = Config(
     n_layers=6,
     d_model=512,
     ssm_size=384,
-    blocks=3,
-    C_init="lecun_normal",
-    activation="half_glu1",
+    s5=S5Options(blocks=3, C_init="lecun_normal", clip_eigs=True, activation="half_glu1"),
     bidirectional=True,
-    clip_eigs=True,
     dt_min=0.001,
     dt_max=0.1,
     dropout=0.1,

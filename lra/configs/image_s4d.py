@@ -6,6 +6,7 @@ Expect    88.5 % for S4 (not S4D) in the README of the S4 code; time not measure
 """
 
 from lra.config import Config
+from lra.options import S4DOptions
 
 config = Config(
     task="image",
@@ -14,10 +15,8 @@ config = Config(
     n_layers=6,
     d_model=512,
     ssm_size=64,
-    n_ssm=1,
-    A_init="lin",
+    s4d=S4DOptions(n_ssm=1, A_init="lin", dt_transform="softplus"),
     discretization="zoh",
-    dt_transform="softplus",
     bidirectional=True,
     dt_min=0.001,
     dt_max=0.1,

@@ -6,6 +6,7 @@ Expect    accuracy: see lra/README.md; about 30 minutes on two idle CPU cores (0
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="image",
@@ -13,10 +14,8 @@ config = Config(
     n_layers=3,
     d_model=64,
     ssm_size=64,
-    blocks=1,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=1, C_init="lecun_normal", clip_eigs=True),
     bidirectional=True,
-    clip_eigs=True,
     dropout=0.0,
     epochs=5,
     batch_size=50,

@@ -9,6 +9,7 @@ Expect    accuracy: see lra/README.md; about 20 minutes on two CPU cores (0.1 s 
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="listops",
@@ -17,10 +18,8 @@ config = Config(
     n_layers=6,
     d_model=64,
     ssm_size=16,
-    blocks=8,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=8, C_init="lecun_normal", activation="half_glu2"),
     bidirectional=True,
-    activation="half_glu2",
     mask_padding=True,
     epochs=15,
     batch_size=50,

@@ -8,6 +8,7 @@ Data: the Long Range Arena release, or python -m lra data pathfinder FOLDER --re
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="pathx",
@@ -15,9 +16,7 @@ config = Config(
     n_layers=6,
     d_model=128,
     ssm_size=256,
-    blocks=16,
-    C_init="complex_normal",
-    activation="half_glu1",
+    s5=S5Options(blocks=16, C_init="complex_normal", activation="half_glu1"),
     bidirectional=True,
     dt_min=0.0001,
     dt_max=0.1,

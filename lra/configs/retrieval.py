@@ -8,6 +8,7 @@ As in the published runs padding reaches the reverse scan and the norms; --set m
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="retrieval",
@@ -15,9 +16,7 @@ config = Config(
     n_layers=6,
     d_model=128,
     ssm_size=256,
-    blocks=16,
-    C_init="trunc_standard_normal",
-    activation="half_glu1",
+    s5=S5Options(blocks=16, C_init="trunc_standard_normal", activation="half_glu1"),
     bidirectional=True,
     dt_min=0.001,
     dt_max=0.1,

@@ -8,6 +8,7 @@ As in the published runs padding reaches the norms; --set mask_padding=True keep
 """
 
 from lra.config import Config
+from lra.options import S4DOptions
 
 config = Config(
     task="retrieval",
@@ -16,10 +17,8 @@ config = Config(
     n_layers=6,
     d_model=256,
     ssm_size=4,
-    n_ssm=1,
-    A_init="lin",
+    s4d=S4DOptions(n_ssm=1, A_init="lin", dt_transform="softplus"),
     discretization="zoh",
-    dt_transform="softplus",
     bidirectional=True,
     dt_min=0.001,
     dt_max=0.1,

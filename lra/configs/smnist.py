@@ -8,6 +8,7 @@ Expect    see lra/README.md; 0.55 s a step on two CPU cores, 1080 steps an epoch
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="smnist",
@@ -15,8 +16,7 @@ config = Config(
     n_layers=4,
     d_model=96,
     ssm_size=128,
-    blocks=1,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=1, C_init="lecun_normal"),
     dropout=0.0,
     epochs=2,
     batch_size=50,

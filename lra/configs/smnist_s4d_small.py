@@ -6,6 +6,7 @@ Expect    accuracy: see lra/README.md; about 20 minutes on two idle CPU cores (0
 """
 
 from lra.config import Config
+from lra.options import S4DOptions
 
 config = Config(
     task="smnist",
@@ -14,8 +15,8 @@ config = Config(
     n_layers=4,
     d_model=64,
     ssm_size=32,
+    s4d=S4DOptions(A_init="lin"),
     bidirectional=False,
-    A_init="lin",
     dropout=0.0,
     prenorm=True,
     batchnorm=True,

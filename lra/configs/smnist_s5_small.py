@@ -7,6 +7,7 @@ Expect    accuracy: see lra/README.md; about 8 minutes on two idle CPU cores (0.
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="smnist",
@@ -14,8 +15,7 @@ config = Config(
     n_layers=3,
     d_model=64,
     ssm_size=64,
-    blocks=1,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=1, C_init="lecun_normal"),
     dropout=0.0,
     epochs=2,
     batch_size=50,

@@ -6,6 +6,7 @@ Expect    96.52 % test accuracy in the paper; time not measured here, LAST's aut
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="speech35",
@@ -13,9 +14,7 @@ config = Config(
     n_layers=6,
     d_model=96,
     ssm_size=128,
-    blocks=16,
-    C_init="lecun_normal",
-    activation="half_glu1",
+    s5=S5Options(blocks=16, C_init="lecun_normal", activation="half_glu1"),
     bidirectional=True,
     dt_min=0.001,
     dt_max=0.1,

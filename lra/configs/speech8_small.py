@@ -6,6 +6,7 @@ Expect    81 % of the test words (lra/README.md); 68 minutes on two busy CPU cor
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="speech8",
@@ -14,10 +15,8 @@ config = Config(
     n_layers=4,
     d_model=48,
     ssm_size=64,
-    blocks=8,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=8, C_init="lecun_normal", clip_eigs=True),
     bidirectional=True,
-    clip_eigs=True,
     dropout=0.1,
     epochs=12,
     batch_size=16,

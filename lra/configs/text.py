@@ -9,6 +9,7 @@ As in the published runs padding reaches the reverse scan and the norms; --set m
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="text",
@@ -16,9 +17,7 @@ config = Config(
     n_layers=6,
     d_model=256,
     ssm_size=192,
-    blocks=12,
-    C_init="lecun_normal",
-    activation="half_glu2",
+    s5=S5Options(blocks=12, C_init="lecun_normal", activation="half_glu2"),
     bidirectional=True,
     dt_min=0.001,
     dt_max=0.1,

@@ -6,6 +6,7 @@ Expect    accuracy: see lra/README.md; about 25 minutes on two idle CPU cores (0
 """
 
 from lra.config import Config
+from lra.options import S5Options
 
 config = Config(
     task="text",
@@ -14,10 +15,8 @@ config = Config(
     n_layers=3,
     d_model=64,
     ssm_size=64,
-    blocks=4,
-    C_init="lecun_normal",
+    s5=S5Options(blocks=4, C_init="lecun_normal", activation="half_glu2"),
     bidirectional=True,
-    activation="half_glu2",
     dropout=0.1,
     mask_padding=True,
     epochs=8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,55 +64,22 @@ def build(architecture: str, states: int | tuple[int, ...], **options: Any) -> n
     raise ValueError(f"architecture {architecture!r} is not one of {', '.join(OWN_OPTIONS)}")
 
 
-def s5_model(
-    *,
-    d_model: int,
-    n_layers: int,
-    P: int | tuple[int, ...],
-    blocks: int = 1,
-    C_init: str = "lecun_normal",
-    discretization: str = "zoh",
-    conj_sym: bool = True,
-    clip_eigs: bool = False,
-    bidirectional: bool = False,
-    step_rescale: float = 1.0,
-    dt_min: float = 0.001,
-    dt_max: float = 0.1,
-    scan: str = "auto",
-    scan_chunk: int = 64,
-    activation: str = "half_glu1",
-    dropout: float = 0.0,
-    prenorm: bool = True,
-    batchnorm: bool = True,
-    bn_momentum: float = 0.95,
-    **head: Any,
-) -> nn.Module:
+def share(options: dict[str, Any], module: type[nn.Module]) -> dict[str, Any]:
+    """Take those of the `options` that are attributes of a module out of the dict, and return them."""
+    names = {field.name for field in dataclasses.fields(module)} - {"parent", "name"}
+    return {name: options.pop(name) for name in names & options.keys()}
+
+
+def s5_model(*, d_model: int, n_layers: int, P: int | tuple[int, ...], **options: Any) -> nn.Module:
     """Return a deep S5 model; `P` may differ from layer to layer (a reduced model).
 
-    The options are those of `lra.models.s5.S5SSM`, `lra.models.block.Block` and, in `head`, of `classifier`.
+    The `options` are those of `lra.models.s5.S5SSM`, `lra.models.block.Block` and `classifier`.
     """
     sizes = (P,) * n_layers if isinstance(P, int) else tuple(P)
-    makers = []
-    for states in sizes:
-        ssm = functools.partial(
-            S5SSM,
-            H=d_model,
-            P=states,
-            blocks=blocks,
-            C_init=C_init,
-            discretization=discretization,
-            dt_min=dt_min,
-            dt_max=dt_max,
-            conj_sym=conj_sym,
-            clip_eigs=clip_eigs,
-            bidirectional=bidirectional,
-            step_rescale=step_rescale,
-            scan=scan,
-            scan_chunk=scan_chunk,
-        )
-        block = functools.partial(Block, ssm=ssm, H=d_model, activation=activation, dropout=dropout)
-        makers.append(functools.partial(block, prenorm=prenorm, batchnorm=batchnorm, bn_momentum=bn_momentum))
-    return classifier(tuple(makers), d_model=d_model, **head)
+    system, around = share(options, S5SSM), share(options, Block)
+    layers = (functools.partial(S5SSM, H=d_model, P=states, **system) for states in sizes)
+    makers = tuple(functools.partial(Block, ssm=ssm, H=d_model, **around) for ssm in layers)
+    return classifier(makers, d_model=d_model, **options)
 
 
 def s4d_model(
@@ -120,47 +88,25 @@ def s4d_model(
     n_layers: int,
     N: int | tuple[int, ...],
     n_ssm: int | tuple[int, ...] | None = None,
-    A_init: str = "lin",
-    discretization: str = "zoh",
-    dt_transform: str = "softplus",
     bidirectional: bool = True,
-    step_rescale: float = 1.0,
-    dt_min: float = 0.001,
-    dt_max: float = 0.1,
-    dropout: float = 0.0,
-    prenorm: bool = True,
-    batchnorm: bool = True,
-    bn_momentum: float = 0.9,
     mask_padding: bool = False,
-    **head: Any,
+    **options: Any,
 ) -> nn.Module:
     """Return a deep S4D model; `N` (twice the stored states of a channel) and `n_ssm` may differ from layer to layer.
 
-    The options are those of `lra.models.s4d.S4DSSM`, `lra.models.s4d.S4Block` and, in `head`, of `classifier`. Padding
-    never enters the state space systems; with `mask_padding` it does not enter the batch norms either.
+    The `options` are those of `lra.models.s4d.S4DSSM`, `lra.models.s4d.S4Block` and `classifier`. Padding never enters
+    the state space systems; with `mask_padding` it does not enter the batch norms either.
     """
     sizes = (N,) * n_layers if isinstance(N, int) else tuple(N)
     copies = n_ssm if isinstance(n_ssm, tuple) else (n_ssm,) * n_layers
-    makers = []
-    for states, shared in zip(sizes, copies, strict=True):
-        ssm = functools.partial(
-            S4DSSM,
-            H=d_model,
-            N=states,
-            n_ssm=shared,
-            A_init=A_init,
-            discretization=discretization,
-            dt_transform=dt_transform,
-            dt_min=dt_min,
-            dt_max=dt_max,
-            bidirectional=bidirectional,
-            step_rescale=step_rescale,
-        )
-        block = functools.partial(S4Block, ssm=ssm, H=d_model, dropout=dropout, mask_norm=mask_padding)
-        makers.append(functools.partial(block, prenorm=prenorm, batchnorm=batchnorm, bn_momentum=bn_momentum))
-    final_norm = functools.partial(s4_norm, batchnorm, bn_momentum, mask_padding) if prenorm else None
+    system = share(options, S4DSSM) | {"H": d_model, "bidirectional": bidirectional}
+    around = share(options, S4Block) | {"H": d_model, "mask_norm": mask_padding}
+    layers = (functools.partial(S4DSSM, N=n, n_ssm=shared, **system) for n, shared in zip(sizes, copies, strict=True))
+    makers = tuple(functools.partial(S4Block, ssm=ssm, **around) for ssm in layers)
+    block = S4Block(ssm=S4DSSM, **around)  # for the defaults of what was not given
+    final_norm = functools.partial(s4_norm, block.batchnorm, block.bn_momentum, mask_padding) if block.prenorm else None
     s4 = {"final_norm": final_norm, "token_std": 1.0, "exact_gelu": True}
-    return classifier(tuple(makers), d_model=d_model, mask_padding=True, **s4, **head)
+    return classifier(makers, d_model=d_model, mask_padding=True, **s4, **options)
 
 
 def classifier(

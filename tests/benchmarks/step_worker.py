@@ -23,8 +23,7 @@ import numpy as np  # noqa: E402
 import reference_step  # noqa: E402
 
 from lra.config import Config, load_config  # noqa: E402
-from lra.tasks.task import Split, Task  # noqa: E402
-from lra.train import (  # noqa: E402
+from lra.step import (  # noqa: E402
     build_model,
     build_optimizer,
     initial_state,
@@ -32,6 +31,7 @@ from lra.train import (  # noqa: E402
     make_train_step,
     model_variables,
 )
+from lra.tasks.task import Split, Task  # noqa: E402
 
 FACTS: dict[str, tuple[int, int, bool]] = {  # input channels or vocabulary, classes, tokens
     "listops": (20, 10, True),
@@ -81,7 +81,8 @@ def compiled(job: dict[str, Any]) -> tuple[Callable[[], Any], Any, dict[str, flo
     tx = build_optimizer(config, 100)
     state = initial_state(config, task, tx)
     if job["variant"] == "reference":
-        options = {name: getattr(config, name) for name in ("n_layers", "bn_momentum", "bidirectional", "activation")}
+        fields = config.flat()
+        options = {name: fields[name] for name in ("n_layers", "bn_momentum", "bidirectional", "activation")}
         options |= {"tokens": task.tokens, "d_input": task.d_input}
         if job["kind"] == "inference":
             infer = build(reference_step.make_eval_step(options), state.params, state.batch_stats, batch)

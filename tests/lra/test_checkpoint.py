@@ -13,8 +13,8 @@ import pytest
 from lra.checkpoint import flatten, load_model, load_state, nest, save_model, save_state, write_atomically
 from lra.config import load_config
 from lra.errors import CheckpointError
+from lra.step import build_optimizer, initial_state
 from lra.tasks import load_task
-from lra.train import build_optimizer, initial_state
 
 pytestmark = pytest.mark.jax
 

@@ -102,7 +102,8 @@ def test_tokens_numbered_in_another_order_are_refused(tmp_path, monkeypatch):
             (tmp_path / name / f"basic_{part}.tsv").write_text(text)
     task = load_task("listops", str(tmp_path / "mine"), {"L": 8})
     head = {name: getattr(task, name) for name in TASK_OPTIONS}
-    options = {name: getattr(load_config("listops_small"), name) for name in (*SHARED_OPTIONS, *OWN_OPTIONS["s5"])}
+    fields = load_config("listops_small").flat()
+    options = {name: fields[name] for name in (*SHARED_OPTIONS, *OWN_OPTIONS["s5"])}
     options |= {"n_layers": 1, "d_model": 4, **head}
     batch = task.batch(task.train, np.arange(1))
     variables = build("s5", 2, **options).init(jax.random.key(0), batch["x"], batch["lengths"])

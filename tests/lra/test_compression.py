@@ -16,8 +16,8 @@ from lra.config import load_config
 from lra.errors import ConfigError
 from lra.models import stored_states
 from lra.optimizer import optimizer
+from lra.step import build_optimizer, initial_state
 from lra.tasks import load_task
-from lra.train import build_optimizer, initial_state
 from ssmreduce.layers.params import layer_from_params
 
 pytestmark = pytest.mark.jax

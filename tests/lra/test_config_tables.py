@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lra.config import Config, config_names, load_config
-from lra.train import TrainState, build_model, build_optimizer, make_train_step
+from lra.step import TrainState, build_model, build_optimizer, make_train_step
 
 pytestmark = pytest.mark.jax
 
@@ -119,7 +119,8 @@ def column(table, i):
 def test_numbers_of_the_tables(table, suffix, i):
     expected = column(table, i)
     config = load_config(expected["task"] + suffix)
-    assert {key: getattr(config, key) for key in expected} == expected
+    held = {**config.flat(), "P": config.P}
+    assert {key: held[key] for key in expected} == expected
 
 
 def mock_task(config: Config) -> types.SimpleNamespace:
@@ -169,7 +170,7 @@ def test_models_have_as_many_parameters_as_the_reference(name):
 def test_s4d_kernels_have_the_shapes_of_the_table(name):
     config = load_config(f"{name}_s4d")
     params = shapes(config)[1]["params"]["encoder"]
-    H, half, copies = config.d_model, config.ssm_size // 2, config.n_ssm
+    H, half, copies = config.d_model, config.ssm_size // 2, config.s4d.n_ssm
     kernel = {key: leaf.shape for key, leaf in params["layers_5"]["seq"]["kernel"].items()}
     assert kernel == {
         "inv_dt": (H, 1),

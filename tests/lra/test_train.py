@@ -71,8 +71,8 @@ def test_files_of_a_run(whole):
 def test_training_changes_every_parameter(whole):
     import jax
 
+    from lra.step import build_optimizer, initial_state
     from lra.tasks import load_task
-    from lra.train import build_optimizer, initial_state
 
     config, workdir, _ = whole
     start = initial_state(config, load_task("digits"), build_optimizer(config, 3)).params
@@ -130,6 +130,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(whole, tmp_path, monkey
 def test_a_run_that_dies_between_any_two_writes_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch):
     """Killed after 1, 2, 3... writes to its folder, each time the same run: before the first checkpoint too."""
     import lra.train
+    import lra.workdir
 
     config, workdir, outcome = whole
     left = 0
@@ -144,8 +145,9 @@ def test_a_run_that_dies_between_any_two_writes_goes_on_to_the_same_bits(whole, 
 
         return run
 
-    for name in ("log", "save_state", "write_atomically"):
-        monkeypatch.setattr(lra.train, name, mortal(getattr(lra.train, name)))
+    writers = [(lra.train, name) for name in ("log", "save_state", "write_atomically")]
+    for module, name in [*writers, (lra.workdir, "write_atomically")]:
+        monkeypatch.setattr(module, name, mortal(getattr(module, name)))
     for lifetime in range(1, 20):
         left = lifetime
         try:
@@ -168,12 +170,19 @@ def test_a_finished_run_is_not_tested_again(whole, monkeypatch):
 
 
 def test_a_folder_may_be_older_than_a_config_key(whole):
+    """And older than the two groups: then the options of S5 and S4D stand among the others."""
     config, workdir, outcome = whole
-    stored = config.to_dict()
-    older = {key: value for key, value in stored.items() if key not in ("task_options", "total_steps")}
+    older = {key: value for key, value in config.flat().items() if key not in ("task_options", "total_steps")}
     (workdir / "config.json").write_text(json.dumps(older))
     assert train_and_evaluate(config, workdir, quiet=True) == outcome
-    assert json.loads((workdir / "config.json").read_text()) == stored
+    assert json.loads((workdir / "config.json").read_text()) == config.to_dict()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{}", '{"task": "digits", "lr": "x"}', '{"task": "digits", "q": 1}'])
+def test_a_damaged_config_is_a_typed_error(smoke, tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        train_and_evaluate(smoke, tmp_path, quiet=True)
 
 
 def test_a_folder_of_another_config_is_refused(whole):

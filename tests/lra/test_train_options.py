@@ -23,8 +23,9 @@ from lra.errors import CheckpointError
 from lra.evaluate import evaluate, export
 from lra.models import stored_states
 from lra.penalties import layer_sums
+from lra.step import build_optimizer, initial_state
 from lra.tasks import load_task
-from lra.train import build_optimizer, initial_state, train_and_evaluate
+from lra.train import train_and_evaluate
 
 pytestmark = pytest.mark.jax
 
@@ -151,7 +152,7 @@ def test_the_export_is_the_small_model(whole, tmp_path):
 def test_a_run_from_before_an_option_is_resumed(whole):
     _, config, workdir, outcome = whole
     text = (workdir / "config.json").read_text()
-    old = json.loads(text)
+    old = config.flat()
     del old["clip_eigs"]
     (workdir / "config.json").write_text(json.dumps(old))
     assert train_and_evaluate(config, workdir, quiet=True) == outcome

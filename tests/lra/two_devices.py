@@ -21,9 +21,10 @@ import lra.train
 from lra.checkpoint import save_state
 from lra.config import Config, load_config
 from lra.devices import Devices, choose
+from lra.step import build_model, build_optimizer, initial_state, make_train_step
 from lra.tasks.ragged import Pairs, Ragged
 from lra.tasks.task import Split, Task
-from lra.train import build_model, build_optimizer, initial_state, make_train_step, train_and_evaluate
+from lra.train import train_and_evaluate
 
 DIGITS = {
     "epochs": 2,
