@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import UNIT, row_norms
 from theory.arithmetic.singular_value import gain_of, largest_gain
-from theory.errors import AccuracyError, StabilityError
 from theory.norms.bracket import Bracket
 from theory.norms.peaks.witness import attained_gain
 from theory.norms.proofs.arcs import Boundary, Search
@@ -19,23 +17,19 @@ from theory.norms.proofs.levels import LargeSearch
 from theory.norms.proofs.storage_function import StorageProof
 from theory.norms.proofs.supply import storage_form
 from theory.norms.responses.compression import compress
-from theory.norms.responses.eigenvectors import modal_sum, spectrum_radii
-from theory.norms.responses.graded_schur import Graded, graded
-from theory.norms.responses.modes import AXIS, CIRCLE, INFINITY, ModalSum
+from theory.norms.responses.dense import modal_sum, resolvents, scales
+from theory.norms.responses.modes import ModalSum
 from theory.norms.responses.resolvent import Resolvent
-from theory.systems.margin import spectral_rounding
+from theory.systems.boundary import AXIS, CIRCLE, INFINITY, frequency
 from theory.systems.pairs import both_halves
+from theory.systems.stability import FEW_STATES, proved_by_discs, refinements, refuse
 from theory.systems.system import DiagonalStateSpace, StateSpace
-from theory.systems.units import equilibrated, power_of_two
+from theory.systems.units import power_of_two
 
 Array = NDArray[Any]
 
 SMALL = 64
 """Inputs times outputs up to which every sample gets its singular values; above, levels are proved one by one."""
-
-
-CHEAP = 64
-"""States up to which a dense system is analysed with refined eigenvectors at once, and inverted at samples at will."""
 
 
 def diagonal_modes(system: DiagonalStateSpace) -> ModalSum:
@@ -96,104 +90,40 @@ def dense_bracket(system: StateSpace, rtol: float, *, stable: bool, unit: float 
     if system.n == 0:
         return static_bracket(system.D, rtol)
     bracket, silent = Bracket(0.0, np.inf, 0.0, "open"), not (np.any(system.B) and np.any(system.C))
-    for steps in (3,) if system.n <= CHEAP else (0, 3):  # most large systems close without refined eigenvectors
+    for steps in refinements(system.n):
         modes = modal_sum(system, steps=steps)
-        proven = not stable or _stability_proven(system, modes, unit, final=steps > 0)
+        proven = not stable or (
+            modes is not None and proved_by_discs(system, modes.poles, modes.margin, modes.radii, unit, final=steps > 0)
+        )
         if silent and proven:
             return static_bracket(system.D, rtol)
         if modes is not None and (proven or steps > 0):
             bracket = modal_bracket(modes, rtol)
             if proven and bracket.status == "closed":
                 return bracket
-    if proven and system.n > CHEAP and bracket.width < 1e-2:
+    if proven and system.n > FEW_STATES and bracket.width < 1e-2:
         return bracket  # float64 inverses, which cost n^3 a sample, do not know more
-    for resolvent, scale in _resolvents(system):
+    for resolvent, scale in resolvents(system):
         budget = int(np.clip(1e9 / system.n**3, 200, 4000))
-        search, frequency = _search(resolvent, rtol, budget=budget, work=system.n**2)
-        frequency = abs(frequency) if system.is_real else frequency
+        search, where = _search(resolvent, rtol, budget=budget, work=system.n**2)
+        where = abs(where) if system.is_real else where
         proven = proven or resolvent.stable_count() == system.n
         lower, upper = search.best * scale, search.upper * scale
         if bracket.lower > lower:
-            lower, frequency = bracket.lower, bracket.frequency
+            lower, where = bracket.lower, bracket.frequency
         diagnostics = {"arcs": search.arcs, "proof": "resolvent"}
-        bracket = close(lower, min(upper, bracket.upper), frequency, rtol, diagnostics)
+        bracket = close(lower, min(upper, bracket.upper), where, rtol, diagnostics)
         if proven and bracket.status == "closed":
             break
     if not proven:
-        _refuse(resolvent, unit)
-    return bracket
-
-
-def _resolvents(system: StateSpace) -> Iterator[tuple[Resolvent, float]]:
-    """Yield the system in graded Schur coordinates (if small), then in its own; and what its norm was divided by."""
-    A, B, C = equilibrated(system)
-    better = graded(system) if system.n <= CHEAP else None
-    own = Graded(A=A, B=B, C=C, A_error=0.0, B_error=0.0, C_error=0.0)
-    for form in (own,) if better is None else (better, own):
-        balance, scale = _scales(form.B, form.C, system.D)
-        yield (
-            Resolvent(
-                A=form.A,
-                B=form.B / balance,
-                C=form.C / (scale / balance),
-                D=system.D / scale,
-                A_error=form.A_error,
-                B_error=form.B_error / balance,
-                C_error=form.C_error / (scale / balance),
-                poles=np.linalg.eigvals(A),
-                discrete=system.is_discrete,
-                # Schur coordinates are complex: their resolvent, which the proof of stability needs along the whole
-                # boundary, is another one at the conjugate point
-                real=system.is_real and form is own,
-            ),
-            scale,
+        refuse(
+            resolvent.poles,
+            resolvent.stable_count(),
+            resolvent.largest_resolvent,
+            unit,
+            discrete=resolvent.discrete,
         )
-
-
-def _refuse(resolvent: Resolvent, unit: float) -> NoReturn:
-    """Raise what keeps a system from being proved stable."""
-    inside, poles = resolvent.stable_count(), resolvent.poles
-    margin = 1.0 - np.abs(poles) if resolvent.discrete else -poles.real
-    if inside is not None or margin.min() <= 0:
-        outside = margin <= max(float(margin.min()), 0.0)
-        raise _unstable(poles, margin, outside, unit, "or cannot be told from poles outside")
-    least = f"{float(margin.min()) * unit:.3g}"
-    raise AccuracyError(
-        f"rounding cannot decide whether the system is stable; the smallest margin is {least}: "
-        "scale the states alike, or pass it in modal (diagonal) form",
-        resolvent.largest_resolvent / unit,
-    )
-
-
-def _unstable(poles: Array, margin: Array, outside: Array, unit: float, cause: str) -> StabilityError:
-    """The error that names the poles `outside`."""
-    least = float(margin.min()) * unit
-    return StabilityError(
-        f"{int(outside.sum())} of {poles.size} poles are outside the stability region, {cause}; the first is "
-        f"{poles[outside][0] * unit:.6g}, the smallest margin is {least:.3g}; linf_norm takes such systems",
-        poles[outside] * unit,
-        least,
-    )
-
-
-def _stability_proven(system: StateSpace, modes: ModalSum | None, unit: float, *, final: bool) -> bool:
-    """Whether eigenvalue discs prove stability; if `final`, raise where they prove, or nearly prove, the opposite."""
-    if modes is None:
-        return False
-    radii, margin = spectrum_radii(modes), modes.margin
-    size = float(np.linalg.norm(equilibrated(system)[0], 2))
-    working = 8.0 * system.n * UNIT * max(size, 1.0 if system.is_discrete else 0.0)
-    # a matrix whose poles are not its entries was computed by somebody: a last bit of it decides on which side they are
-    vague = np.minimum(spectral_rounding(system.A), 4.0 * UNIT * np.abs(modes.poles))
-    blurred = (np.abs(margin) <= vague) & (radii <= working)
-    if (margin > radii).all() and not blurred.any():
-        return True
-    if not final:
-        return False
-    outside = (margin < -radii) | blurred | (np.abs(margin) <= radii) & (radii <= working)
-    if outside.any():
-        raise _unstable(modes.poles, margin, outside, unit, "or to working precision on its boundary")
-    return False
+    return bracket
 
 
 def static_bracket(D: Array, rtol: float) -> Bracket:
@@ -209,7 +139,7 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
     """Bracket the largest gain of a modal sum on the boundary."""
     if modes.poles.size == 0:
         return static_bracket(modes.D, rtol)
-    balance, scale = _scales(modes.B, modes.C, modes.D)
+    balance, scale = scales(modes.B, modes.C, modes.D)
     modes = replace(modes, B=modes.B / balance, C=modes.C / (scale / balance), D=modes.D / scale)
     if modes.perturbation is not None:
         old = modes.perturbation
@@ -224,15 +154,15 @@ def modal_bracket(modes: ModalSum, rtol: float) -> Bracket:
         # of a dense system whose modes are all rounding error, the resolvent knows more
         idle = None if modes.perturbation is None else 400
         size = short.poles.size + short.D.size
-        search, frequency = _search(short, rtol, budget=20_000, work=size, idle_budget=idle)
+        search, where = _search(short, rtol, budget=20_000, work=size, idle_budget=idle)
         diagnostics["arcs"], upper = search.arcs, search.upper
     else:
         large, upper = _large(modes, rtol, diagnostics)
-        frequency = _frequency(large.chart, large.where)
+        where = frequency(large.chart, large.where)
         vector = large.vector if large.vector.size == modes.B.shape[1] else None
     with np.errstate(all="ignore"):
-        lower = attained_gain(modes, frequency, vector)
-    return close(lower * scale, upper * scale, frequency, rtol, diagnostics)
+        lower = attained_gain(modes, where, vector)
+    return close(lower * scale, upper * scale, where, rtol, diagnostics)
 
 
 def _large(modes: ModalSum, rtol: float, diagnostics: dict[str, Any]) -> tuple[LargeSearch, float]:
@@ -270,13 +200,6 @@ def _proved_at_once(modes: ModalSum, large: LargeSearch) -> bool:
     return (large.best > found and proved(patient=False)) or proved(patient=True)
 
 
-def _frequency(chart: str, where: float) -> float:
-    """Turn a boundary coordinate into rad/sample or rad/s."""
-    if chart != INFINITY:
-        return float(where)
-    return float("inf") if where == 0.0 else float(1.0 / where)
-
-
 def _search(
     boundary: Boundary, rtol: float, *, budget: int, work: int, idle_budget: int | None = None
 ) -> tuple[Search, float]:
@@ -286,7 +209,7 @@ def _search(
         search.prove(chunk=max(8, min(4096, int(4e5 / max(work, 1)))), budget=budget, idle_budget=idle_budget)
         if isinstance(boundary, Resolvent):
             search.best = _resolvent_witness(boundary, search.chart, search.where)
-    return search, _frequency(search.chart, search.where)
+    return search, frequency(search.chart, search.where)
 
 
 def _resolvent_witness(boundary: Resolvent, chart: str, where: float) -> float:
@@ -307,10 +230,3 @@ def close(lower: float, upper: float, frequency: float, rtol: float, diagnostics
     """Make the bracket, "closed" if it meets `rtol`."""
     lower, upper = float(lower), float(max(upper, lower))
     return Bracket(lower, upper, frequency, "closed" if upper <= lower * (1.0 + rtol) else "open", diagnostics)
-
-
-def _scales(B: Array, C: Array, D: Array) -> tuple[float, float]:
-    """Powers of two (for B, for the whole) that bring the system to size one."""
-    b, c = float(np.abs(B).max(initial=0.0)), float(np.abs(C).max(initial=0.0))
-    size = max(float(np.abs(D).max(initial=0.0)), b * c)
-    return float(power_of_two(b)), float(power_of_two(size))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from theory.norms import hinf_norm
-from theory.norms.responses.eigenvectors import modal_sum, spectrum_radii
+from theory.norms.responses.dense import modal_sum
 from theory.systems.system import StateSpace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -90,7 +90,7 @@ def test_newton_steps_shrink_what_the_modes_leave_out(make: Any) -> None:
     assert rough is not None
     assert fine is not None
     # both enclose the same eigenvalues
-    radii = spectrum_radii(rough) + spectrum_radii(fine)
+    radii = rough.radii + fine.radii
     distance = np.abs((rough.poles[:, None] - fine.poles[None, :]) - fine.low[None, :]).min(axis=1)
     assert (distance <= radii).all()
-    assert spectrum_radii(fine).max() <= 1e-2 * spectrum_radii(rough).max()
+    assert fine.radii.max() <= 1e-2 * rough.radii.max()

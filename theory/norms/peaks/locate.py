@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.norms.peaks.climb import Gains
-from theory.norms.responses.modes import CIRCLE, ModalSum
+from theory.norms.responses.modes import ModalSum
+from theory.systems.boundary import CIRCLE
 
 Array = NDArray[Any]
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import up
 from theory.arithmetic.singular_value import largest_gain
-from theory.norms.responses.modes import CIRCLE, Arc, half_width
+from theory.norms.responses.modes import Arc
+from theory.systems.boundary import CIRCLE, half_width
 
 Array = NDArray[Any]
 

@@ -24,7 +24,8 @@ from theory.arithmetic.rounding import frobenius, gamma, up
 from theory.arithmetic.singular_value import largest_gain
 from theory.norms.peaks.locate import Located
 from theory.norms.responses.compression import LevelTest
-from theory.norms.responses.modes import ModalSum, half_width, smallest_denominator
+from theory.norms.responses.modes import ModalSum, smallest_denominator
+from theory.systems.boundary import half_width
 
 Array = NDArray[Any]
 

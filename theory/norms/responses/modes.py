@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import TINY, frobenius, gamma, row_norms, up
 from theory.norms.responses.derivatives import derivative_bounds
+from theory.systems.boundary import AXIS, CIRCLE, charts, resonances
+from theory.systems.eigenvectors import spectrum_radii
 from theory.systems.margin import discrete_margin
 
 Array = NDArray[Any]
-
-CIRCLE, AXIS, INFINITY = "circle", "axis", "infinity"
 
 
 class Arc(NamedTuple):
@@ -50,22 +50,6 @@ class Arc(NamedTuple):
     curvature: Array
     crude: Array
     extra: Array
-
-
-def charts(*, discrete: bool, real: bool, radius: float) -> list[tuple[str, float, float]]:
-    """Return the arcs that cover the boundary: (chart, from, to); half of it for a real system."""
-    if discrete:
-        return [(CIRCLE, 0.0 if real else -np.pi, np.pi)]
-    radius = float(2.0 ** np.ceil(np.log2(2.0 * radius))) if radius > 0 else 1.0
-    low = 0.0 if real else -1.0
-    return [(AXIS, low * radius, radius), (INFINITY, low / radius, 1.0 / radius)]
-
-
-def half_width(chart: str, left: Array, right: Array) -> Array:
-    """Half widths of arcs in the local coordinate, inflated by what the rounding of the end points can move them."""
-    if chart == CIRCLE:
-        return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
-    return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
 
 
 class LocalModes(NamedTuple):
@@ -128,6 +112,11 @@ class ModalSum:
         return np.asarray(up(self.column_sizes * self.row_sizes))
 
     @cached_property
+    def radii(self) -> Array:
+        """Every eigenvalue of the true A lies in a disc about a pole with this radius, (N,)."""
+        return np.zeros(self.poles.size) if self.perturbation is None else spectrum_radii(self.perturbation.F)
+
+    @cached_property
     def paired(self) -> bool:
         """Whether the second half of the modes is, bit for bit, the conjugate of the first, and D real."""
         h = self.poles.size // 2
@@ -140,10 +129,8 @@ class ModalSum:
 
     def resonances(self, chart: str) -> Array:
         """Return the boundary coordinates next to the poles."""
-        if chart == CIRCLE:
-            angle: Array = np.angle(self.poles)
-            return np.where(self.reverse, -angle, angle)
-        return self.poles.imag if chart == AXIS else np.zeros(0)
+        near = resonances(chart, self.poles)
+        return np.where(self.reverse, -near, near) if chart == CIRCLE else near
 
     def local(self, chart: str, centre: Array) -> LocalModes:
         """Return a, b, q of every mode at every centre: relative error of each below 32 units in the last place."""

@@ -14,8 +14,9 @@ from theory.norms.plan import diagonal_modes
 from theory.norms.proofs.levels import LargeSearch
 from theory.norms.proofs.storage_function import StorageProof
 from theory.norms.proofs.supply import Form, storage_form
-from theory.norms.responses.modes import CIRCLE, ModalSum
+from theory.norms.responses.modes import ModalSum
 from theory.reduction.balanced_truncation import balanced_truncation
+from theory.systems.boundary import CIRCLE
 from theory.systems.system import DiagonalStateSpace
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from theory.norms import hinf_norm
-from theory.norms.plan import _resolvents
 from theory.norms.proofs.arcs import Search
-from theory.norms.responses.graded_schur import graded, grading
+from theory.norms.responses.dense import resolvents
 from theory.norms.responses.resolvent import Resolvent
+from theory.systems.graded_schur import graded, grading
 from theory.systems.system import StateSpace
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from reference.gains import exact_gain
 
 mp.mp.dps = 50
@@ -147,7 +147,7 @@ def test_the_proof_of_stability_knows_the_resolvent_on_the_whole_circle(seed: in
     A = np.kron(np.eye(2), turn) + np.kron(np.eye(2, k=1), rng.normal(size=(2, 2)))
     T = np.linalg.qr(rng.normal(size=(4, 4)))[0]
     system = StateSpace(T @ A @ T.T, rng.normal(size=(4, 1)), rng.normal(size=(1, 4)), dt=1.0)
-    boundary, _ = next(iter(_resolvents(system)))
+    boundary, _ = next(iter(resolvents(system)))
     assert boundary.A_error > 0
     assert boundary.charts() == [("circle", -np.pi, np.pi)]
     search = Search(boundary=boundary, rtol=1e-6)

@@ -1,4 +1,4 @@
-r"""A dense system as a modal sum with a proved remainder.
+r"""A dense system in the coordinates of its eigenvectors, with a proved remainder.
 
 With a computed eigenvector matrix V and an approximate inverse W, :math:`V^{-1}AV = \Lambda + F` holds exactly for
 :math:`F = V^{-1}(AV - V\Lambda)`, and :math:`|V^{-1}Y| \le |WY| + \dots` follows from :math:`\|I-WV\|_\infty < 1/2`.
@@ -9,6 +9,7 @@ steps make F smaller than the rounding of one float64 array would.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from theory.arithmetic.exact import two_sum
 from theory.arithmetic.near_inverse import NearInverse
 from theory.arithmetic.products import product
 from theory.arithmetic.rounding import TINY, UNIT, gamma, row_norms
-from theory.norms.responses.modes import ModalSum, Perturbation
 from theory.systems.margin import discrete_margin
 from theory.systems.system import StateSpace
 from theory.systems.units import equilibrated
@@ -26,20 +26,46 @@ from theory.systems.units import equilibrated
 Array = NDArray[Any]
 
 
-def modal_sum(system: StateSpace, *, steps: int = 3) -> ModalSum | None:
-    """Return the modes of a dense system with a bound of what they leave out; ``None`` if it cannot be diagonalised.
+@dataclass(frozen=True, kw_only=True)
+class Diagonalized:
+    r"""The dense system is exactly ``(C + c)(zI - diag(poles + low) - f)^{-1}(B + b) + D`` with small f, b and c.
+
+    Attributes
+    ----------
+    poles, low : ndarray of complex, (n,)
+        The computed poles, and what float64 cuts off them.
+    margin : ndarray, (n,)
+        Distance of ``poles + low`` from the stability boundary, negative outside.
+    B, C : ndarray, (n, m), (p, n)
+    F : ndarray, (n, n)
+        Elementwise bound of f.
+    b_error, c_error : ndarray, (n,)
+        Bounds of the norms of the rows of b and of the columns of c.
+    """
+
+    poles: Array
+    low: Array
+    margin: Array
+    B: Array
+    C: Array
+    F: Array
+    b_error: Array
+    c_error: Array
+
+
+def diagonalized(system: StateSpace, *, steps: int = 3) -> Diagonalized | None:
+    """Return a dense system's modes with a bound of what they leave out; ``None`` if it cannot be diagonalised.
 
     `steps` Newton steps refine the eigenvectors first; each costs about thirty products of matrices.
     """
     with np.errstate(all="ignore"):
-        modes = _modal_sum(system, steps)
+        modes = _diagonalized(system, steps)
         if modes is None and steps > 0:  # Newton's method diverged: of a nearly defective matrix it may
-            modes = _modal_sum(system, 0)
-    known = modes is not None and modes.perturbation is not None and np.isfinite(modes.perturbation.F).all()
-    return modes if known else None
+            modes = _diagonalized(system, 0)
+    return modes if modes is not None and np.isfinite(modes.F).all() else None
 
 
-def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
+def _diagonalized(system: StateSpace, steps: int) -> Diagonalized | None:
     n = system.n
     A, B, C = equilibrated(system)
     try:
@@ -76,18 +102,15 @@ def _modal_sum(system: StateSpace, steps: int) -> ModalSum | None:
         margin = discrete_margin(poles) - (direction * low).real
     else:
         margin = -poles.real - low.real
-    return ModalSum(
+    return Diagonalized(
         poles=poles,
         low=low,
         margin=margin,
         B=Bm,
         C=Cm,
-        D=system.D,
-        reverse=np.zeros(n, bool),
-        direct=np.zeros(n, bool),
-        discrete=system.is_discrete,
-        real=system.is_real,
-        perturbation=Perturbation(F=F, b_error=row_norms(b_error, axis=1), c_error=row_norms(c_error, axis=0)),
+        F=F,
+        b_error=row_norms(b_error, axis=1),
+        c_error=row_norms(c_error, axis=0),
     )
 
 
@@ -130,9 +153,6 @@ def rounded(value: Array, rounding: Array) -> tuple[Array, Array]:
     return result, rounding + 2.0 * UNIT * np.abs(result) + TINY
 
 
-def spectrum_radii(modes: ModalSum) -> Array:
-    """Gershgorin: every eigenvalue of the true A lies in a disc about a computed pole with this radius, (N,)."""
-    if modes.perturbation is None:
-        return np.zeros(modes.poles.size)
-    F = modes.perturbation.F
+def spectrum_radii(F: Array) -> Array:
+    """Gershgorin: every eigenvalue of the true A lies in a disc about a computed pole with this radius, (n,)."""
     return np.asarray(np.minimum(F.sum(axis=1), np.inf) * (1 + gamma(F.shape[0])))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from theory.arithmetic.near_inverse import NearInverse
 from theory.arithmetic.products import product
 from theory.arithmetic.rounding import frobenius
-from theory.norms.responses.eigenvectors import rounded
+from theory.systems.eigenvectors import rounded
 from theory.systems.margin import discrete_margin
 from theory.systems.system import StateSpace
 from theory.systems.units import equilibrated
@@ -29,7 +29,10 @@ Array = NDArray[Any]
 
 @dataclass(kw_only=True, frozen=True)
 class Graded:
-    """The system ``(A + F, B + b, C + c)``; the errors bound the Frobenius norms of F, b and c."""
+    """The system ``(A + F, B + b, C + c)``; the errors bound the Frobenius norms of F, b and c.
+
+    `schur`: the coordinates are complex, and the resolvent at the conjugate point is another one.
+    """
 
     A: Array
     B: Array
@@ -37,6 +40,7 @@ class Graded:
     A_error: float
     B_error: float
     C_error: float
+    schur: bool = True
 
 
 def graded(system: StateSpace, *, refinements: int = 3) -> Graded | None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from theory.arithmetic.products import product
-from theory.norms.responses.eigenvectors import modal_sum, spectrum_radii
-from theory.norms.responses.graded_schur import graded
+from theory.norms.responses.dense import modal_sum
 from theory.norms.responses.modes import ModalSum
+from theory.systems.graded_schur import graded
 from theory.systems.system import StateSpace
 
 
@@ -53,7 +53,7 @@ def test_every_eigenvalue_lies_in_its_disc(kind: str, steps: int, seed: int) -> 
     modes = modal_sum(given, steps=steps)
     assert modes is not None
     assert modes.low is not None
-    radii = spectrum_radii(modes)
+    radii = modes.radii
     with mp.workdps(60):
         values = mp.eig(exact(given.A), left=False, right=False)
         centres = [mp.mpc(complex(p)) + mp.mpc(complex(c)) for p, c in zip(modes.poles, modes.low, strict=True)]
@@ -92,7 +92,7 @@ def test_newton_steps_leave_the_remainder_small() -> None:
         found: list[ModalSum | None] = [modal_sum(given, steps=steps) for steps in (0, 3)]
         assert found[0] is not None
         assert found[1] is not None
-        assert spectrum_radii(found[1]).max() < 1e-2 * spectrum_radii(found[0]).max()
+        assert found[1].radii.max() < 1e-2 * found[0].radii.max()
 
 
 @pytest.mark.parametrize("complex_", [False, True])
