@@ -41,6 +41,20 @@ _WHERE = {
     # reduction
     "METHODS": "ssmreduce.methods.registry",
     "Method": "ssmreduce.methods.registry",
+    "Selection": "ssmreduce.methods.selection",
+    "Balanced": "ssmreduce.methods.balanced",
+    "Modal": "ssmreduce.methods.modal",
+    "Last": "ssmreduce.methods.last",
+    "Aire": "ssmreduce.methods.aire",
+    "Lamp": "ssmreduce.methods.lamp",
+    "Magnitude": "ssmreduce.methods.magnitude",
+    "Random": "ssmreduce.methods.random",
+    "ALLOCATIONS": "ssmreduce.methods.allocation",
+    "Allocation": "ssmreduce.methods.allocation",
+    "Uniform": "ssmreduce.methods.allocations.uniform",
+    "GlobalThreshold": "ssmreduce.methods.allocations.global_threshold",
+    "HankelTails": "ssmreduce.methods.allocations.hankel_tails",
+    "Remark": "theory.reduction.balancing",
     "Reduction": "ssmreduce.reduction",
     "last_scores": "ssmreduce.methods.scores",
     "state_scores": "ssmreduce.methods.scores",
@@ -87,12 +101,23 @@ def _own_theory() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'ssmreduce' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_WHERE[name]), name)
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+    else:
+        value = _registered(name)
     if not isinstance(value, type(importlib)):
         globals()[name] = value
     return value
+
+
+def _registered(name: str) -> Any:
+    """Class of a method or allocation that is a file of its folder, and not in the table above."""
+    if name[:1].isupper():
+        for values in (__getattr__("METHODS"), __getattr__("ALLOCATIONS")):
+            for value in values.values():
+                if type(value).__name__ == name:
+                    return type(value)
+    raise AttributeError(f"module 'ssmreduce' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ssmreduce.files.model import Model
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.methods.allocation import allocate, budget_of
-from ssmreduce.methods.registry import METHODS
+from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, allocate, budget_of
+from ssmreduce.methods.registry import METHODS, Method
 from ssmreduce.reduction import Reduction, reduce
 from theory.errors import InputError, OrderError
 
@@ -17,8 +17,8 @@ from theory.errors import InputError, OrderError
 def reduce_model(
     model: Model,
     ratio: float | None = None,
-    method: str = "balanced",
-    allocation: str | None = None,
+    method: str | Method = "balanced",
+    allocation: str | Allocation | None = None,
     *,
     budget: int | None = None,
     seed: int = 0,
@@ -33,12 +33,12 @@ def reduce_model(
     ratio : float
         Fraction of the stored states to remove, ``0 <= ratio < 1``: 0.3 keeps 70 percent of them, rounded down, and at
         least one a layer.
-    method : str
-        One of :data:`ssmreduce.methods.registry.METHODS`.
-    allocation : str, optional
-        How the budget is spread over the layers, one of :data:`ssmreduce.methods.allocation.ALLOCATIONS`; by
-        default the one that goes with the method: "hsv" for "balanced", its own scores for "modal" and LAST, else
-        "uniform".
+    method : str or Method
+        As in :func:`ssmreduce.reduce`.
+    allocation : str or Allocation, optional
+        How the budget is spread over the layers, one of :data:`ssmreduce.ALLOCATIONS` or a value; by
+        default the one that goes with the method: "hsv" for "balanced", its own scores for "modal", LAST, AIRE and
+        LAMP, else "uniform".
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.
     seed : int, keyword only
@@ -65,25 +65,24 @@ def reduce_model(
         raise InputError(f"reduce_model takes a Model, from ssmreduce.load(path); got {type(model).__name__}")
     if (ratio is None) == (budget is None):
         raise InputError("give either ratio (fraction of states to remove) or budget (states to keep)")
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
+    chosen = METHODS.find(method)
+    rule = ALLOCATIONS.find(chosen.allocation if allocation is None else allocation)
     layers = model.layers
     total = sum(layer.order for layer in layers)
     states = budget_of(total, ratio, len(layers)) if ratio is not None else budget
     assert states is not None
     report = progress or (lambda done, total, what: None)
     report(0, len(layers), "spreading the budget")
-    allocation = METHODS[method].allocation if allocation is None else allocation
-    orders = allocate(layers, states, allocation)
+    orders = allocate(layers, states, rule)
     reductions = []
     for i, (layer, order) in enumerate(zip(layers, orders, strict=True)):
         report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
-        reductions.append(_reduced(layer, order, method, seed + i))
+        reductions.append(_reduced(layer, order, chosen, seed + i))
     report(len(layers), len(layers), "done")
     smaller = model.replace_layers([_layer(reduction) for reduction in reductions])
     record = {
-        "method": method,
-        "allocation": allocation,
+        "method": chosen.name,
+        "allocation": rule.name,
         "ratio": ratio,
         "budget": int(states),
         "seed": seed,
@@ -94,7 +93,7 @@ def reduce_model(
     return smaller.with_training({**model.training, "reduction": record})
 
 
-def _reduced(layer: SSMLayer, order: int, method: str, seed: int) -> Reduction:
+def _reduced(layer: SSMLayer, order: int, method: Method, seed: int) -> Reduction:
     try:
         return reduce(layer, order=order, method=method, seed=seed)
     except OrderError as error:

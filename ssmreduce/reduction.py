@@ -5,7 +5,7 @@ What comes back is the layer *as written*, parameters rounded to their storage; 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 from ssmreduce.layers.inversion import rounding_bound
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
-from ssmreduce.methods.registry import METHODS, Method, checked_order
-from theory.errors import InputError, ToleranceError
+from ssmreduce.methods.registry import METHODS, Method, largest, system_of
+from theory.errors import InputError
 from theory.norms.bracket import Bracket
-from theory.reduction.balancing import Truncation
+from theory.reduction.balancing import Remark, Truncation
 from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
@@ -35,7 +35,7 @@ class Reduction:
     layer : SSMLayer or None
         The reduced layer, ready for the original scan, when a layer came in.
     method : str
-        Key of :data:`ssmreduce.methods.registry.METHODS`.
+        Name of the method, parameters included; :data:`ssmreduce.METHODS` reads it.
     order : int
         Stored states; never more than asked for.
     bound : float or ndarray
@@ -48,6 +48,10 @@ class Reduction:
         The part of the bound that is the rounding of stored parameters; 0 where states were kept bit for bit.
     status : str
         "ok", or a sentence of advice.
+    remarks : tuple of Remark
+        The same for programs: empty when the status is "ok".
+    guarantee : str
+        What the method promises of its result; empty if nothing.
     diagnostics : dict
         ``kept`` (indices, for modal methods), eigenvector ``condition``, and so on.
     original : StateSpace or DiagonalStateSpace
@@ -64,6 +68,8 @@ class Reduction:
     rounding: Any
     status: str
     original: System
+    remarks: tuple[Remark, ...] = ()
+    guarantee: str = ""
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def error(self, rtol: float = 1e-3) -> Bracket:
@@ -86,6 +92,7 @@ class Reduction:
             "floor": plain(self.floor),
             "rounding": plain(self.rounding),
             "status": self.status,
+            "remarks": [remark.value for remark in self.remarks],
         }
 
     def __repr__(self) -> str:
@@ -97,7 +104,7 @@ def reduce(
     layer_or_system: Any,
     order: int | None = None,
     rtol: float | None = None,
-    method: str = "balanced",
+    method: str | Method = "balanced",
     *,
     seed: int = 0,
     dtype: DTypeLike | None = None,
@@ -113,18 +120,21 @@ def reduce(
         An :class:`SSMLayer`, a live layer with ``ssm_params()`` and ``ssm_options()``, a mapping of a layer's
         parameters, a :class:`StateSpace`, a :class:`DiagonalStateSpace`, or a python-control ``StateSpace``.
     order : int, optional
-        Stored states to keep (states, for a dense system), ``1 <= order <= n``; for S4D in every channel.
+        Stored states to keep (states, for a dense system), ``0 <= order <= n``; for S4D in every channel. 0 leaves
+        the feedthrough alone.
     rtol : float, optional
-        Instead of `order`: the smallest order found whose bound is at most `rtol` times :math:`\sigma_1`, the largest
-        Hankel singular value (which is not more than the norm).
-    method : str
-        One of :data:`ssmreduce.methods.registry.METHODS`.
+        Instead of `order`: the smallest order found, at least 1, whose bound is at most `rtol` times
+        :math:`\sigma_1`, the largest Hankel singular value (which is not more than the norm).
+    method : str or Method
+        A name, ``"balanced"``; a name with parameters, ``"balanced(condition_limit=1e12)"``; or a value,
+        ``Balanced(condition_limit=1e12)``. The names are those of :data:`ssmreduce.METHODS`.
     seed : int, keyword only
-        For "random".
+        For methods that draw, as "random".
     dtype : dtype, optional, keyword only
         Precision of the reduced layer's parameters; by default that of the layer.
     **options
-        For a mapping: ``conj_sym`` and so on, see :func:`ssmreduce.layers.params.layer_from_params`.
+        What the method takes besides, by the names in its ``takes``. For a mapping: ``conj_sym`` and so on, see
+        :func:`ssmreduce.layers.params.layer_from_params`.
 
     Returns
     -------
@@ -138,62 +148,57 @@ def reduce(
         A state is not stable; the message names it, and the two ways on.
     InputError, ToleranceError, AccuracyError
     """
-    source = as_layer_or_system(layer_or_system, **options)
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
-    if (order is None) == (rtol is None):
-        raise InputError(
-            "give either order (states to keep) or rtol (bound relative to the largest Hankel singular value)"
-        )
-    chosen = METHODS[method]
-    system = source.system if isinstance(source, SSMLayer) else source
+    chosen = METHODS.find(method)
+    data, rest = data_for([chosen], options)
+    source = as_layer_or_system(layer_or_system, **rest)
     if isinstance(source, SSMLayer):
         source.require_stable()
+    if "seed" in chosen.takes:
+        data["seed"] = seed
+    truncation = chosen.reduce(source, order=order, rtol=rtol, **data)
     if order is not None:
-        return _reduce(source, system, chosen, checked_order(order, system.n), seed, dtype)
-    if rtol is None or not (rtol >= 0 and math.isfinite(rtol)):
-        raise ToleranceError(
-            f"rtol must be a finite number >= 0, got {rtol}", float("nan") if rtol is None else rtol, 0.0
-        )
-    return _by_tolerance(source, system, chosen, rtol, seed, dtype)
+        return _written(source, chosen, truncation, order, dtype)
+    found = _written(source, chosen, truncation, truncation.order, dtype)
+    goal, n = rtol * largest(found.hsv), found.original.n
+    while np.any(found.bound > goal) and found.order < n:  # rounding breaks the bound: more states, or all of them
+        more = n if np.any(found.rounding > goal) else found.order + 1
+        found = _written(source, chosen, chosen.reduce(source, order=more, **data), more, dtype)
+    return found
 
 
-def _reduce(
-    source: SSMLayer | System, system: System, method: Method, order: int, seed: int, dtype: DTypeLike | None
-) -> Reduction:
-    truncation = (
-        method.reduce(system, order=order, seed=seed) if method.score is None else _scored(source, method, order, seed)
+def data_for(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split keywords into what one of the methods takes, and the options of a layer.
+
+    Raises
+    ------
+    InputError
+        A keyword that only other methods take.
+    """
+    taken = {name for method in methods for name in method.takes}
+    for name in options.keys() - taken:
+        takers = [key for key, method in METHODS.items() if name in method.takes]
+        if takers:
+            names = ", ".join(method.name for method in methods)
+            raise InputError(f"{name} is for {', '.join(takers)}; it was given with {names}")
+    return (
+        {name: value for name, value in options.items() if name in taken},
+        {name: value for name, value in options.items() if name not in taken},
     )
-    return _written(source, system, method, truncation, order, dtype)
-
-
-def _scored(source: SSMLayer | System, method: Method, order: int, seed: int) -> Truncation:
-    """Rank the states by the score of the layer: some scores see its stored parameters, not only its system."""
-    from ssmreduce.methods.registry import keep_best
-
-    assert method.score is not None
-    return keep_best(source, method.score, order=order, seed=seed)  # type: ignore[arg-type]
 
 
 def _written(
-    source: SSMLayer | System,
-    system: System,
-    method: Method,
-    truncation: Truncation,
-    asked: int,
-    dtype: DTypeLike | None,
+    source: SSMLayer | System, method: Method, truncation: Truncation, asked: int, dtype: DTypeLike | None
 ) -> Reduction:
     """Turn a truncation into what is stored, and add the rounding to its bound."""
     layer: SSMLayer | None = None
+    system = system_of(source)
     reduced, rounding = truncation.system, np.zeros(np.shape(truncation.bound))
-    diagnostics = dict(truncation.diagnostics)
-    diagnostics["summary"] = truncation.status
     if isinstance(source, SSMLayer):
         same_type = dtype is None or np.dtype(dtype) == source.dtype
         if reduced is system and same_type:
             layer = source
-        elif "kept" in diagnostics and same_type:
-            layer = source.keep(diagnostics["kept"])
+        elif truncation.kept is not None and same_type:
+            layer = source.keep(truncation.kept)
         else:
             assert isinstance(reduced, DiagonalStateSpace)
             layer = source.with_system(reduced, dtype=dtype)
@@ -201,6 +206,9 @@ def _written(
             rounding = np.asarray(rounding_bound(reduced, layer.system))
         reduced = layer.system
     scalar = rounding.ndim == 0
+    remarks = truncation.remarks
+    if truncation.order < asked and Remark.FEWER_STATES not in remarks:
+        remarks = (Remark.FEWER_STATES, *remarks)
     return Reduction(
         system=reduced,
         layer=layer,
@@ -210,25 +218,9 @@ def _written(
         floor=truncation.floor,
         hsv=truncation.hsv,
         rounding=float(rounding) if scalar else rounding,
-        status="ok" if truncation.order == asked and ";" not in truncation.status else truncation.status,
+        status=truncation.status if remarks else "ok",
+        remarks=remarks,
+        guarantee=method.guarantee,
         original=system,
-        diagnostics=diagnostics,
+        diagnostics={**truncation.diagnostics, "summary": truncation.status},
     )
-
-
-def _by_tolerance(
-    source: SSMLayer | System, system: System, method: Method, rtol: float, seed: int, dtype: DTypeLike | None
-) -> Reduction:
-    """The method's own smallest order; then more states while rounding is what breaks the bound."""
-    if method.score is None:
-        first = method.reduce(system, rtol=rtol, seed=seed)
-    else:
-        from ssmreduce.methods.registry import keep_best
-
-        first = keep_best(source, method.score, rtol=rtol, seed=seed)  # type: ignore[arg-type]
-    found = _written(source, system, method, first, first.order, dtype)
-    sigma = found.hsv[..., 0] if found.hsv.shape[-1] else np.zeros(found.hsv.shape[:-1])
-    while np.any(found.bound > rtol * sigma) and found.order < system.n:
-        hopeless = np.any(found.rounding > rtol * sigma)
-        found = _reduce(source, system, method, system.n if hopeless else found.order + 1, seed, dtype)
-    return found

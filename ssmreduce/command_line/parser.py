@@ -45,10 +45,6 @@ exit status:
   130  interrupted
 """
 
-METHOD_NAMES = "balanced, modal, last, last_released, magnitude, random"
-ALLOCATION_NAMES = "uniform, last, last_released, hinf, hsv"
-"""Written out, so that --help does not import the methods; a test compares it with them."""
-
 OPTION_HELP = "what the arrays of a checkpoint cannot tell; a JSON file beside it usually says"
 
 
@@ -94,6 +90,19 @@ def _fail(message: object, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    """Puts the names of methods and allocations into its help, and imports them only for that."""
+
+    def format_help(self) -> str:
+        texts = [action for action in self._actions if "{" in (action.help or "")]
+        if texts:
+            from ssmreduce.methods.allocation import ALLOCATIONS
+            from ssmreduce.methods.registry import METHODS
+
+            for action in texts:
+                assert action.help is not None
+                action.help = action.help.format(methods=", ".join(METHODS), allocations=", ".join(ALLOCATIONS))
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message}\n(--help says more)\n")
 
@@ -132,7 +141,11 @@ def _add_compare(commands: Any) -> None:
     parser = _add_command(commands, "compare", run_compare, text, where)
     parser.add_argument("--layer", metavar="L", help="number (from 0) or name of the layer; default: the first")
     parser.add_argument(
-        "--methods", metavar="M,M", type=_names, help=f"names, separated by commas: {METHOD_NAMES} (default: all)"
+        "--methods",
+        metavar="M,M",
+        type=_names,
+        help="names, separated by commas: {methods} (default: all that apply); parameters go in brackets, and the "
+        "whole in quotes: 'balanced(condition_limit=1e12),last'",
     )
     parser.add_argument(
         "--orders", metavar="N,N", type=_orders, help="stored states to keep; default: up to eight orders"
@@ -174,10 +187,11 @@ def _add_reduce(commands: Any) -> None:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--ratio", type=float, metavar="X", help="part of all stored states to remove, between 0 and 1")
     size.add_argument("--order", type=int, metavar="N", help="stored states to keep in every layer")
-    parser.add_argument("--method", default="balanced", help=f"one of {METHOD_NAMES} (default balanced)")
+    parser.add_argument("--method", default="balanced", metavar="M", help="one of {methods} (default balanced)")
     parser.add_argument(
         "--allocation",
-        help=f"how a --ratio is spread over the layers: one of {ALLOCATION_NAMES} (default: the method's own)",
+        metavar="A",
+        help="how a --ratio is spread over the layers: one of {allocations} (default: the method's own)",
     )
     parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")
@@ -195,7 +209,9 @@ def _add_reduce(commands: Any) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    from ssmreduce.methods.named import split_names
+
+    return split_names(text)
 
 
 def _orders(text: str) -> list[int]:

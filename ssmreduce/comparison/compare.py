@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,14 +15,15 @@ from ssmreduce.comparison.python_control import ask_python_control
 from ssmreduce.comparison.work import Work, certify, reduced
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
-from ssmreduce.methods.registry import METHODS
+from ssmreduce.methods.registry import METHODS, Method
 from ssmreduce.progress import Progress, silent
+from ssmreduce.reduction import data_for
 from ssmreduce.results import worst
 from theory.arithmetic.threads import blas_threads, cores, one_thread
 from theory.errors import InputError, OrderError, ToleranceError
 from theory.gramians.hankel import hankel_singular_values
 from theory.norms import hinf_norm
-from theory.systems.system import DiagonalStateSpace, System
+from theory.systems.system import System
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 """Default orders, as parts of the stored states."""
@@ -45,7 +46,7 @@ def default_threads() -> int:
 @one_thread
 def compare(
     layer_or_system: Any,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method] | None = None,
     orders: Iterable[int] | None = None,
     *,
     rtol: float = 1e-3,
@@ -68,8 +69,9 @@ def compare(
         An :class:`SSMLayer`, a live layer with ``ssm_params()`` and ``ssm_options()``, a mapping of S5 parameters (with
         the options that a tree cannot tell as keywords), a :class:`StateSpace`, a :class:`DiagonalStateSpace`, or
         a python-control ``StateSpace``.
-    methods : sequence of str, optional
-        Names from :data:`METHODS`; all of them that fit when left out.
+    methods : sequence of str or Method, optional
+        Names from :data:`METHODS`, or values as ``Balanced(condition_limit=1e12)``; all registered ones that apply
+        when left out.
     orders : iterable of int, optional
         In stored states; up to eight below n when left out.
     rtol : float, keyword only
@@ -90,7 +92,8 @@ def compare(
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
     **options
-        For a parameter mapping: ``conj_sym``, ``discretization``, ``clip_eigs``, ``step_rescale``.
+        For a parameter mapping: ``conj_sym``, ``discretization``, ``clip_eigs``, ``step_rescale``; and what methods
+        take, by the names in their ``takes``.
 
     Returns
     -------
@@ -114,17 +117,19 @@ def compare(
     Not certified: `seconds`, the opinions of other programs, and anything about inputs after this layer.
     """
     start = time.perf_counter()
-    source = as_layer_or_system(layer_or_system, **options)
+    asked = _asked_methods(methods)
+    data, rest = data_for(list(METHODS.values()) if asked is None else asked, options)
+    source = as_layer_or_system(layer_or_system, **rest)
     system = source.system if isinstance(source, SSMLayer) else source
     if system.m == 0 or system.p == 0:
         raise InputError(f"a system with {system.m} inputs and {system.p} outputs has nothing to compare")
-    names = _checked_methods(methods, system)
+    fitting = _fitting(source, data) if asked is None else asked
     chosen = _checked_orders(orders, system.n)
     if crosscheck not in ("auto", "all", "none"):
         raise InputError(f"crosscheck must be 'auto', 'all' or 'none', got {crosscheck!r}")
     if not 0 < rtol < 1:
         raise ToleranceError(f"rtol must lie between 0 and 1, got {rtol}", rtol, 1e-12)
-    jobs = [(order, name) for order in chosen for name in names]
+    jobs = [(order, method) for order in chosen for method in fitting]
     total = len(jobs) * (2 if crosscheck == "none" else 3)
     report = progress or silent
     report(0, total, "norm of the layer")
@@ -149,7 +154,7 @@ def compare(
         )
 
     try:
-        for done, item in enumerate(reduced(source, jobs, seed), start=1):
+        for done, item in enumerate(reduced(source, jobs, seed, data), start=1):
             work.append(item)
             report(done - 1, total, f"reduced: {item.row.label}, order {item.row.order}")
         workers = max(1, threads or default_threads())
@@ -172,21 +177,28 @@ def compare(
     return found()
 
 
-def _checked_methods(methods: Sequence[str] | None, system: System) -> list[str]:
-    if isinstance(methods, str):
-        methods = [methods]
+def _asked_methods(methods: Sequence[str | Method] | None) -> list[Method] | None:
+    """Values of the methods that were asked for, each once; None where that was left open."""
     if methods is None:
-        names = [
-            name for name, method in METHODS.items() if isinstance(system, DiagonalStateSpace) or method.kind != "modal"
-        ]
-    else:
-        names = list(dict.fromkeys(methods))
-    unknown = [name for name in names if name not in METHODS]
-    if unknown:
-        raise InputError(f"unknown method {unknown[0]!r}; the methods are {', '.join(METHODS)}")
-    if not names:
+        return None
+    listed = [methods] if isinstance(methods, (str, Method)) else methods
+    chosen = list({method.name: method for method in map(METHODS.find, listed)}.values())
+    if not chosen:
         raise InputError(f"no method was asked for; the methods are {', '.join(METHODS)}")
-    return names
+    return chosen
+
+
+def _fitting(source: SSMLayer | System, data: Mapping[str, Any]) -> list[Method]:
+    """Registered methods that apply to this layer and have the data that they require."""
+    found = []
+    for method in METHODS.values():
+        try:
+            method.applies(source)
+        except InputError:
+            continue
+        if data.keys() >= set(method.requires):
+            found.append(method)
+    return found
 
 
 def _checked_orders(orders: Iterable[int] | None, n: int) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.methods.registry import METHODS
+from ssmreduce.methods.registry import Method
 from ssmreduce.reduction import reduce
 from ssmreduce.results import Row, relative, worst
 from theory.errors import AccuracyError, ConvergenceError, OrderError, StabilityError
@@ -40,13 +40,16 @@ class Work:
         return b"" if kept is None else np.sort(kept, axis=-1).tobytes()
 
 
-def reduced(source: SSMLayer | System, jobs: Sequence[tuple[int, str]], seed: int) -> Iterator[Work]:
+def reduced(
+    source: SSMLayer | System, jobs: Sequence[tuple[int, Method]], seed: int, data: Mapping[str, Any]
+) -> Iterator[Work]:
     """Reduce `source` once for each (order, method); what cannot be delivered becomes a row that says so."""
-    for order, name in jobs:
-        title = METHODS[name].title
+    for order, method in jobs:
+        name, title = method.name, method.title
+        own = {key: value for key, value in data.items() if key in method.takes}
         try:
             start = time.perf_counter()
-            reduction = reduce(source, order=order, method=name, seed=seed)
+            reduction = reduce(source, order=order, method=method, seed=seed, **own)
             seconds = time.perf_counter() - start
         except FAILURES as failure:
             row = Row(method=name, title=title, order=order, floor=0.0, status=f"not delivered: {failure}")

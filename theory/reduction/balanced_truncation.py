@@ -11,7 +11,7 @@ from theory.arithmetic.rounding import EPS
 from theory.equations.lyapunov import thin_generator
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians.gramians import stacked_output
-from theory.reduction.balancing import Balancing, Truncation, balance, real_order
+from theory.reduction.balancing import Balancing, Remark, Truncation, balance, real_order
 from theory.reduction.bounds import balanced_bound, hankel_floor
 from theory.reduction.diagonalization import diagonalize
 from theory.reduction.modal_truncation import modal_truncation
@@ -262,11 +262,12 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
         directions = _directions(system)
         bound = balanced_bound(shared.hsv, k, directions=directions) + directions * perturbation
         status = f"balanced truncation to {diagonal.n} stored states ({k} of {shared.hsv.size})"
+        remarks: tuple[Remark, ...] = () if failure is None else (Remark.PARTLY_REFUSED,)
         if failure is not None:
             status += "; a larger part of the budget was tried and refused: " + str(failure)
         return Truncation(
             system=reduced, order=diagonal.n, hsv=shared.hsv, bound=bound,
-            floor=hankel_floor(shared.floor_hsv, real_order(system, diagonal.n)), status=status,
+            floor=hankel_floor(shared.floor_hsv, real_order(system, diagonal.n)), status=status, remarks=remarks,
             diagnostics={"states": k, "condition": condition, "perturbation": perturbation},
         )  # fmt: skip
     if failure is not None:
@@ -318,5 +319,5 @@ def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncat
     }
     return Truncation(
         system=reduced, order=width, hsv=shared.hsv, bound=np.reshape([channel.bound for channel in channels], shape),
-        floor=floor, status=status, diagnostics=diagnostics,
+        floor=floor, status=status, remarks=(Remark.FILLED_UP,) if fewer else (), diagnostics=diagnostics,
     )  # fmt: skip

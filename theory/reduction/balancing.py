@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,14 @@ from theory.gramians.hankel import balancing_factors, causal_hankel_singular_val
 from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
+
+
+class Remark(Enum):
+    """What is not quite what was asked for, as a value; the sentence about it is in the ``status``."""
+
+    FEWER_STATES = "fewer states"  #: the order is less than asked: what was left over fits nothing better
+    PARTLY_REFUSED = "partly refused"  #: more of the budget was tried, and refused for want of accuracy or stability
+    FILLED_UP = "filled up"  #: channels of a batch that need fewer states than the others got states of zero gain
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -32,6 +41,10 @@ class Truncation:
         No system of this order with the same ``D`` has a smaller error.
     status : str
         One sentence: what was done, and what to do about it if it is not what was asked.
+    remarks : tuple of Remark
+        The same for programs: empty if it is what was asked.
+    kept : ndarray of int or None
+        If every reduced state is a stored one, bit for bit: which, (r,), in a batch (..., r). None for new states.
     diagnostics : dict
         Numbers behind the result: eigenvector condition, perturbation by re-diagonalization, states used.
     """
@@ -42,6 +55,8 @@ class Truncation:
     bound: Any
     floor: Any
     status: str
+    remarks: tuple[Remark, ...] = ()
+    kept: Array | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -58,7 +58,7 @@ def modal_truncation(
         system=system if removed.size == 0 else system.keep(kept), order=kept.size, hsv=values,
         bound=modal_bound(system, removed), floor=hankel_floor(floor_values, real_order(system, kept.size)),
         status=f"modal truncation to {kept.size} of {system.n} stored states",
-        diagnostics={"kept": kept, "removed": removed},
+        kept=kept, diagnostics={"kept": kept, "removed": removed},
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 from layer_cases import s5_params
 
 from ssmreduce import Comparison, load, save, shipped_checkpoint
-from ssmreduce.command_line.parser import ALLOCATION_NAMES, METHOD_NAMES, main
+from ssmreduce.command_line.parser import main
 from ssmreduce.files.model import Model
 from ssmreduce.methods.allocation import ALLOCATIONS
 from ssmreduce.methods.registry import METHODS
@@ -158,13 +158,13 @@ BAD_ARGUMENTS = {
     "order 0": (("compare", "{}", "--orders", "0"), "from 1 to 4"),
     "order too high": (("compare", "{}", "--orders", "5"), "from 1 to 4"),
     "order in words": (("compare", "{}", "--orders", "two"), "whole numbers"),
-    "unknown method": (("compare", "{}", "--methods", "magic"), "balanced, modal"),
+    "unknown method": (("compare", "{}", "--methods", "magic"), "balanced, aire"),
     "rtol": (("compare", "{}", "--rtol", "0"), "rtol"),
     "figure format": (("compare", "{}", "--plot", "x.bmp"), ".png"),
     "no size": (("reduce", "{}", "-o", "x.safetensors"), "--ratio"),
     "two sizes": (("reduce", "{}", "-o", "x.safetensors", "--ratio", "0.5", "--order", "2"), "not allowed"),
     "ratio in percent": (("reduce", "{}", "-o", "x.safetensors", "--ratio", "50"), "0.5"),
-    "order for a model": (("reduce", "{}", "-o", "x.safetensors", "--order", "9"), "between 1 and 4"),
+    "order for a model": (("reduce", "{}", "-o", "x.safetensors", "--order", "9"), "between 0 and 4"),
     "allocation": (("reduce", "{}", "-o", "x.safetensors", "--ratio", "0.5", "--allocation", "fair"), "uniform"),
     "allocation and order": (("reduce", "{}", "-o", "x.safetensors", "--order", "2", "--allocation", "hsv"), "--ratio"),
 }
@@ -281,8 +281,10 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("compare", "inspect", "reduce"):
         assert "CHECKPOINT" in call(capsys, command, "--help")[1]
     assert call(capsys, "--version")[1].startswith("ssmreduce ")
-    assert ", ".join(METHODS) == METHOD_NAMES
-    assert ", ".join(ALLOCATIONS) == ALLOCATION_NAMES
+    for command in ("compare", "reduce"):
+        words = " ".join(call(capsys, command, "--help")[1].split())
+        assert ", ".join(METHODS) in words
+        assert command == "compare" or ", ".join(ALLOCATIONS) in words
 
 
 def test_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:

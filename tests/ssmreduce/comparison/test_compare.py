@@ -95,7 +95,7 @@ def test_every_row_obeys_its_laws_by_an_independent_sweep(case: tuple[Any, Compa
     source, comparison = case
     system = getattr(source, "system", source)
     expected = [
-        name for name, method in METHODS.items() if method.kind != "modal" or not isinstance(system, StateSpace)
+        name for name, method in METHODS.items() if method.kind != "selection" or not isinstance(system, StateSpace)
     ]
     assert {(row.method, row.order) for row in comparison.rows} == {(name, r) for name in expected for r in (1, 3)}
     assert not comparison.violations

@@ -25,7 +25,7 @@ def layers_of(seed: int, sizes: list[int]) -> list[SSMLayer]:
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(1, 8), min_size=1, max_size=5),
     st.floats(0, 1),
-    st.sampled_from(ALLOCATIONS),
+    st.sampled_from(list(ALLOCATIONS)),
 )
 def test_budgets_are_exact(seed: int, sizes: list[int], part: float, allocation: str) -> None:
     budget = len(sizes) + round(part * (sum(sizes) - len(sizes)))

@@ -1,0 +1,56 @@
+"""One threshold for the scores of all layers together, met exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.methods.allocation import ALLOCATIONS, Allocation
+from ssmreduce.methods.scores import hinf_scores, prefix_normalised, state_scores
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalThreshold(Allocation):
+    """As many states as one threshold over the prefix-normalised scores of all layers keeps; each keeps its best.
+
+    Attributes
+    ----------
+    criterion : {"hinf", "last", "last_released", "aire", "lamp"}
+        Whose scores; "hinf" takes the squares of the exact gains.
+    """
+
+    criterion: Literal["hinf", "last", "last_released", "aire", "lamp"]
+
+    def spread(self, layers: Sequence[SSMLayer], sizes: Sequence[int], budget: int) -> tuple[int, ...]:
+        """Keep the `budget` largest scores, the best of each layer among them; ties go to earlier layers."""
+        ranked = [_by_rank(self._scores(layer)) for layer in layers]
+        rest = [(-value, i, j) for i, values in enumerate(ranked) for j, value in enumerate(values[:-1][::-1])]
+        kept = [1] * len(sizes)
+        for _, i, _ in sorted(rest)[: budget - len(sizes)]:
+            kept[i] += 1
+        return tuple(kept)
+
+    def _scores(self, layer: SSMLayer) -> Array:
+        if self.criterion == "hinf":
+            return prefix_normalised(hinf_scores(layer) ** 2)
+        return state_scores(layer, self.criterion)
+
+
+def _by_rank(values: Array) -> Array:
+    """Scores of one layer, ascending; of an S4D layer the mean over channels at each rank."""
+    ascending = np.sort(values, axis=-1)
+    return ascending if ascending.ndim == 1 else ascending.mean(axis=0)
+
+
+ALLOCATIONS.register("hinf", GlobalThreshold(criterion="hinf"))
+ALLOCATIONS.register("last", GlobalThreshold(criterion="last"))
+ALLOCATIONS.register("last_released", GlobalThreshold(criterion="last_released"))
+ALLOCATIONS.register("aire", GlobalThreshold(criterion="aire"))
+ALLOCATIONS.register("lamp", GlobalThreshold(criterion="lamp"))
