@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from ssmreduce.files.model import Model
+from ssmreduce.files.record import EARLIER, REDUCTION, one_line
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.view.pages import inspection_sheet
 from ssmreduce.view.table import Sheet
 from theory.gramians.hankel import hankel_singular_values
 from theory.reduction.bounds import balanced_bound
+
+FACTS = ("task", "config", "seed", "epochs", "epoch", "steps", "test_accuracy", "test_loss", "date", "device")
+"""What of the training record goes into its one line."""
 
 TARGETS = (0.1, 0.01, 0.001)
 """Relative bounds for which :func:`inspect_model` says how many states are enough."""
@@ -26,7 +30,8 @@ class Inspection:
     Attributes
     ----------
     model : dict
-        Path, architecture, format, options, training record, numbers of layers, states and parameters.
+        Path, architecture, format, options, training record (and in one line), its reductions in their order, numbers
+        of layers, states and parameters.
     layers : tuple of dict
         For each layer: name, states, channels, directions, smallest margin, slowest time constant in samples, largest
         Hankel singular value, and the states that are enough for relative bounds of :data:`TARGETS`.
@@ -63,6 +68,8 @@ def inspect_model(model: Model) -> Inspection:
         "parameters": _count(model.params),
         "options": {key: value for key, value in model.options.items() if isinstance(value, (str, int, float, bool))},
         "training": record,
+        "record": one_line(model.training, FACTS),
+        "reductions": [*model.training.get(EARLIER, ()), *filter(None, [model.training.get(REDUCTION)])],
     }
     return Inspection(model=summary, layers=tuple(_layer(i, layer) for i, layer in enumerate(model.layers)))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ssmreduce.files.model import Model
+from ssmreduce.files.record import after_reduction
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, allocate, budget_of
 from ssmreduce.methods.registry import METHODS, Method
@@ -21,6 +23,7 @@ def reduce_model(
     allocation: str | Allocation | None = None,
     *,
     budget: int | None = None,
+    orders: int | Sequence[int] | None = None,
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Model:
@@ -41,6 +44,8 @@ def reduce_model(
         LAMP, else "uniform".
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.
+    orders : int or sequence of int, optional, keyword only
+        Instead of both: stored states to keep in each layer; one number for every layer. No allocation then.
     seed : int, keyword only
         For "random"; every layer draws its own.
     progress : callable, optional, keyword only
@@ -49,51 +54,91 @@ def reduce_model(
     Returns
     -------
     Model
-        Layers of possibly different sizes (:meth:`Model.padded` makes them equal for the reference S5 code);
-        ``.training["reduction"]`` records method, orders and bounds.
+        Layers of possibly different sizes (:meth:`Model.padded` makes them equal for the reference S5 code).
+        ``.training["reduction"]`` records this reduction: method, allocation, orders before and after, bounds, remarks;
+        see :mod:`ssmreduce.files.record` for what becomes of the record that was there.
 
     Raises
     ------
-    OrderError, StabilityError, AccuracyError, InputError
+    OrderError
+        The budget is less than one state a layer, or an order is more than a layer has (with `orders`: more than is
+        numerically present in it).
+    StabilityError, AccuracyError, InputError
 
     Notes
     -----
-    A layer in which fewer states are numerically present than its share gets those; the budget is then not used up, and
-    never exceeded. The bounds are those of each layer; no bound on the whole network follows from them.
+    A layer in which fewer states are numerically present than its share of a budget gets those, and one stored state
+    ("modal") where there are none; the budget is then not used up, and never exceeded. The bounds are those of each
+    layer; no bound on the whole network follows from them.
     """
     if not isinstance(model, Model):
         raise InputError(f"reduce_model takes a Model, from ssmreduce.load(path); got {type(model).__name__}")
-    if (ratio is None) == (budget is None):
-        raise InputError("give either ratio (fraction of states to remove) or budget (states to keep)")
+    if sum(size is not None for size in (ratio, budget, orders)) != 1:
+        raise InputError(
+            "give either ratio (fraction of states to remove), budget (states to keep) or orders (states of each layer)"
+        )
     chosen = METHODS.find(method)
-    rule = ALLOCATIONS.find(chosen.allocation if allocation is None else allocation)
     layers = model.layers
-    total = sum(layer.order for layer in layers)
-    states = budget_of(total, ratio, len(layers)) if ratio is not None else budget
-    assert states is not None
     report = progress or (lambda done, total, what: None)
-    report(0, len(layers), "spreading the budget")
-    orders = allocate(layers, states, rule)
+    spread: dict[str, Any]
+    if orders is not None:
+        if allocation is not None:
+            raise InputError("an allocation spreads a ratio or a budget; orders say what each layer keeps")
+        asked = _checked_orders(orders, len(layers))
+        spread = {"allocation": None, "ratio": None, "budget": None}
+    else:
+        rule = ALLOCATIONS.find(chosen.allocation if allocation is None else allocation)
+        total = sum(layer.order for layer in layers)
+        states = budget_of(total, ratio, len(layers)) if ratio is not None else budget
+        assert states is not None
+        report(0, len(layers), "spreading the budget")
+        asked = allocate(layers, states, rule)
+        spread = {"allocation": rule.name, "ratio": ratio, "budget": int(states)}
     reductions = []
-    for i, (layer, order) in enumerate(zip(layers, orders, strict=True)):
+    for i, (layer, order) in enumerate(zip(layers, asked, strict=True)):
         report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
-        reductions.append(_reduced(layer, order, chosen, seed + i))
+        if orders is None:
+            reductions.append(_at_most(layer, order, chosen, seed + i))
+        else:
+            reductions.append(_exactly(layer, order, chosen, seed + i))
     report(len(layers), len(layers), "done")
     smaller = model.replace_layers([_layer(reduction) for reduction in reductions])
     record = {
         "method": chosen.name,
-        "allocation": rule.name,
-        "ratio": ratio,
-        "budget": int(states),
+        **spread,
         "seed": seed,
         "orders_before": [layer.order for layer in layers],
+        "orders_asked": list(asked),
         "orders": [reduction.order for reduction in reductions],
+        "methods": [reduction.method for reduction in reductions],
         "bounds": [float(np.max(reduction.bound)) for reduction in reductions],
+        "remarks": [[remark.value for remark in reduction.remarks] for reduction in reductions],
     }
-    return smaller.with_training({**model.training, "reduction": record})
+    return smaller.with_training(after_reduction(model.training, record))
 
 
-def _reduced(layer: SSMLayer, order: int, method: Method, seed: int) -> Reduction:
+def _checked_orders(orders: int | Sequence[int], layers: int) -> tuple[int, ...]:
+    """One order for each layer; :func:`ssmreduce.reduce` checks its range."""
+    if isinstance(orders, (int, np.integer)):
+        return (int(orders),) * layers
+    listed = tuple(orders)
+    if len(listed) != layers:
+        raise InputError(
+            f"the model has {layers} layers, {len(listed)} orders were given; one number is for all layers"
+        )
+    return listed
+
+
+def _exactly(layer: SSMLayer, order: int, method: Method, seed: int) -> Reduction:
+    """Reduce to what was asked for; an error names the layer."""
+    try:
+        return reduce(layer, order=order, method=method, seed=seed)
+    except OrderError as error:
+        raise OrderError(f"layer {layer.name}: {error}", error.asked, error.attainable) from None
+
+
+def _at_most(layer: SSMLayer, order: int, method: Method, seed: int) -> Reduction:
+    """Reduce to a share of a budget, or to what is numerically there of it; one state stays."""
     try:
         return reduce(layer, order=order, method=method, seed=seed)
     except OrderError as error:

@@ -100,6 +100,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     layer = _layer(model, arguments.layer)
 
     from ssmreduce.comparison.compare import compare
+    from ssmreduce.files.record import one_line
     from ssmreduce.progress import progress_bar
 
     with progress_bar(quiet=arguments.quiet) as progress:
@@ -115,9 +116,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
         )
     comparison.provenance["command"] = f"ssmreduce {arguments.command_line}"
     comparison.provenance["checkpoint"] = Path(arguments.checkpoint).name if arguments.checkpoint else "shipped model"
-    record = {key: model.training[key] for key in TRAINING_FACTS if key in model.training}
+    record = one_line(model.training, TRAINING_FACTS)
     if record:
-        comparison.provenance["training"] = ", ".join(f"{key} {value}" for key, value in record.items())
+        comparison.provenance["training"] = record
     if arguments.json == "-":
         sys.stdout.write(comparison.to_json())
     elif not arguments.quiet:
@@ -169,11 +170,10 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     from ssmreduce.files.storage import CheckpointIOError
     from ssmreduce.progress import progress_bar
     from ssmreduce.reduced_model import reduce_model
-    from ssmreduce.reduction import reduce
     from ssmreduce.view.pages import reduction_sheet
 
-    if arguments.order is not None and arguments.allocation is not None:
-        raise InputError("--allocation spreads a --ratio over the layers; --order gives every layer the same")
+    if arguments.orders is not None and arguments.allocation is not None:
+        raise InputError("--allocation spreads a --ratio over the layers; --orders say what each layer keeps")
     model = load_model(arguments)
     target = Path(arguments.output)
     if target.suffix not in SUFFIXES:
@@ -184,17 +184,15 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     arguments.total = len(model.layers)
     with progress_bar(quiet=arguments.quiet) as progress:
-        if arguments.ratio is not None:
-            spread = {"allocation": arguments.allocation} if arguments.allocation else {}
-            smaller = reduce_model(
-                model, arguments.ratio, arguments.method, seed=arguments.seed, progress=progress, **spread
-            )
-        else:
-            made = []
-            for i, layer in enumerate(model.layers):
-                progress(i, len(model.layers), f"layer {i} to {arguments.order} of {layer.order} states")
-                made.append(reduce(layer, arguments.order, method=arguments.method, seed=arguments.seed + i).layer)
-            smaller = model.replace_layers([layer for layer in made if layer is not None])
+        smaller = reduce_model(
+            model,
+            arguments.ratio,
+            arguments.method,
+            arguments.allocation,
+            orders=arguments.orders[0] if arguments.orders and len(arguments.orders) == 1 else arguments.orders,
+            seed=arguments.seed,
+            progress=progress,
+        )
         rows = [
             _reduced_layer(i, old, new, arguments, progress)
             for i, (old, new) in enumerate(zip(model.layers, smaller.layers))
@@ -208,8 +206,8 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         "format": "ssmreduce-reduction",
         "version": 1,
         "output": str(written),
-        "method": arguments.method,
-        "allocation": smaller.training["reduction"]["allocation"] if arguments.ratio is not None else None,
+        "method": smaller.training["reduction"]["method"],
+        "allocation": smaller.training["reduction"]["allocation"],
         "states_before": model.n_states,
         "states": smaller.n_states,
         "layers": rows,

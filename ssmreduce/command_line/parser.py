@@ -186,7 +186,13 @@ def _add_reduce(commands: Any) -> None:
     parser = _add_command(commands, "reduce", run_reduce, text, "file with the trained parameters")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--ratio", type=float, metavar="X", help="part of all stored states to remove, between 0 and 1")
-    size.add_argument("--order", type=int, metavar="N", help="stored states to keep in every layer")
+    size.add_argument(
+        "--orders",
+        "--order",
+        metavar="N,N",
+        type=_orders,
+        help="stored states to keep: one number for every layer, or one for each",
+    )
     parser.add_argument("--method", default="balanced", metavar="M", help="one of {methods} (default balanced)")
     parser.add_argument(
         "--allocation",

@@ -106,7 +106,7 @@ def compare(
     StabilityError
         A pole of the layer lies on or outside the stability boundary.
     OrderError
-        An order that was asked for is no whole number in 1 ... n.
+        An order that was asked for is no whole number in 0 ... n.
     InputError
         Unknown method, no states to remove, or input that is neither layer nor system.
     ComparisonInterrupted
@@ -208,8 +208,8 @@ def _checked_orders(orders: Iterable[int] | None, n: int) -> tuple[int, ...]:
         return default_orders(n)
     chosen = [orders] if isinstance(orders, (int, np.integer)) else list(orders)
     for order in chosen:
-        if isinstance(order, bool) or int(order) != order or not 1 <= order <= n:
-            raise OrderError(f"an order is a whole number from 1 to {n} (stored states), got {order!r}", int(order), n)
+        if isinstance(order, bool) or int(order) != order or not 0 <= order <= n:
+            raise OrderError(f"an order is a whole number from 0 to {n} (stored states), got {order!r}", int(order), n)
     if not chosen:
         raise InputError("no order was asked for")
     return tuple(sorted({int(order) for order in chosen}))

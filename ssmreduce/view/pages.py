@@ -27,9 +27,6 @@ from theory.norms.bracket import Bracket
 MOST_OPINIONS = 8
 """Lines on what python-control says otherwise; the report has the rest in its rows."""
 
-RECORD = ("task", "config", "seed", "epochs", "epoch", "steps", "test_accuracy", "test_loss", "date", "device")
-"""What of the record of a training is printed."""
-
 STARVED = 0.25
 """Part of the average share of states below which a layer is named: an allocation that leaves so little is suspect."""
 
@@ -151,8 +148,6 @@ def opinions_sheet(subject: str, bracket: Bracket, opinions: Sequence[Opinion]) 
 def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> Sheet:
     """Lay out a checkpoint: `model` and `layers` as :class:`ssmreduce.inspection.Inspection` has them."""
     options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
-    record = model["training"]
-    training = ", ".join(f"{key} {record[key]}" for key in RECORD if key in record) or "no record"
     titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
     unstable = any(layer["unstable"] for layer in layers)
     return Sheet(
@@ -163,7 +158,7 @@ def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any
                 "best",
             ),
             f"options:  {options}",
-            f"training: {training}",
+            f"training: {model['record'] or 'no record'}",
             "",
         ),
         headings=tuple(

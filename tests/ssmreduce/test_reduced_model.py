@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s5_params
 
 from ssmreduce.files.model import Model, load
 from ssmreduce.methods.allocation import ALLOCATIONS
+from ssmreduce.methods.balanced import Balanced
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.reduced_model import reduce_model
+from ssmreduce.reduction import reduce
 from theory.errors import InputError, OrderError, StabilityError
 
 
@@ -123,6 +126,83 @@ def test_a_dead_layer_keeps_one_state(rng: np.random.Generator) -> None:
         smaller = reduce_model(model, ratio=0.3, allocation=allocation)
         assert smaller.layers[0].order == 1
         assert smaller.training["reduction"]["bounds"][0] == 0
+
+
+@pytest.mark.parametrize("orders", [3, (3, 4, 8), [0, 1, 2], np.int64(4)])
+def test_orders_are_met(orders: Any, rng: np.random.Generator) -> None:
+    model = model_of(rng)
+    smaller = reduce_model(model, orders=orders, method="modal")
+    asked = [int(orders)] * 3 if isinstance(orders, (int, np.integer)) else list(orders)
+    assert [layer.order for layer in smaller.layers] == asked
+    record = smaller.training["reduction"]
+    assert record["orders"] == record["orders_asked"] == asked
+    assert (record["allocation"], record["ratio"], record["budget"]) == (None, None, None)
+    for layer, order, small in zip(model.layers, asked, smaller.layers, strict=True):
+        one = reduce(layer, order, method="modal").layer
+        assert all(np.array_equal(value, small.to_params()[key]) for key, value in one.to_params().items())
+
+
+def test_orders_that_cannot_be_met_name_the_layer(rng: np.random.Generator) -> None:
+    model = model_of(rng)
+    with pytest.raises(OrderError, match=r"layers_1/seq.*between 0 and 4"):
+        reduce_model(model, orders=5)
+    with pytest.raises(InputError, match="3 layers, 2 orders"):
+        reduce_model(model, orders=[2, 2])
+    with pytest.raises(InputError, match="whole number"):
+        reduce_model(model, orders=[2, 2.5, 2])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="allocation spreads"):
+        reduce_model(model, orders=2, allocation="hsv")
+    with pytest.raises(InputError, match="either ratio"):
+        reduce_model(model, ratio=0.5, orders=2)
+    raw = s5_params(rng, P=6)
+    raw["C"][:, 2:] = 0  # two states are there
+    with pytest.raises(OrderError, match=r"layers_0.*at most 2") as caught:
+        reduce_model(Model(tree={"layers_0": raw}, options={"conj_sym": True}), orders=4)
+    assert caught.value.attainable == 2
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".msgpack"])
+def test_layers_without_states_are_written_and_read(suffix: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    smaller = reduce_model(model_of(rng), orders=[0, 2, 0])
+    again = load(smaller.save(tmp_path / f"static{suffix}"), conj_sym=True)
+    assert [layer.order for layer in again.layers] == [0, 2, 0]
+    assert np.array_equal(again.layers[0].D, smaller.layers[0].D)
+
+
+def test_the_record_is_that_of_the_last_reduction_and_keeps_the_others(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    fresh = model_of(rng, (6, 6)).with_training({"task": "digits", "test_accuracy": 0.97})
+    once = reduce_model(fresh, ratio=0.25, method="last")
+    assert once.training.keys() == {"reduction", "unreduced"}
+    assert once.training["unreduced"] == fresh.training
+    measured = once.with_training({**once.training, "test_accuracy": 0.9})
+    twice = load(reduce_model(measured, orders=3).save(tmp_path / "twice.safetensors"))
+    record = twice.training
+    assert (record["reduction"]["method"], record["reduction"]["orders"]) == ("balanced", [3, 3])
+    assert record["reduction"]["orders_before"] == once.training["reduction"]["orders"]
+    assert record["unreduced"] == fresh.training
+    (earlier,) = record["earlier_reductions"]
+    assert earlier == {**once.training["reduction"], "recorded_after": {"test_accuracy": 0.9}}
+    assert "test_accuracy" not in record
+    thrice = reduce_model(twice, orders=2, method=Balanced(condition_limit=1e12)).training
+    assert [entry["method"] for entry in thrice["earlier_reductions"]] == ["last", "balanced"]
+    assert METHODS.find(thrice["reduction"]["method"]) == Balanced(condition_limit=1e12)
+
+
+def test_a_record_of_an_older_version_is_sorted_out(rng: np.random.Generator) -> None:
+    """Version 0.1.0 left the accuracy of the unreduced model beside the reduction."""
+    old = {"test_accuracy": 0.97, "reduction": {"method": "last", "orders": [6, 4, 8]}}
+    record = reduce_model(model_of(rng).with_training(old), orders=2).training
+    assert record["unreduced"] == {"test_accuracy": 0.97}
+    assert record["earlier_reductions"] == [old["reduction"]]
+
+
+def test_what_is_not_as_asked_is_a_value_in_the_record(rng: np.random.Generator) -> None:
+    raw = s5_params(rng, P=6)
+    raw["C"][:] = 0
+    dead = reduce_model(Model(tree={"layers_0": raw}, options={"conj_sym": True}), ratio=0.5).training["reduction"]
+    assert (dead["orders_asked"], dead["orders"], dead["methods"]) == ([3], [1], ["modal"])
 
 
 def test_progress_is_reported(rng: np.random.Generator) -> None:

@@ -49,10 +49,10 @@ def balanced_truncation(
         together, outputs stacked, and the bound doubles. A batch keeps its axes; channels that need fewer states
         than `order` are filled up with states of zero gain.
     order : int, optional
-        Stored states to keep, ``1 <= order <= n``; ``n`` returns the system itself.
+        Stored states to keep, ``0 <= order <= n``; ``n`` returns the system itself, 0 its feedthrough alone.
     rtol : float, optional
-        Instead of `order`: the smallest order whose bound is at most `rtol` times :math:`\sigma_1` (of every channel of
-        a batch), hence also at most `rtol` times the norm.
+        Instead of `order`: the smallest order, at least 1, whose bound is at most `rtol` times :math:`\sigma_1` (of
+        every channel of a batch), hence also at most `rtol` times the norm.
     balancing : Balancing, optional, keyword only
         From :func:`theory.reduction.balancing.balance`, to share the work between orders.
     condition_limit : float, keyword only
@@ -68,7 +68,7 @@ def balanced_truncation(
     StabilityError
         A pole lies on or outside the boundary.
     OrderError
-        `order` is less than 1, more than ``n``, or more than the states numerically present
+        `order` is negative, more than ``n``, or more than the states numerically present
         (:math:`\sigma_i>N\varepsilon\sigma_1`); carries the attainable order.
     ToleranceError
         `rtol` is negative.
@@ -127,8 +127,8 @@ def _checked_order(shared: Balancing, order: int) -> int:
     n, attainable = shared.system.n, _attainable(shared)
     if order == n:
         return int(n)
-    if order < 1 or order > n:
-        raise OrderError(f"order must be between 1 and {n}, got {order}", int(order), n)
+    if order < 0 or order > n:
+        raise OrderError(f"order must be between 0 and {n}, got {order}", int(order), n)
     if order > attainable:
         raise OrderError(
             f"order {order} asked, but only {attainable} states are numerically present "
@@ -150,6 +150,8 @@ def truncate(shared: Balancing, order: int, condition_limit: float) -> Truncatio
             status="all states kept: the system itself",
             diagnostics={"states": shared.hsv.shape[-1], "perturbation": nothing},
         )  # fmt: skip
+    if order == 0:
+        return _feedthrough(shared)
     if isinstance(system, StateSpace):
         return _truncate_dense(shared, order)
     if not system.batch_shape:
@@ -162,6 +164,22 @@ def truncate(shared: Balancing, order: int, condition_limit: float) -> Truncatio
         )  # fmt: skip
         channels.append(_truncate_diagonal(one, order, condition_limit))
     return _stack(shared, order, channels)
+
+
+def _feedthrough(shared: Balancing) -> Truncation:
+    """All states truncated: ``y = D u``; the bound is that of balanced truncation with nothing kept."""
+    system = shared.system
+    static: System
+    if isinstance(system, StateSpace):
+        static = StateSpace(system.A[:0, :0], system.B[:0], system.C[:, :0], system.D, dt=system.dt)
+    else:
+        static = system.keep([])
+    zero = np.zeros(shared.hsv.shape[:-1])
+    return Truncation(
+        system=static, order=0, hsv=shared.hsv, bound=balanced_bound(shared.hsv, 0, directions=_directions(system)),
+        floor=hankel_floor(shared.floor_hsv, 0), status="balanced truncation to no states: the feedthrough",
+        diagnostics={"states": 0, "perturbation": zero if zero.ndim else 0.0},
+    )  # fmt: skip
 
 
 def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> tuple[Array, Array, Array, Array]:

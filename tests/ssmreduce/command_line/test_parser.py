@@ -129,7 +129,30 @@ def test_reduce_writes_a_smaller_model(
     )
     assert status == 0
     assert json.loads(out)["states"] == 2
+    assert load(target).training["reduction"]["method"] == "last"
+    assert load(target).training["unreduced"] == {"seed": 3}
     assert all(row["error"]["upper"] > 0 for row in json.loads(out)["layers"])
+
+
+def test_a_method_with_parameters_and_an_order_for_each_layer(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, method = tmp_path / "small.safetensors", "balanced(condition_limit=1e12)"
+    status, out, err = call(capsys, "reduce", checkpoint, "--orders", "1,3", "--method", method, "-o", target)
+    assert status == 0, err
+    assert method in out
+    assert [layer.order for layer in load(target).layers] == [1, 3]
+    assert load(target).training["reduction"]["method"] == method
+    status, out, err = call(capsys, "inspect", target)
+    assert status == 0, err
+    assert f"reduced by {method} to 1, 3 states; before it was reduced: seed 3" in " ".join(out.split())
+    status, out, _ = call(
+        capsys, "compare", checkpoint, "--methods", f"{method},last", "--orders", "0,2", "--crosscheck", "none",
+        "--json", "-",
+    )  # fmt: skip
+    assert status == 0
+    rows = json.loads(out)["rows"]
+    assert [(row["method"], row["order"]) for row in rows] == [(method, 0), ("last", 0), (method, 2), ("last", 2)]
 
 
 def test_a_layer_that_is_left_with_next_to_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,8 +178,8 @@ def test_the_layer_that_was_asked_for(checkpoint: Path, capsys: pytest.CaptureFi
 BAD_ARGUMENTS = {
     "no command": ((), "COMMAND"),
     "unknown command": (("shrink",), "shrink"),
-    "order 0": (("compare", "{}", "--orders", "0"), "from 1 to 4"),
-    "order too high": (("compare", "{}", "--orders", "5"), "from 1 to 4"),
+    "order below 0": (("compare", "{}", "--orders=-1"), "from 0 to 4"),
+    "order too high": (("compare", "{}", "--orders", "5"), "from 0 to 4"),
     "order in words": (("compare", "{}", "--orders", "two"), "whole numbers"),
     "unknown method": (("compare", "{}", "--methods", "magic"), "balanced, aire"),
     "rtol": (("compare", "{}", "--rtol", "0"), "rtol"),
@@ -164,6 +187,9 @@ BAD_ARGUMENTS = {
     "no size": (("reduce", "{}", "-o", "x.safetensors"), "--ratio"),
     "two sizes": (("reduce", "{}", "-o", "x.safetensors", "--ratio", "0.5", "--order", "2"), "not allowed"),
     "ratio in percent": (("reduce", "{}", "-o", "x.safetensors", "--ratio", "50"), "0.5"),
+    "a parameter that is not there": (("compare", "{}", "--methods", "last(limit=1)"), "parameters are variant"),
+    "a parameter that is code": (("compare", "{}", "--methods", "last(variant=open('x'))"), "is a number, a text"),
+    "orders for other layers": (("reduce", "{}", "-o", "x.safetensors", "--orders", "1,2,3"), "2 layers, 3 orders"),
     "order for a model": (("reduce", "{}", "-o", "x.safetensors", "--order", "9"), "between 0 and 4"),
     "allocation": (("reduce", "{}", "-o", "x.safetensors", "--ratio", "0.5", "--allocation", "fair"), "uniform"),
     "allocation and order": (("reduce", "{}", "-o", "x.safetensors", "--order", "2", "--allocation", "hsv"), "--ratio"),
