@@ -18,7 +18,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from theory.systems.margin import disc_gap, discrete_margin
+from theory.equations.kautz import channel_factor
+from theory.systems.margin import disc_gap, discrete_margin, pole_gap
 
 Array = NDArray[Any]
 
@@ -57,7 +58,7 @@ def diagonal_factor(poles: Array, G: Array, discrete: bool, block: int = 32) -> 
     discrete : bool
         Time base.
     block : int
-        Steps between two updates of the whole generator; a matter of speed only.
+        Steps between two updates of a generator of several columns; a matter of speed only.
 
     Returns
     -------
@@ -69,12 +70,11 @@ def diagonal_factor(poles: Array, G: Array, discrete: bool, block: int = 32) -> 
     G = thin_generator(np.asarray(G, dtype=complex)).copy()
     if n == 0 or G.shape[-1] == 0:
         return L
+    if G.shape[-1] == 1:
+        return channel_factor(poles, G[..., 0], discrete)
     margin = discrete_margin(poles) if discrete else -poles.real
     decay = np.sqrt(margin * (2.0 - margin) if discrete else 2.0 * margin)  # root of 1 - |l|^2, or of -2 Re l
-    if discrete:
-        gaps = disc_gap(poles[..., :, None], poles[..., None, :])
-    else:
-        gaps = -(poles[..., :, None] + poles[..., None, :].conj())
+    gaps = pole_gap(poles[..., :, None], poles[..., None, :], discrete)
     # One step multiplies row i by the inner factor I - (1 - beta_ik) w w^*, with w along the row of pole k and
     # beta_ik the Blaschke factor. The updates of a block are kept as Y W^* and applied together.
     for start in range(0, n, block):
@@ -84,27 +84,17 @@ def diagonal_factor(poles: Array, G: Array, discrete: bool, block: int = 32) -> 
         W = np.zeros((*rows.shape[:-2], rows.shape[-1], stop - start), dtype=complex)
         for k in range(start, stop):
             j = k - start
-            if G.shape[-1] == 1:
-                own, along = None, rows[..., j:, 0]
-                length = np.abs(along[..., :1])
-                phase = np.where(length == 0, 1.0, along[..., :1].conj() / np.where(length == 0, 1.0, length))
-                along = along * phase
-            else:
-                own = rows[..., j, :] - (W[..., :j].conj() @ Y[..., j, :j, None])[..., 0]
-                length = np.linalg.norm(own, axis=-1)[..., None]
-                w = np.where(length == 0, 0.0, own.conj() / np.where(length == 0, 1.0, length))[..., None]
-                pending = np.swapaxes(W[..., :j], -1, -2).conj() @ w
-                along = (rows[..., j:, :] @ w - Y[..., j:, :j] @ pending)[..., 0]
-                along[..., :1] = length
+            own = rows[..., j, :] - (W[..., :j].conj() @ Y[..., j, :j, None])[..., 0]
+            length = np.linalg.norm(own, axis=-1)[..., None]
+            w = np.where(length == 0, 0.0, own.conj() / np.where(length == 0, 1.0, length))[..., None]
+            pending = np.swapaxes(W[..., :j], -1, -2).conj() @ w
+            along = (rows[..., j:, :] @ w - Y[..., j:, :j] @ pending)[..., 0]
+            along[..., :1] = length
             gap = gaps[..., k:, k]
             L[..., k:, k] = decay[..., k : k + 1] * along / gap
             blaschke = (poles[..., k : k + 1] - poles[..., k:]) / gap
-            if own is None:
-                rows[..., j:, 0] *= blaschke
-            else:
-                Y[..., j:, j], W[..., j] = (1.0 - blaschke) * along, w[..., 0]
-        if G.shape[-1] > 1:
-            G[..., stop:, :] -= Y[..., stop - start :, :] @ np.swapaxes(W, -1, -2).conj()
+            Y[..., j:, j], W[..., j] = (1.0 - blaschke) * along, w[..., 0]
+        G[..., stop:, :] -= Y[..., stop - start :, :] @ np.swapaxes(W, -1, -2).conj()
     return L
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.equations.kautz import pair_functions
 from theory.equations.lyapunov import diagonal_factor, real_factor, triangular_factor
 from theory.errors import StabilityError
-from theory.systems.margin import disc_gap, discrete_margin, state_scaling
-from theory.systems.pairs import both_halves
+from theory.systems.margin import discrete_margin, pole_gap, state_scaling
+from theory.systems.pairs import both_halves, real_input
 from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -79,9 +80,7 @@ def gramians(system: System) -> tuple[Array, Array]:
 def _gaps(poles: Array, discrete: bool) -> tuple[Array, Array]:
     """Denominators of the closed form: for ``E[x x^*]`` and for ``E[x x^T]``."""
     rows, columns = poles[..., :, None], poles[..., None, :]
-    if discrete:
-        return disc_gap(rows, columns), disc_gap(rows, columns.conj())
-    return -(rows + columns.conj()), -(rows + columns)
+    return pole_gap(rows, columns, discrete), pole_gap(rows, columns.conj(), discrete)
 
 
 def _closed_form(G: Array, gaps: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -109,17 +108,29 @@ def gramian_factors(system: System) -> tuple[Array, Array]:
 
     Notes
     -----
-    Diagonal: the tangential Schur algorithm, Hammarling's recursion with :math:`A` diagonal, O(n^2 m) and batched;
-    its entries are products of pole differences, so clustered, repeated and nearly unobservable modes keep their
-    digits. Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3).
+    Diagonal: with one channel in closed form, by orthonormal functions (:mod:`theory.equations.kautz`), O(n^2); else by
+    the tangential Schur algorithm, Hammarling's recursion with :math:`A` diagonal, O(n^2 m) and, for conjugate pairs, a
+    QR factorization. Batched. Entries are products of pole differences, so clustered, repeated and nearly unobservable
+    modes keep their digits. Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3).
     """
     require_stable(system)
     if isinstance(system, StateSpace):
         return _dense_factors(system)
-    Lc, Lo = complex_factors(system)
-    if not system.conjugate_pairs:
-        return Lc, Lo
-    return np.sqrt(0.5) * _unitary_real(Lc), np.sqrt(2.0) * _unitary_real(Lo)
+    return controllability_factor(system), observability_factor(system)
+
+
+def controllability_factor(system: DiagonalStateSpace) -> Array:
+    """Return :math:`L_c` alone, of a stable diagonal system."""
+    factor = _pair_factor if system.conjugate_pairs else diagonal_factor
+    return factor(system.poles, system.B, system.is_discrete)
+
+
+def observability_factor(system: DiagonalStateSpace) -> Array:
+    """Return :math:`L_o` alone, of a stable diagonal system."""
+    poles, G = system.poles.conj(), np.swapaxes(stacked_output(system), -1, -2).conj()
+    if system.conjugate_pairs:  # the output matrix is 2 [Re C, -Im C]
+        return 2.0 * _pair_factor(poles, G, system.is_discrete)
+    return diagonal_factor(poles, G, system.is_discrete)
 
 
 def scaled_cholesky_factors(system: DiagonalStateSpace) -> tuple[Array, Array, Array, Array] | None:
@@ -155,13 +166,11 @@ def scaled_cholesky_factors(system: DiagonalStateSpace) -> tuple[Array, Array, A
     return Lc, Lo, dc, do
 
 
-def complex_factors(system: DiagonalStateSpace) -> tuple[Array, Array]:
-    """Factors of the written-out complex system, (..., N, N), states as ``realization.with_conjugates`` orders them."""
-    poles, B, C = system.poles, system.B, stacked_output(system)
-    if system.conjugate_pairs:
-        poles, B, C = both_halves(poles), both_halves(B, axis=-2), both_halves(C)
-    discrete = system.is_discrete
-    return diagonal_factor(poles, B, discrete), diagonal_factor(poles.conj(), np.swapaxes(C, -1, -2).conj(), discrete)
+def _pair_factor(poles: Array, G: Array, discrete: bool) -> Array:
+    """A real factor in the coordinates [Re x; Im x] for the inputs [Re G; Im G]."""
+    if G.shape[-1] == 1:
+        return real_input(pair_functions(poles, G[..., 0], discrete))
+    return np.asarray(np.sqrt(0.5) * _unitary_real(diagonal_factor(both_halves(poles), both_halves(G, -2), discrete)))
 
 
 def _unitary_real(L: Array) -> Array:

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
-from theory.gramians.gramians import gramian_factors, scaled_cholesky_factors
+from theory.equations.kautz import pair_functions
+from theory.gramians.gramians import (
+    controllability_factor,
+    gramian_factors,
+    observability_factor,
+    scaled_cholesky_factors,
+)
 from theory.systems.realization import standard_form
 from theory.systems.system import DiagonalStateSpace, System, require_stable
 
@@ -39,14 +45,40 @@ def hankel_singular_values(system: System) -> Array:
     Notes
     -----
     Singular values of :math:`L_o^*L_c` :cite:p:`LHPW87`, never the root of an eigenvalue: the absolute error is a
-    small multiple of eps times :math:`\sigma_1`, not its square root.
+    small multiple of eps times :math:`\sigma_1`, not its square root. With one input, one output and one direction
+    :math:`L_o^*L_c` is symmetric, and they are the absolute values of its eigenvalues: a third of the work.
     """
+    if _is_symmetric(system):
+        require_stable(system)
+        return np.sort(np.abs(np.linalg.eigvalsh(_cross_product(system))), axis=-1)[..., ::-1]  # type: ignore[arg-type]
     if _closed_form_may_do(system):
         return balancing_factors(system)[1]
     Lc, Lo = gramian_factors(system)
     if Lc.shape[-1] == 0:
         return np.zeros(Lc.shape[:-1])
     return np.linalg.svd(np.swapaxes(Lo, -1, -2).conj() @ Lc, compute_uv=False)
+
+
+def _is_symmetric(system: System) -> bool:
+    """Whether one function from input to output makes :math:`L_o^*L_c` symmetric: conjugate pairs, one direction."""
+    return (
+        isinstance(system, DiagonalStateSpace)
+        and (system.m, system.p) == (1, 1)
+        and system.conjugate_pairs
+        and not system.is_bidirectional
+    )
+
+
+def _cross_product(system: DiagonalStateSpace) -> Array:
+    r""":math:`L_o^TL_c=2\,\Re\sum_i c_ib_i\varphi_k(\lambda_i)\varphi_l(\lambda_i)`, symmetric: (..., 2n, 2n).
+
+    Both factors are the same functions at the poles, once times b and once times c, with the sign of the imaginary
+    parts turned (:mod:`theory.equations.kautz`).
+    """
+    g = np.sqrt(system.B[..., 0]) * np.sqrt(system.C[..., 0, :])
+    F = pair_functions(system.poles, g, system.is_discrete)
+    X, Y = np.ascontiguousarray(F.real), np.ascontiguousarray(F.imag)
+    return np.asarray(2.0 * (np.swapaxes(X, -1, -2) @ X - np.swapaxes(Y, -1, -2) @ Y))
 
 
 def _closed_form_may_do(system: System) -> bool:
@@ -82,6 +114,9 @@ def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tupl
     :math:`\tfrac12\varepsilon(\|d_c\circ L_ou_i\|^2+\|d_o\circ L_cv_i\|^2)/\sigma_i`, which is what is compared with
     the tolerance.
     """
+    if _is_symmetric(system):
+        require_stable(system)
+        return _symmetric_balancing(system)  # type: ignore[arg-type]
     if closed_form_tol > 0 and _closed_form_may_do(system):
         require_stable(system)
         found = scaled_cholesky_factors(system)  # type: ignore[arg-type]
@@ -94,6 +129,15 @@ def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tupl
                 return left, hsv, right
     Lc, Lo = gramian_factors(system)
     return _decompose(Lc, Lo)
+
+
+def _symmetric_balancing(system: DiagonalStateSpace) -> tuple[Array, Array, Array]:
+    """The same by one symmetric eigenvalue problem instead of a singular value decomposition."""
+    values, V = np.linalg.eigh(_cross_product(system))
+    order = np.argsort(-np.abs(values), axis=-1, kind="stable")
+    values, V = np.take_along_axis(values, order, axis=-1), np.take_along_axis(V, order[..., None, :], axis=-1)
+    Lc, Lo = controllability_factor(system), observability_factor(system)
+    return Lo @ (V * np.sign(values)[..., None, :]), np.abs(values), Lc @ V
 
 
 def _decompose(Lc: Array, Lo: Array) -> tuple[Array, Array, Array]:

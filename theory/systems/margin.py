@@ -64,6 +64,11 @@ def disc_gap(left: ArrayLike, right: ArrayLike) -> NDArray[Any]:
     return real + 1j * (apart.real * other.imag - apart.imag * other.real)
 
 
+def pole_gap(left: ArrayLike, right: ArrayLike, discrete: bool) -> NDArray[Any]:
+    r"""Return :func:`disc_gap`, in continuous time :math:`-\lambda-\bar\mu`: what products of two modes decay with."""
+    return disc_gap(left, right) if discrete else -(np.asarray(left) + np.conj(right))
+
+
 def state_scaling(A: NDArray[Any], *, gain: float = 8.0) -> NDArray[Any]:
     r"""Return powers of two :math:`d`, (n,), that give :math:`D^{-1}AD`, :math:`D=\mathrm{diag}(d)`, rows like columns.
 

@@ -62,6 +62,30 @@ def test_near_the_circle_against_50_digits(rng, exponent):
     assert h2_norm(system) == pytest.approx(wanted, rel=tol(2 * n, 10))
 
 
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("exponent", [-1, -4, -7])
+def test_modes_that_cancel_against_50_digits(rng, exponent, discrete):
+    """Neighbouring poles with opposite residues: the sum over pairs of modes alone would lose 2 * exponent digits."""
+    centre = 0.8 * np.exp(0.9j) if discrete else -0.2 + 0.9j
+    poles = np.array([centre, centre * (1 + 10.0**exponent), 0.3j if discrete else -0.5])
+    B = np.ones((2, 3, 1)) + 0j
+    C = np.array([[[1.0, -1.0, 1e-9]], [[1.0, 1.0, 1.0]]]) * (1 + 0.5j)  # the second channel does not cancel
+    batch = DiagonalStateSpace(np.tile(poles, (2, 1)), B, C, dt=1.0 if discrete else None)
+    got = h2_norm(batch)
+    for index in range(2):
+        full = with_conjugates(batch[index])
+        with mpmath.workdps(50):
+            l, r = [mpmath.mpc(z) for z in full.poles], [mpmath.mpc(z) for z in full.C[0] * full.B[:, 0]]
+            total = mpmath.fsum(
+                r[i] * mpmath.conj(r[j]) / ((1 - l[i] * mpmath.conj(l[j])) if discrete else -(l[i] + mpmath.conj(l[j])))
+                for i in range(6)
+                for j in range(6)
+            )
+            wanted = float(mpmath.sqrt(mpmath.re(total)))
+        assert got[index] == pytest.approx(wanted, rel=tol(6, 1.0 if index else 10.0**-exponent))
+        assert h2_norm(batch[index]) == pytest.approx(got[index], rel=tol(6))
+
+
 def test_one_pole_by_hand():
     assert h2_norm(DiagonalStateSpace([-0.5], [[2.0]], [[3.0]], dt=None, conjugate_pairs=False)) == pytest.approx(6.0)
     assert h2_norm(StateSpace([[0.6]], [[2.0]], [[4.0]], [[1.0]], dt=0.1)) == pytest.approx(np.sqrt(1 + 64 / 0.64))
@@ -87,3 +111,15 @@ def test_special_cases():
     assert h2_norm(batch)[0] < h2_norm(batch)[1] == np.inf
     with pytest.raises(StabilityError):
         h2_norm(DiagonalStateSpace([1.0], [[1]], [[1]]))
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("pairs", [True, False])
+def test_the_sum_over_modes_does_not_depend_on_its_pieces(rng, monkeypatch, channels, pairs):
+    m, p = channels
+    poles = 0.9 * np.exp(1j * rng.uniform(-3, 3, (2, 11))) * rng.uniform(size=(2, 11))
+    system = DiagonalStateSpace(poles, gaussian(rng, 2, 11, m), gaussian(rng, 2, p, 11), conjugate_pairs=pairs)
+    whole = h2_norm(system)
+    for entries in (1, 60, 22 * 11):
+        monkeypatch.setattr("theory.gramians.h2.ENTRIES", entries)
+        assert h2_norm(system) == pytest.approx(whole, rel=tol(22))

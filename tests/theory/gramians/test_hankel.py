@@ -55,6 +55,18 @@ def test_against_60_digits(rng, kind, channels, pairs):
     assert np.abs(hankel_singular_values(system) - wanted).max() <= 1e-13 * wanted[0]
 
 
+@pytest.mark.parametrize("kind", ["spread", "near circle", "clustered", "real"])
+def test_one_channel_in_continuous_time_against_60_digits(rng, kind):
+    system = DiagonalStateSpace(
+        stable_poles(rng, kind, (5,), 1e-9, False), gaussian(rng, 5, 1), gaussian(rng, 1, 5), dt=None
+    )
+    wanted = reference(system)
+    left, hsv, right = balancing_factors(system)
+    assert np.abs(hankel_singular_values(system) - wanted).max() <= 1e-14 * wanted[0]
+    assert np.abs(hsv - wanted).max() <= 1e-14 * wanted[0]
+    assert np.abs(left.T @ right - np.diag(hsv)).max() <= 1e-13 * np.linalg.norm(left) * np.linalg.norm(right)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_closed_form_is_refused_where_it_is_wrong(seed):
     """Clusters whose scaled Gramians are nearly singular: the check must send these to the recursion."""
