@@ -14,6 +14,7 @@ import numpy as np
 
 from ssmreduce.results import Findings, Row
 from ssmreduce.view.text import shown
+from theory.arithmetic.rounding import EPS
 from theory.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def draw_hankel(comparison: Findings, axes: Axes) -> None:
     if hsv.size and hsv[0] > 0:
         visible = hsv > 0
         axes.plot(index[visible], hsv[visible] / hsv[0], ".", color=COLOURS[0], markersize=4)
-        rounding = hsv.size * np.finfo(float).eps
+        rounding = hsv.size * EPS
         if (hsv / hsv[0]).min() < 10 * rounding:
             axes.axhspan(0.0, rounding, color="0.85", linewidth=0)
             axes.annotate("rounding", (index[0], rounding), fontsize=SIZE - 2, color="0.35", va="bottom")

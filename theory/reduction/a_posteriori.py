@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.gramians.hankel import hankel_singular_values
 from theory.reduction.bounds import balanced_bound
 from theory.systems.difference import difference
@@ -52,8 +53,5 @@ def error_bound(system: System, reduced: System) -> Any:
     both = isinstance(error, DiagonalStateSpace) and error.is_bidirectional
     hsv = hankel_singular_values(error)
     constant = np.linalg.norm(error.D, ord=2, axis=(-2, -1)) if error.D.size else np.zeros(error.D.shape[:-2])
-    bound = np.asarray(balanced_bound(hsv, 0, directions=2 if both else 1) + constant * (1.0 + 16.0 * _EPS))
+    bound = np.asarray(balanced_bound(hsv, 0, directions=2 if both else 1) + constant * (1.0 + 16.0 * EPS))
     return bound if bound.ndim else float(bound)
-
-
-_EPS = float(np.finfo(float).eps)
