@@ -99,9 +99,10 @@ class Row:
     Attributes
     ----------
     method, title : str
-        Name in the registry, and its name for people.
+        Stable name, with the parameters that differ from the registered ones, ``"balanced(condition_limit=1e12)"``; and
+        its name for people.
     parameters : dict
-        Parameters of the method in which it differs from the registered one of that name; empty otherwise.
+        All parameters of the method, plain.
     order : int
         The order that was asked for, in stored states.
     attained : int or None
@@ -145,12 +146,6 @@ class Row:
     status: str = "ok"
     kept: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     poles: NDArray[Any] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def label(self) -> str:
-        """The method with the parameters that set it apart from the registered one: what tells two rows apart."""
-        told = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
-        return f"{self.method}({told})" if told else self.method
 
     @property
     def looseness(self) -> float | None:
@@ -240,8 +235,8 @@ class Findings:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Labels of the methods, in the order of the rows: the name, with the parameters that set it apart."""
-        return tuple(dict.fromkeys(row.label for row in self.rows))
+        """Names of the methods, in the order of the rows."""
+        return tuple(dict.fromkeys(row.method for row in self.rows))
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -249,8 +244,8 @@ class Findings:
         return tuple(sorted({row.order for row in self.rows}))
 
     def of(self, method: str) -> tuple[Row, ...]:
-        """Rows of one method (its label), by order."""
-        return tuple(row for row in self.rows if row.label == method)
+        """Rows of one method, by order."""
+        return tuple(row for row in self.rows if row.method == method)
 
     def best(self, order: int) -> Row | None:
         """Row with the smallest certified error at this order; None if no method delivered it."""

@@ -4,50 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from ssmreduce.command_line.exits import OK, UNCERTIFIED
+from ssmreduce.command_line.exits import INTERRUPTED, OK, UNCERTIFIED
+from ssmreduce.command_line.outputs import STANDARD, OutputError, check_outputs, deliver, show, warn
 from theory.errors import InputError
 
 TRAINING_FACTS = ("task", "seed", "epochs", "test_accuracy")
 """What of the record of a checkpoint goes into a report."""
-
-
-class OutputError(Exception):
-    """An output cannot be written."""
-
-
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def check_writable(path: str | None, *, force: bool = True) -> None:
-    """Refuse an output that could not be written, before hours of work and not after."""
-    if path is None or path == "-":
-        return
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise OutputError(f"{target} is a directory; name a file in it")
-    if not folder.is_dir():
-        raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: the folder {folder} is not writable")
-    if target.exists() and not force:
-        raise OutputError(f"{target} exists; --force replaces it")
-
-
-def write_output(path: str, content: bytes) -> None:
-    """Write an output, whole or not at all."""
-    from ssmreduce.files.storage import CheckpointIOError, write_files
-
-    try:
-        write_files({Path(path): content})
-    except CheckpointIOError as error:
-        raise OutputError(str(error)) from None
 
 
 def load_model(arguments: argparse.Namespace) -> Any:
@@ -56,7 +21,9 @@ def load_model(arguments: argparse.Namespace) -> Any:
     from ssmreduce.files.shipped import shipped_checkpoint
 
     options = {key: getattr(arguments, key) for key in ("conj_sym", "clip_eigs", "discretization", "step_rescale")}
-    path = arguments.checkpoint or shipped_checkpoint()
+    if arguments.checkpoint == "":
+        raise InputError("the name of the checkpoint is empty; leave it out for the shipped model")
+    path = shipped_checkpoint() if arguments.checkpoint is None else arguments.checkpoint
     return load(path, **{key: value for key, value in options.items() if value is not None})
 
 
@@ -81,107 +48,103 @@ def _layer(model: Any, wanted: str | None) -> Any:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """``ssmreduce compare``."""
-    from ssmreduce.view.pages import comparison_sheet
-    from ssmreduce.view.plot import checked_format, plot, require_matplotlib
+    from ssmreduce.view.plot import checked_format, require_matplotlib
 
+    paths = {name: getattr(arguments, name) for name in ("json", "plot", "html")}
     if arguments.output is not None:
-        folder = Path(arguments.output)
+        folder = Path(arguments.output or "?")
         if not folder.is_dir():
-            raise OutputError(f"the folder {folder} does not exist; make it first")
-        for kind, suffix in (("json", "json"), ("plot", "png"), ("html", "html")):
-            if getattr(arguments, kind) is None:
-                setattr(arguments, kind, str(folder / f"compare.{suffix}"))
-    for path in (arguments.json, arguments.plot, arguments.html):
-        check_writable(path)
-    if arguments.plot is not None:
-        checked_format(arguments.plot)
+            raise OutputError(f"the folder {arguments.output!r} does not exist; make it first")
+        for name, suffix in (("json", "json"), ("plot", "png"), ("html", "html")):
+            paths[name] = paths[name] if paths[name] is not None else str(folder / f"compare.{suffix}")
+    check_outputs({f"--{name}": path for name, path in paths.items()})
+    figure = ""
+    if paths["plot"] is not None:
+        figure = "png" if paths["plot"] == STANDARD else checked_format(paths["plot"])
         require_matplotlib()
     model = load_model(arguments)
-    layer = _layer(model, arguments.layer)
+    comparison, status = _compared(model, _layer(model, arguments.layer), arguments)
+    contents: list[tuple[str | None, bytes]] = []
+    if paths["json"] is not None:
+        contents.append((paths["json"], comparison.to_json().encode()))
+    if paths["plot"] is not None:
+        from ssmreduce.view.plot import image, plot
+
+        contents.append((paths["plot"], image(plot(comparison), figure)))
+    if paths["html"] is not None:
+        contents.append((paths["html"], comparison.to_html().encode()))
+    deliver(contents)
+    if STANDARD not in paths.values():
+        from ssmreduce.view.pages import comparison_sheet
+
+        kinds = (("figure", paths["plot"]), ("report", paths["html"]), ("numbers", paths["json"]))
+        written = [f"{what + ':':<9}{path}" for what, path in kinds if path is not None]
+        show(comparison_sheet(comparison, written), quiet=arguments.quiet)
+    return status
+
+
+def _compared(model: Any, layer: Any, arguments: argparse.Namespace) -> tuple[Any, int]:
+    """The comparison and the exit status; of an interrupted one, the rows that are finished."""
+    from dataclasses import replace
 
     from ssmreduce.comparison.compare import compare
+    from ssmreduce.comparison.comparison import ComparisonInterrupted
     from ssmreduce.files.record import one_line
     from ssmreduce.progress import progress_bar
 
-    with progress_bar(quiet=arguments.quiet) as progress:
-        comparison = compare(
-            layer,
-            arguments.methods,
-            arguments.orders,
-            rtol=arguments.rtol,
-            crosscheck=arguments.crosscheck,
-            crosscheck_seconds=arguments.crosscheck_seconds,
-            seed=arguments.seed,
-            progress=progress,
-        )
-    comparison.provenance["command"] = f"ssmreduce {arguments.command_line}"
-    comparison.provenance["checkpoint"] = Path(arguments.checkpoint).name if arguments.checkpoint else "shipped model"
+    interrupted = False
+    try:
+        with progress_bar(quiet=arguments.quiet) as progress:
+            comparison = compare(
+                layer,
+                arguments.methods,
+                arguments.orders,
+                rtol=arguments.rtol,
+                crosscheck=arguments.crosscheck,
+                crosscheck_seconds=arguments.crosscheck_seconds,
+                seed=arguments.seed,
+                progress=progress,
+            )
+    except ComparisonInterrupted as stopped:
+        comparison, interrupted = stopped.finished, True
+        warn(f"ssmreduce: interrupted; {stopped}")
+    facts = {
+        "command": f"ssmreduce {arguments.command_line}",
+        "checkpoint": "shipped model" if arguments.checkpoint is None else Path(arguments.checkpoint).name,
+    }
     record = one_line(model.training, TRAINING_FACTS)
     if record:
-        comparison.provenance["training"] = record
-    if arguments.json == "-":
-        sys.stdout.write(comparison.to_json())
-    elif not arguments.quiet:
-        _print_sheet(comparison_sheet(comparison))
-    if arguments.json not in (None, "-"):
-        write_output(arguments.json, comparison.to_json().encode())
-    if arguments.plot is not None:
-        from ssmreduce.view.plot import image
-
-        write_output(arguments.plot, image(plot(comparison), checked_format(arguments.plot)))
-    if arguments.html is not None:
-        write_output(arguments.html, comparison.to_html().encode())
-    if not arguments.quiet:
-        stream = sys.stderr if arguments.json == "-" else sys.stdout
-        for what, path in (("figure", arguments.plot), ("report", arguments.html), ("numbers", arguments.json)):
-            if path not in (None, "-"):
-                print(f"{what + ':':<9}{path}", file=stream)
-    return OK if not comparison.violations and any(row.delivered for row in comparison.rows) else UNCERTIFIED
-
-
-def _print_sheet(sheet: Any) -> None:
-    from ssmreduce.view.table import printed
-
-    if sys.stdout.isatty():
-        print(printed(sheet, shutil.get_terminal_size().columns, colour=True))
-    else:
-        print(printed(sheet))
+        facts["training"] = record
+    comparison = replace(comparison, provenance=comparison.provenance | facts)
+    certified = not comparison.violations and any(row.delivered for row in comparison.rows)
+    return comparison, INTERRUPTED if interrupted else OK if certified else UNCERTIFIED
 
 
 def run_inspect(arguments: argparse.Namespace) -> int:
     """``ssmreduce inspect``."""
     from ssmreduce.inspection import inspect_model
 
-    check_writable(arguments.json)
-    model = load_model(arguments)
-    found = inspect_model(model)
-    if arguments.json == "-":
-        sys.stdout.write(found.to_json())
-    elif not arguments.quiet:
-        _print_sheet(found.sheet())
-    if arguments.json not in (None, "-"):
-        write_output(arguments.json, found.to_json().encode())
+    check_outputs({"--json": arguments.json})
+    found = inspect_model(load_model(arguments))
+    deliver([(arguments.json, found.to_json().encode())])
+    show(found.sheet(), quiet=arguments.quiet or arguments.json == STANDARD)
     return OK
 
 
 def run_reduce(arguments: argparse.Namespace) -> int:
     """``ssmreduce reduce``."""
-    from ssmreduce.files.model import SUFFIXES
-    from ssmreduce.files.storage import CheckpointIOError
     from ssmreduce.progress import progress_bar
     from ssmreduce.reduced_model import reduce_model
     from ssmreduce.view.pages import reduction_sheet
 
     if arguments.orders is not None and arguments.allocation is not None:
         raise InputError("--allocation spreads a --ratio over the layers; --orders say what each layer keeps")
+    check_outputs({"--output": arguments.output, "--json": arguments.json})
     model = load_model(arguments)
-    target = Path(arguments.output)
-    if target.suffix not in SUFFIXES:
-        target = target.with_name(f"{target.name}.{model.format}")
-    check_writable(str(target), force=arguments.force)
-    if target.suffix == ".safetensors":
-        check_writable(str(target.with_suffix(".json")), force=arguments.force)
-    check_writable(arguments.json)
+    target = _target(arguments.output, model.format)
+    check_outputs({"--output": target}, force=arguments.force)
+    check_outputs({"--output": target, "the JSON half of --output": _beside(target), "--json": arguments.json})
+    check_outputs({"the JSON half of --output": _beside(target)}, force=arguments.force)
     arguments.total = len(model.layers)
     with progress_bar(quiet=arguments.quiet) as progress:
         smaller = reduce_model(
@@ -198,14 +161,11 @@ def run_reduce(arguments: argparse.Namespace) -> int:
             for i, (old, new) in enumerate(zip(model.layers, smaller.layers))
         ]
     smaller = smaller.padded() if arguments.pad else smaller
-    try:
-        written = smaller.save(target)
-    except CheckpointIOError as error:
-        raise OutputError(str(error)) from None
+    written = _saved(smaller, target)
     result = {
         "format": "ssmreduce-reduction",
         "version": 1,
-        "output": str(written),
+        "output": "the standard output" if target == STANDARD else target,
         "method": smaller.training["reduction"]["method"],
         "allocation": smaller.training["reduction"]["allocation"],
         "states_before": model.n_states,
@@ -213,13 +173,44 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         "layers": rows,
     }
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    if arguments.json == "-":
-        sys.stdout.write(text)
-    elif not arguments.quiet:
-        _print_sheet(reduction_sheet(result))
-    if arguments.json not in (None, "-"):
-        write_output(arguments.json, text.encode())
+    deliver([(arguments.json, text.encode()), (STANDARD if written else None, written)])
+    show(reduction_sheet(result), quiet=arguments.quiet or STANDARD in (target, arguments.json))
     return OK
+
+
+def _target(output: str, form: str) -> str:
+    """The file to write: with the suffix of the format that came in, if none was given."""
+    from ssmreduce.files.model import SUFFIXES
+
+    if output == STANDARD:
+        return output
+    if Path(output).is_dir() or not Path(output).name:
+        raise OutputError(f"{output} is a directory; name a file in it")
+    return output if Path(output).suffix in SUFFIXES else f"{output}.{form}"
+
+
+def _beside(target: str) -> str | None:
+    """The second file of a safetensors checkpoint."""
+    return str(Path(target).with_suffix(".json")) if Path(target).suffix == ".safetensors" else None
+
+
+def _saved(model: Any, target: str) -> bytes:
+    """Write the model; or return what goes to the standard output, of a format that is a single file."""
+    from tempfile import TemporaryDirectory
+
+    from ssmreduce.files.storage import CheckpointIOError
+
+    try:
+        if target != STANDARD:
+            model.save(target)
+            return b""
+        with TemporaryDirectory() as folder:
+            written = Path(model.save(Path(folder) / f"model.{model.format}"))
+            if len(list(written.parent.iterdir())) > 1:
+                raise InputError(f"a {model.format} checkpoint is two files and needs a name: --output FILE")
+            return written.read_bytes()
+    except CheckpointIOError as error:
+        raise OutputError(str(error)) from None
 
 
 def _reduced_layer(index: int, old: Any, new: Any, arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ssmreduce import __version__
-from ssmreduce.command_line.commands import OutputError, run_compare, run_inspect, run_reduce
+from ssmreduce.command_line.commands import run_compare, run_inspect, run_reduce
 from ssmreduce.command_line.exits import (
     INTERRUPTED,
     MISSING,
-    OK,
     UNCERTIFIED,
     UNEXPECTED,
     UNREADABLE,
     UNWRITABLE,
     USAGE,
 )
+from ssmreduce.command_line.outputs import OutputError, hold_descriptors, settle, warn
+from ssmreduce.view.text import shown
 from theory.errors import MissingDependencyError, SSMReduceError
 
 DESCRIPTION = """\
@@ -41,8 +41,9 @@ exit status:
     3  the checkpoint cannot be read (missing, a directory, truncated, a pickle, ...)
     4  the result is not certified: a law is violated, or no method delivered
     5  an optional package is missing; the message names what to install
-    6  an output cannot be written; nothing is left half-written
-  130  interrupted
+    6  an output cannot be written (a file, or the standard output); nothing is left half-written, and files are
+       written before anything is printed. A reader that goes away early (| head) is no error
+  130  interrupted; compare prints and writes the rows that were finished
 """
 
 OPTION_HELP = "what the arrays of a checkpoint cannot tell; a JSON file beside it usually says"
@@ -50,19 +51,24 @@ OPTION_HELP = "what the arrays of a checkpoint cannot tell; a JSON file beside i
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
+    hold_descriptors()
     try:
-        arguments = _parser().parse_args(argv)
-        arguments.command_line = shlex.join(sys.argv[1:] if argv is None else argv)
-        status: int = arguments.run(arguments)
-        sys.stdout.flush()
-        return status
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:
+            settle()
     except OutputError as error:
         return _fail(error, UNWRITABLE)
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.command_line = shlex.join(argv)
+        status: int = arguments.run(arguments)
+        return status
     except KeyboardInterrupt:
         return _fail("interrupted; nothing is left half-written", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: not an error of ours
-        return OK
     except MissingDependencyError as error:
         return _fail(error, MISSING)
     except MemoryError:
@@ -82,7 +88,7 @@ def _status_of(error: SSMReduceError) -> int:
 
 
 def _fail(message: object, status: int) -> int:
-    print(f"ssmreduce: {message}", file=sys.stderr)
+    warn(f"ssmreduce: {shown(message)}")
     return status
 
 
@@ -162,14 +168,16 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument(
         "--crosscheck-seconds", type=float, default=15.0, metavar="S", help="time for auto (default 15)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
+    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="for the method random (default 0)")
     parser.add_argument(
-        "--json", metavar="FILE", help="write everything as JSON; - writes it to the output instead of the table"
+        "--json",
+        metavar="FILE",
+        help="write everything as JSON; for each of these files, - is the standard output, instead of the table",
     )
     parser.add_argument("--plot", metavar="FILE", help="write the figure (png, svg or pdf)")
     parser.add_argument("--html", metavar="FILE", help="write the report, one HTML file with everything in it")
     parser.add_argument(
-        "--output", metavar="DIR", help="folder for compare.json, compare.png and compare.html, all three"
+        "--output", metavar="DIR", help="folder for compare.json, compare.png and compare.html, written together"
     )
 
 
@@ -199,8 +207,10 @@ def _add_reduce(commands: Any) -> None:
         metavar="A",
         help="how a --ratio is spread over the layers: one of {allocations} (default: the method's own)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="for the method random (default 0)")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the checkpoint to write")
+    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="for the method random (default 0)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="the checkpoint to write; - for the output"
+    )
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
     parser.add_argument(
         "--pad", action="store_true", help="fill all layers up to one size with zero states (reference S5)"
@@ -218,6 +228,12 @@ def _names(text: str) -> list[str]:
     from ssmreduce.methods.named import split_names
 
     return split_names(text)
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on is needed, got {text!r}")
+    return int(text)
 
 
 def _orders(text: str) -> list[int]:

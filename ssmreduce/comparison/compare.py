@@ -156,7 +156,7 @@ def compare(
     try:
         for done, item in enumerate(reduced(source, jobs, seed, data), start=1):
             work.append(item)
-            report(done - 1, total, f"reduced: {item.row.label}, order {item.row.order}")
+            report(done - 1, total, f"reduced: {item.row.method}, order {item.row.order}")
         workers = max(1, threads or default_threads())
         certify(system, work, norm, rtol, workers, lambda i, what: report(len(jobs) + i, total, what))
         if sweep_points:

@@ -70,4 +70,4 @@ def conflicts(rows: Iterable[Row]) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return f"{row.label}, order {row.order}"
+    return f"{row.method}, order {row.order}"

@@ -53,7 +53,7 @@ def ask_python_control(system: System, work: Sequence[Work], budget: float, repo
         allowance = left if np.isinf(left) else left * share
         for item, error in group:
             done += 1
-            report(done, f"python-control: {item.row.label}, order {item.row.order}")
+            report(done, f"python-control: {item.row.method}, order {item.row.order}")
             assert item.row.error is not None
             start = time.perf_counter()
             key = item.selection

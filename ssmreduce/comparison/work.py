@@ -45,21 +45,20 @@ def reduced(
 ) -> Iterator[Work]:
     """Reduce `source` once for each (order, method); what cannot be delivered becomes a row that says so."""
     for order, method in jobs:
-        name, title = method.name, method.title
+        told: dict[str, Any] = {"method": method.name, "title": method.title, "parameters": _plain(method)}
         own = {key: value for key, value in data.items() if key in method.takes}
         try:
             start = time.perf_counter()
             reduction = reduce(source, order=order, method=method, seed=seed, **own)
             seconds = time.perf_counter() - start
         except FAILURES as failure:
-            row = Row(method=name, title=title, order=order, floor=0.0, status=f"not delivered: {failure}")
+            row = Row(**told, order=order, floor=0.0, status=f"not delivered: {failure}")
             yield Work(row=row, finished=True)
             continue
         kept = reduction.diagnostics.get("kept")
         kept = None if kept is None else np.asarray(kept)
         row = Row(
-            method=name,
-            title=title,
+            **told,
             order=order,
             attained=reduction.order,
             floor=float(np.max(reduction.floor)),
@@ -96,7 +95,7 @@ def certify(
             for item in group:
                 item.row, item.finished = _with_error(item.row, task.result(), norm), True
             done += len(group)
-            report(done, f"certified: {group[0].row.label}, order {group[0].row.order}")
+            report(done, f"certified: {group[0].row.method}, order {group[0].row.order}")
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -127,6 +126,12 @@ def capped(error: Bracket, bound: float | None) -> Bracket:
     if bound is None or not error.lower <= bound < error.upper:
         return error
     return replace(error, upper=bound)
+
+
+def _plain(method: Method) -> dict[str, Any]:
+    """Parameters of a method as JSON has them: tuples are lists there."""
+    values = {name: getattr(method, name) for name in method.parameters()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _last_quantity(system: System, kept: NDArray[Any] | None) -> float | None:

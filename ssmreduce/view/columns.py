@@ -46,7 +46,7 @@ class Column:
 
 
 def _method(row: Row, best: bool) -> Cell:
-    return Styled(f"{row.label} *", "best") if best else row.label
+    return Styled(f"{row.method} *", "best") if best else row.method
 
 
 def _status(row: Row, best: bool) -> Cell:

@@ -34,8 +34,8 @@ STARVED = 0.25
 # --- a comparison ----------------------------------------------------------------------------------------------------
 
 
-def comparison_sheet(findings: Findings) -> Sheet:
-    """Lay out every method at every order."""
+def comparison_sheet(findings: Findings, written: Sequence[str] = ()) -> Sheet:
+    """Lay out every method at every order; `written` are lines about files, below everything."""
     kept = columns(findings)
     rows, starts = cells(findings, kept)
     first, *rest = describe(findings)
@@ -44,7 +44,7 @@ def comparison_sheet(findings: Findings) -> Sheet:
         headings=tuple(column.heading for column in kept),
         rows=rows,
         starts=starts,
-        tail=("", *_closing(findings)),
+        tail=("", *_closing(findings), *written),
     )
 
 
@@ -103,7 +103,7 @@ def peer_summary(findings: Findings) -> list[str]:
         o = row.crosscheck
         if o is not None and o.verdict in (DISAGREES, UNDECIDED, FAILED, NOT_AVAILABLE) and o.detail not in seen:
             seen.add(o.detail)
-            lines.append(f"  {row.label}, order {row.order}: {o}" if o.verdict != NOT_AVAILABLE else f"  {o}")
+            lines.append(f"  {row.method}, order {row.order}: {o}" if o.verdict != NOT_AVAILABLE else f"  {o}")
     return lines[: 1 + MOST_OPINIONS]
 
 

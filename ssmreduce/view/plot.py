@@ -123,8 +123,8 @@ def _scales(comparison: Findings) -> tuple[float, float]:
 
 def _told(row: Row) -> str:
     """The method for people, with the parameters that were changed."""
-    changed = row.label.removeprefix(row.method)
-    return f"{row.title or row.method}{' ' + changed if changed else ''}"
+    _, bracket, changed = row.method.partition("(")
+    return f"{row.title} {bracket}{changed}".strip() if row.title else row.method
 
 
 def draw_errors(comparison: Findings, axes: Axes) -> None:
@@ -235,7 +235,7 @@ def draw_poles(comparison: Findings, row: Row | None, axes: Axes) -> None:
         angle = np.angle(values) if discrete else np.asarray(values).imag
         return np.abs(angle) if comparison.subject["real"] else angle
 
-    colour, _ = styles(comparison)[row.label]
+    colour, _ = styles(comparison)[row.method]
     if row.kept is not None and row.kept.ndim == 1:
         kept = np.zeros(poles.size, dtype=bool)
         kept[row.kept] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from ssmreduce import Comparison, compare, layer_from_params, reduce
 from ssmreduce.comparison import work as module
 from ssmreduce.comparison.asking import TOLERANCE
 from ssmreduce.comparison.compare import default_orders
+from ssmreduce.methods.balanced import Balanced
 from ssmreduce.methods.registry import METHODS
 from theory.errors import AccuracyError, InputError, MissingDependencyError, OrderError, StabilityError, ToleranceError
 from theory.norms.bracket import Bracket
@@ -303,3 +305,30 @@ def test_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingDependencyError, match=r"ssmreduce\[plot\]"):
         comparison.plot()
     assert "No figure" in comparison.to_html()
+
+
+def test_rows_say_which_value_of_a_method_they_are_about() -> None:
+    values = [Balanced(condition_limit=1e9), "balanced", "modal"]
+    comparison = compare(diagonal(22, n=3), values, [2], crosscheck="none")
+    assert [row.method for row in comparison.rows] == ["balanced(condition_limit=1e9)", "balanced", "modal"]
+    assert [METHODS.find(row.method) for row in comparison.rows] == [METHODS.find(value) for value in values]
+    assert comparison.rows[0].parameters == {"condition_limit": 1e9}
+    assert comparison.rows[1].parameters == {"condition_limit": METHODS["balanced"].condition_limit}
+    again = Comparison.from_json(comparison.to_json())
+    assert [row.parameters for row in again.rows] == [row.parameters for row in comparison.rows]
+
+
+def test_no_row_has_an_error_above_its_bound(case: tuple[Any, Comparison]) -> None:
+    _, comparison = case
+    assert all(row.error.upper <= row.bound and row.looseness >= 1 for row in comparison.rows if row.error.upper)
+    lone = compare(diagonal(23, n=3, m=1, p=1), ["modal"], [2], crosscheck="none", rtol=0.5).rows[0]
+    assert lone.error.upper <= lone.bound  # one dropped pair: the bound is its norm, and the bracket is wide
+
+
+def test_relative_error_takes_the_ends_that_make_it_a_bracket(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = importlib.import_module("ssmreduce.comparison.compare")
+    monkeypatch.setattr(whole, "hinf_norm", lambda system, rtol: Bracket(4.0, 8.0, 0.0, "open"))
+    monkeypatch.setattr(module, "error_norm", lambda G, Gr, rtol: Bracket(1.0, 2.0, 0.3))
+    row = compare(diagonal(24, n=3), ["modal"], [1], crosscheck="none").rows[0]
+    assert row.relative_error.lower == pytest.approx(row.error.lower / 8.0, rel=1e-15)
+    assert row.relative_error.upper == pytest.approx(row.error.upper / 4.0, rel=1e-15)
