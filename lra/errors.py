@@ -34,3 +34,11 @@ class DivergenceError(LRAError, ArithmeticError):
         super().__init__(f"the loss is not finite at step {step}: " + "; ".join(diagnosis))
         self.step = step
         self.diagnosis = diagnosis
+
+
+class NotFiniteError(LRAError, ArithmeticError):
+    """A loss that was measured is not a finite number, so that the accuracy beside it means nothing."""
+
+
+class BusyError(LRAError, RuntimeError):
+    """Another process works in the folder."""

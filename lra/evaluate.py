@@ -145,9 +145,13 @@ def evaluate(
         An option that the checkpoint does not have.
     DataError
         Missing or damaged data.
+    NotFiniteError
+        The loss is not a finite number.
     """
     if split not in ("test", "validation", "train"):
         raise ConfigError(f"split {split!r} is not one of test, validation, train")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
     variables, meta = load_model(path)
     chosen = {"task_options": {}, **meta["options"]}
     for key, value in (options or {}).items():

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from lra.config import Config
 from lra.devices import ONE_DEVICE, Devices
+from lra.errors import NotFiniteError
 from lra.models import SHARED_OPTIONS, TASK_OPTIONS, build, stored_copies, stored_states
 from lra.models.sharded import mean_over_devices, sum_over_devices
 from lra.optimizer import optimizer, schedule
@@ -128,10 +129,22 @@ def make_eval_step(model: nn.Module, devices: Devices = ONE_DEVICE) -> Any:
 def measure(
     eval_step: Any, variables: Any, task: Task, split: Split, batch_size: int, devices: Devices = ONE_DEVICE
 ) -> dict[str, float]:
-    """Return mean loss and accuracy over every example of a split."""
+    """Return mean loss and accuracy over every example of a split.
+
+    Raises
+    ------
+    NotFiniteError
+        The model's outputs are not finite somewhere, so that neither figure means anything.
+    """
     totals, batch_size = np.zeros(3), devices.round_up(batch_size)
-    for batch in evaluation_batches(task, split, batch_size, devices.part(batch_size)):
+    for number, batch in enumerate(evaluation_batches(task, split, batch_size, devices.part(batch_size))):
         totals += np.asarray(eval_step(variables, devices.spread(batch)), np.float64)
+        if not np.isfinite(totals).all():
+            first = number * batch_size
+            raise NotFiniteError(
+                f"the loss is not finite among examples {first} to {min(first + batch_size, len(split)) - 1}; the "
+                "parameters or the data hold values that are not finite, or a pole left the unit circle"
+            )
     return {"loss": float(totals[0] / totals[2]), "accuracy": float(totals[1] / totals[2])}
 
 

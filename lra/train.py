@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,7 +19,7 @@ from lra.checkpoint import save_state, write_atomically
 from lra.compression import compress, compression_steps, resized, stored_shapes
 from lra.config import Config
 from lra.devices import ONE_DEVICE, Devices, choose
-from lra.errors import CheckpointError, DivergenceError
+from lra.errors import CheckpointError, DivergenceError, NotFiniteError
 from lra.metrics import cut, log
 from lra.penalties import layer_sums, penalty
 from lra.progress import Progress
@@ -34,7 +35,7 @@ from lra.step import (
 )
 from lra.tasks import Task, load_task
 from lra.tasks.batches import training_batches
-from lra.workdir import claim, read_result, restore
+from lra.workdir import claimed, read_result, restore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ class Run:
         info: dict[str, Any] = {"best": None, "seconds": 0.0}
         if devices.lead(last.exists):
             shapes = devices.lead(lambda: stored_shapes(last)) if self.compressing else {}
-            state, info = restore(last, resized(state, shapes, self.tx), devices)
+            state, info = restore(last, resized(state, shapes, self.tx), self.config, self.task, devices)
         devices.lead(lambda: cut(self.workdir, int(state.step)))  # also of a run killed before it saved
         return devices.replicate(state), info
 
@@ -158,7 +159,10 @@ class Run:
         """Measure on the validation split, and keep the parameters if they are the best so far."""
         loss, accuracy = self._epoch_means()
         self.state = self.state._replace(totals=self.devices.replicate(jnp.zeros(3)))
-        result = self._measure(model_variables(self.state), "validation")
+        try:
+            result = self._measure(model_variables(self.state), "validation")
+        except NotFiniteError as error:
+            raise DivergenceError(done, [str(error), *diagnose(self.healthy, self.config)]) from error
         record = {
             "epoch": done // self.per_epoch,
             "train_loss_mean": loss,
@@ -185,7 +189,8 @@ class Run:
 
     def test(self) -> Outcome:
         """Measure the best parameters on the test split, unless that was done before."""
-        best, info = restore(self.workdir / "best.safetensors", model_variables(self.state), self.devices)
+        template = model_variables(self.state)
+        best, info = restore(self.workdir / "best.safetensors", template, self.config, self.task, self.devices)
         finished = self.devices.lead(lambda: read_result(self.workdir))
         if finished is not None:
             return Outcome(**finished, workdir=self.workdir)
@@ -235,17 +240,20 @@ def train_and_evaluate(
     ------
     ConfigError
         The batch does not split over the devices, or there are fewer devices.
+    BusyError
+        Another process trains in the folder.
     CheckpointError
-        The folder holds a run of another config, or a damaged checkpoint.
+        The folder holds a run of another config or of other data, or a damaged checkpoint.
     DivergenceError
         The loss stopped being finite.
     """
     workdir, mesh = Path(workdir), choose(devices)
     mesh.part(config.batch_size)  # refused before there is a folder
-    mesh.lead(lambda: claim(workdir, config))
-    run = Run(config, workdir, mesh)
-    run.train(quiet)
-    return run.test()
+    with contextlib.ExitStack() as held:
+        mesh.lead(lambda: held.enter_context(claimed(workdir, config)))
+        run = Run(config, workdir, mesh)
+        run.train(quiet)
+        return run.test()
 
 
 LARGE_STEP = 10.0  # a hundred times the largest initial step size

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from lra.tasks import listops_generator, pathfinder_generator
-from lra.tasks.conversion import cache_folder, open_converted
+from lra.tasks.conversion import cache_folder
+from lra.tasks.converted import open_converted
 
 LONG = 200  # characters of a note that are shown
 

@@ -7,12 +7,11 @@ loads and which the next conversion removes. Two processes that convert the same
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,56 +19,36 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lra.errors import DataError
+from lra.lock import locked
+from lra.tasks.converted import FORMAT_VERSION, MANIFEST, Converted, file_sha256, open_converted
+from lra.tasks.reading import LARGEST, inside, read_file
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
 BLOCK = 1 << 22  # values rewritten at a time
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Converted:
-    """A converted data set, open for reading.
-
-    Attributes
-    ----------
-    folder : Path
-        Where it lies.
-    manifest : dict
-        ``format, kind, options, notes, source_sha256, source_files, arrays``.
-    arrays : mapping of str to ndarray
-        Read-only memory maps.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    arrays: Mapping[str, np.ndarray]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """What the converter had to say: vocabularies, counts, statistics."""
-        notes: dict[str, Any] = self.manifest["notes"]
-        return notes
+LONGEST_LINE = 1 << 24  # bytes; the longest row of these data sets, two papers, has less than a hundredth of that
 
 
 class Writer:
-    """Collects the arrays of one conversion and the digest of everything that was read for it."""
+    """Collects the arrays of one conversion and the digest of everything that was read for it.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Parameters
+    ----------
+    folder : Path
+        Where the arrays go.
+    root : Path, optional
+        The folder (or the file) that sources are read from, and nothing outside of it; default: the folder that a
+        file lies in.
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder, self.root = folder, root
         self.source_files = 0
         self._digest = hashlib.sha256()
         self._arrays: dict[str, np.ndarray] = {}
         self._streams: dict[str, ArrayStream] = {}
 
-    def read(self, path: Path) -> bytes:
-        """Return the bytes of a source file; they enter the source digest."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror}); copy the data set again") from error
+    def read(self, path: Path, limit: int = LARGEST) -> bytes:
+        """Return the bytes of a source file below `root`; they enter the source digest."""
+        data = read_file(path, self.root or path.parent, limit)
         self.record(path.name, hashlib.sha256(data).digest())
         return data
 
@@ -80,10 +59,11 @@ class Writer:
         """
         digest = hashlib.sha256()
         try:
-            with path.open("rb") as file:
-                for row, line in enumerate(file, start=1):
+            with inside(path, self.root or path.parent, sys.maxsize).open("rb") as file:
+                for row, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
                     digest.update(line)
-                    if ended and not line.endswith(b"\n"):
+                    whole = line.endswith(b"\n")
+                    if not whole and (ended or len(line) == LONGEST_LINE):
                         raise DataError(
                             f"{path}: row {row} has no line end, so the file is cut short; fetch it again "
                             "(or end the row, if you know that it is whole)"
@@ -96,7 +76,7 @@ class Writer:
     def record(self, name: str, sha256: bytes) -> None:
         """Add a source file, read by other means, to the source digest."""
         self.source_files += 1
-        self._digest.update(name.encode() + b"\0" + sha256)
+        self._digest.update(os.fsencode(name) + b"\0" + sha256)
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return a new zero array of known shape, mapped to its file, to be filled in place."""
@@ -202,6 +182,7 @@ def convert_once(
     convert: Callable[[Writer], Mapping[str, Any]],
     options: Mapping[str, Any] | None = None,
     cache: Path | None = None,
+    root: Path | None = None,
 ) -> Converted:
     """Return the converted form of `sources`, made now unless a complete one is there.
 
@@ -218,6 +199,8 @@ def convert_once(
         Whatever changes the outcome; JSON values.
     cache : Path, optional
         Folder of all conversions; default `cache_folder`.
+    root : Path, optional
+        What nothing outside of is read, see `Writer`.
 
     Raises
     ------
@@ -227,15 +210,19 @@ def convert_once(
     options = dict(options or {})
     state = [fingerprint(path) for path in sources]
     key = hashlib.sha256(json.dumps([FORMAT_VERSION, kind, options, state], sort_keys=True).encode()).hexdigest()
-    root = cache or cache_folder()
-    folder = root / f"{kind}-{key[:16]}"
+    home = cache or cache_folder()
+    folder = home / f"{kind}-{key[:16]}"
     if not folder.exists():
-        write_converted(folder, kind, convert, options)
+        write_converted(folder, kind, convert, options, root)
     return open_converted(folder, kind)
 
 
 def write_converted(
-    folder: Path, kind: str, convert: Callable[[Writer], Mapping[str, Any]], options: Mapping[str, Any] | None = None
+    folder: Path,
+    kind: str,
+    convert: Callable[[Writer], Mapping[str, Any]],
+    options: Mapping[str, Any] | None = None,
+    root: Path | None = None,
 ) -> None:
     """Convert into `folder`, which appears complete or not at all; nothing is done if it is there already.
 
@@ -246,7 +233,7 @@ def write_converted(
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _write_converted(folder, kind, convert, options)
+        _write_converted(folder, kind, convert, options, root)
     except OSError as error:
         raise DataError(
             f"{folder} cannot be written ({error}); free some space, or set LRA_CACHE to another folder"
@@ -254,15 +241,19 @@ def write_converted(
 
 
 def _write_converted(
-    folder: Path, kind: str, convert: Callable[[Writer], Mapping[str, Any]], options: Mapping[str, Any] | None
+    folder: Path,
+    kind: str,
+    convert: Callable[[Writer], Mapping[str, Any]],
+    options: Mapping[str, Any] | None,
+    root: Path | None,
 ) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
-    with _locked(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock"), wait=True):
         if folder.exists():
             return
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        writer = Writer(partial)
+        writer = Writer(partial, root)
         try:
             writer.finish(kind, options or {}, convert(writer))
             _sync_folder(partial)
@@ -274,54 +265,12 @@ def _write_converted(
             raise
 
 
-def open_converted(folder: Path, kind: str | None = None, verify: bool = False) -> Converted:
-    """Open a converted data set read-only.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder with a ``manifest.json``.
-    kind : str, optional
-        What it must be.
-    verify : bool
-        Also compare the SHA-256 of every array with the manifest (reads everything).
-
-    Raises
-    ------
-    DataError
-        Not a converted data set, another kind or format, or an array that is missing, cut short or changed.
-    """
-    advice = "delete the folder and convert again"
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        version, found, described = manifest["format"], manifest["kind"], manifest["arrays"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / MANIFEST} is missing or damaged ({error}); {advice}") from error
-    if version != FORMAT_VERSION:
-        raise DataError(f"{folder} has format {version}, this program reads {FORMAT_VERSION}; {advice}")
-    if kind is not None and found != kind:
-        raise DataError(f"{folder} holds {found!r} data, not {kind!r}")
-    arrays = {}
-    for name, expected in described.items():
-        path = folder / f"{name}.npy"
-        try:
-            made = np.load(path, mmap_mode="r" if 0 not in expected["shape"] else None, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path} is missing or cut short ({error}); {advice}") from error
-        if list(made.shape) != expected["shape"] or made.dtype.str != expected["dtype"]:
-            raise DataError(f"{path} holds {made.dtype.str} {made.shape}, its manifest says otherwise; {advice}")
-        if verify and file_sha256(path) != expected["sha256"]:
-            raise DataError(f"{path} has changed since it was converted; {advice}")
-        arrays[name] = made
-    return Converted(folder=folder, manifest=manifest, arrays=arrays)
-
-
 def fingerprint(path: Path) -> tuple[str, str]:
     """Return the resolved path and a digest of names, sizes and times of change: of a file, or of all files below."""
     digest = hashlib.sha256()
 
     def enter(name: str, status: os.stat_result) -> None:
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(name) + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
 
     if path.is_file():
         enter(path.name, path.stat())
@@ -333,36 +282,12 @@ def fingerprint(path: Path) -> tuple[str, str]:
     return str(path.resolve()), digest.hexdigest()
 
 
-def is_converted(path: Path) -> bool:
-    """Return whether `path` is a folder with a manifest."""
-    return (path / MANIFEST).is_file()
-
-
 def cache_folder() -> Path:
     """Return LRA_CACHE if set, else ``lra`` in the user's cache folder."""
     given = os.environ.get("LRA_CACHE")
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lra"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the system drops when the process ends, however it ends."""
-    with path.open("a") as file:
-        try:
-            import fcntl
-        except ImportError:  # a system without such locks: do not convert the same data twice at a time there
-            pass
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _sync_folder(folder: Path) -> None:

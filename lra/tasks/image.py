@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
-from lra.tasks.sources import check_labels, find_source, read_npz
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import Converted, open_converted
+from lra.tasks.reading import check_labels, read_npz
+from lra.tasks.sources import find_source
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
 
@@ -56,10 +58,10 @@ def load_image(path: str | None = None, colour: bool = False, records: int = 10_
     if layout == "converted":
         data = open_converted(place, kind)
     elif layout == "npz":
-        data = convert_once(kind, [place], lambda writer: _convert_npz(writer, place))
+        data = convert_once(kind, [place], lambda writer: _convert_npz(writer, place), root=place)
     else:
         sources = [place, *(place / name for name in FILES if (place / name).is_file())]
-        data = convert_once(kind, sources, lambda writer: _convert_binary(writer, place, colour, records))
+        data = convert_once(kind, sources, lambda writer: _convert_binary(writer, place, colour, records), root=place)
     return _task(data, "scifar" if colour else "image", colour)
 
 
@@ -110,12 +112,13 @@ def _convert_npz(writer: Writer, path: Path) -> dict[str, Any]:
 
 
 def _task(data: Converted, name: str, colour: bool) -> Task:
-    n, total = data.notes["train"], data.notes["train"] + data.notes["test"]
+    n, total = data.size("train"), data.size("train") + data.size("test")
+    x, y = data.images(total, (1024, 3) if colour else (1024,)), data.labels(total, 10)
     order = torch_permutation(n, seed=42)
     n_train = int(n * 0.9)
 
     def split(rows: np.ndarray) -> Split:
-        return Split(x=data["x"], y=data["y"], indices=rows)
+        return Split(x=x, y=y, indices=rows)
 
     return Task(
         name=name,

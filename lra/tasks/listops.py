@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
-from lra.tasks.ragged import Ragged
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import Converted, open_converted
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 from lra.tasks.vocabulary import EOS, Vocabulary
@@ -75,7 +75,9 @@ def load_listops(path: str | None = None, L: int = 2048, folder: str | None = No
     for source in sources:
         if not source.is_file():
             raise DataError(f"{source} is missing. {HELP}")
-    data = convert_once("listops", sources, lambda writer: convert_listops(writer, place.parent, L), {"L": L})
+    data = convert_once(
+        "listops", sources, lambda writer: convert_listops(writer, place.parent, L), {"L": L}, root=place.parent
+    )
     return _task(data, L)
 
 
@@ -159,11 +161,12 @@ def convert_listops(writer: Writer, folder: Path, L: int) -> dict[str, Any]:
 
 
 def _task(data: Converted, L: int) -> Task:
-    rows = Ragged(data["flat"], data["offsets"], L)
-    stops = np.cumsum([0, *data.notes["sizes"].values()])
+    vocabulary = data.words("vocabulary")
+    rows, stops = data.rows(L, min(len(vocabulary), WIDTH)), data.stops(3)
+    y = data.labels(len(rows), 10)
 
     def split(part: int) -> Split:
-        return Split(x=rows, y=data["y"], indices=np.arange(stops[part], stops[part + 1]), lengths=rows.lengths)
+        return Split(x=rows, y=y, indices=np.arange(stops[part], stops[part + 1]), lengths=rows.lengths)
 
     return Task(
         name="listops",
@@ -176,5 +179,5 @@ def _task(data: Converted, L: int) -> Task:
         prepare=lambda ids: ids.astype(np.int32),
         tokens=True,
         padded=True,
-        vocabulary=tuple(data.notes["vocabulary"]),
+        vocabulary=vocabulary,
     )

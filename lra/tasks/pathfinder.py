@@ -18,14 +18,16 @@ import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import Converted, open_converted
 from lra.tasks.image import normalised_pixels
+from lra.tasks.reading import DAMAGED, read_file, read_npy
 from lra.tasks.sources import find_source
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
@@ -33,6 +35,9 @@ from theory.errors import MissingDependencyError
 
 LEVELS = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")
 EMPTY_IN_RELEASE = "pathfinder32/curv_baseline/imgs/0/sample_172.png"
+PNG = b"\x89PNG\r\n\x1a\n"
+LARGEST_IMAGE = 1 << 20  # bytes; those of Path-X have 8,000
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # eight bits a channel or less
 BATCH = 512  # images decoded at a time
 
 
@@ -73,7 +78,10 @@ def load_pathfinder(
     else:
         metadata = metadata_files(place, help_text)
         data = convert_once(
-            kind, [*metadata, place / "imgs"], lambda writer: convert_pathfinder(writer, place, resolution, threads)
+            kind,
+            [*metadata, place / "imgs"],
+            lambda writer: convert_pathfinder(writer, place, resolution, threads),
+            root=place,
         )
     return _task(data, resolution, centre)
 
@@ -81,7 +89,7 @@ def load_pathfinder(
 def metadata_files(folder: Path, help_text: str = "") -> list[Path]:
     """Return ``metadata/<k>.npy`` in the order of k."""
     files = list((folder / "metadata").glob("*.npy"))
-    numbered = [file for file in files if file.stem.isdigit()]
+    numbered = [file for file in files if file.stem.isascii() and file.stem.isdigit() and len(file.stem) < 19]
     if not numbered or len(numbered) < len(files) or not (folder / "imgs").is_dir():
         raise DataError(f"{folder} lacks imgs/ or metadata/<number>.npy. {help_text}")
     return sorted(numbered, key=lambda file: int(file.stem))
@@ -92,8 +100,8 @@ def read_metadata(path: Path, text: bytes) -> list[tuple[str, int]]:
     rows = []
     if text.startswith(b"\x93NUMPY"):  # the original generator's own form
         try:
-            table = np.load(io.BytesIO(text), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+            table = read_npy(io.BytesIO(text))
+        except DAMAGED as error:
             raise DataError(f"{path} is a damaged npy file ({error}); fetch it again") from error
         text = "\n".join(" ".join(map(str, row)) for row in np.atleast_2d(table)).encode()
     for number, line in enumerate(text.decode("ascii", "replace").splitlines(), start=1):
@@ -102,6 +110,11 @@ def read_metadata(path: Path, text: bytes) -> list[tuple[str, int]]:
             raise DataError(
                 f"{path}: line {number} is {line[:60]!r}, not 'subdir file.png index label continuity ...' "
                 "(11 fields); fetch it again"
+            )
+        name = PurePosixPath(fields[0], fields[1])
+        if name.is_absolute() or ".." in name.parts:
+            raise DataError(
+                f"{path}: line {number} names {str(name)!r}, which lies outside of the data; fetch it again"
             )
         rows.append((f"{fields[0]}/{fields[1]}", int(fields[3])))
     if not rows:
@@ -112,13 +125,16 @@ def read_metadata(path: Path, text: bytes) -> list[tuple[str, int]]:
 def read_image(path: Path, raw: bytes, resolution: int) -> np.ndarray:
     """Return the pixels (resolution**2,) uint8 of a PNG file."""
     image_module = pillow()
+    width, height = (int.from_bytes(raw[start : start + 4], "big") for start in (16, 20))  # of the first chunk
+    if raw[:8] == PNG and (height, width) != (resolution, resolution):  # before it is unpacked
+        raise DataError(f"{path} has {height} x {width} pixels, not {resolution} x {resolution}")
     try:
         with image_module.open(io.BytesIO(raw), formats=("PNG",)) as image:
+            if image.mode not in MODES:
+                raise ValueError(f"its pixels are of kind {image.mode}, not bytes")
             pixels = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"{path} ({len(raw)} bytes) is not a complete PNG image ({error}); unpack it again") from error
-    if pixels.shape != (resolution, resolution):
-        raise DataError(f"{path} has {pixels.shape} pixels, not {resolution} x {resolution}")
     return pixels.reshape(-1)
 
 
@@ -162,10 +178,7 @@ def convert_pathfinder(writer: Writer, folder: Path, resolution: int, threads: i
 def _decoded(writer: Writer, folder: Path, names: list[str], resolution: int, threads: int) -> Iterator[np.ndarray]:
     def decode(name: str) -> tuple[np.ndarray, bytes]:
         path = folder / name
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} is listed but cannot be read ({error.strerror}); unpack it again") from error
+        raw = read_file(path, folder, LARGEST_IMAGE)
         return read_image(path, raw, resolution), hashlib.sha256(raw).digest()
 
     with ThreadPoolExecutor(threads) as pool:
@@ -178,10 +191,11 @@ def _decoded(writer: Writer, folder: Path, names: list[str], resolution: int, th
 
 def _task(data: Converted, resolution: int, centre: bool) -> Task:
     n = len(data["y"])
+    x, y = data.images(n, (resolution**2,)), data.labels(n, 2)
     order = torch_permutation(n, seed=42)
     n_validation = n_test = n // 10
     n_train = n - n_validation - n_test
-    split = functools.partial(Split, x=data["x"], y=data["y"])
+    split = functools.partial(Split, x=x, y=y)
     middle = 0.5 if centre else 0.0
     return Task(
         name="pathx" if resolution == 128 else f"pathfinder{resolution}" if resolution != 32 else "pathfinder",

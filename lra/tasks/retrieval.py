@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
-from lra.tasks.ragged import Pairs, Ragged
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import ADVICE, Converted, open_converted
+from lra.tasks.ragged import Pairs
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 from lra.tasks.vocabulary import CODE_POINTS, EOS, Vocabulary, character_counts
@@ -54,7 +55,9 @@ def load_retrieval(path: str | None = None, L: int = 4000) -> Task:
     for source in sources:
         if not source.is_file():
             raise DataError(f"{source} is missing. {HELP}")
-    data = convert_once("retrieval", sources, lambda writer: convert_retrieval(writer, place.parent, L), {"L": L})
+    data = convert_once(
+        "retrieval", sources, lambda writer: convert_retrieval(writer, place.parent, L), {"L": L}, root=place.parent
+    )
     return _task(data, L)
 
 
@@ -133,23 +136,31 @@ def _blocks(starts: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _task(data: Converted, L: int) -> Task:
-    rows = Pairs(Ragged(data["flat"], data["offsets"], L), data["pairs"])
-    stops = np.cumsum([0, *data.notes["sizes"].values()])
+    vocabulary, pairs, stops = data.words("vocabulary"), data["pairs"], data.stops(3)
+    documents = data.rows(L, len(vocabulary))
+    if (
+        pairs.shape != (stops[-1], 2)
+        or pairs.dtype.kind not in "iu"
+        or pairs.min() < 0
+        or pairs.max() >= len(documents)
+    ):
+        raise DataError(f"{data.folder}: pairs are not {stops[-1]} pairs of {len(documents)} documents; {ADVICE}")
+    rows, y = Pairs(documents, pairs), data.labels(len(pairs), 2)
 
     def split(part: int) -> Split:
-        return Split(x=rows, y=data["y"], indices=np.arange(stops[part], stops[part + 1]), lengths=rows.lengths)
+        return Split(x=rows, y=y, indices=np.arange(stops[part], stops[part + 1]), lengths=rows.lengths)
 
     return Task(
         name="retrieval",
         train=split(0),
         validation=split(1),
         test=split(2),
-        d_input=len(data.notes["vocabulary"]),
+        d_input=len(vocabulary),
         n_classes=2,
         L=L,
         prepare=lambda ids: np.concatenate([ids[:, 0], ids[:, 1]]).astype(np.int32),
         tokens=True,
         padded=True,
         retrieval=True,
-        vocabulary=tuple(data.notes["vocabulary"]),
+        vocabulary=vocabulary,
     )

@@ -6,17 +6,16 @@ gzipped or not. 54,000 images train, 6,000 validate (the reference's permutation
 
 from __future__ import annotations
 
-import gzip
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once, is_converted, open_converted
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import is_converted, open_converted
+from lra.tasks.reading import check_labels, inside, read_file, read_idx, read_npz
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
 
@@ -50,14 +49,16 @@ def load_smnist(path: str | None = None, permuted: bool = False) -> Task:
         data = open_converted(given, "mnist")
     else:
         sources = find_mnist(path)
-        data = convert_once("mnist", sources, lambda writer: convert_mnist(writer, path, sources))
-    n, total = data.notes["train"], data.notes["train"] + data.notes["test"]
+        root = sources[0] if len(sources) == 1 else sources[0].parent
+        data = convert_once("mnist", sources, lambda writer: convert_mnist(writer, path, sources), root=root)
+    n, total = data.size("train"), data.size("train") + data.size("test")
+    x, y = data.images(total, (784,)), data.labels(total, 10)
     order = torch_permutation(n, seed=42)
     n_train = int(n * 0.9)
     pixels = bit_reversal(784) if permuted else slice(None)
 
     def split(rows: np.ndarray) -> Split:
-        return Split(x=data["x"], y=data["y"], indices=rows)
+        return Split(x=x, y=y, indices=rows)
 
     return Task(
         name="psmnist" if permuted else "smnist",
@@ -95,20 +96,24 @@ def find_mnist(path: str | None = None) -> list[Path]:
 
 
 def read_mnist(path: str | None = None) -> dict[str, np.ndarray]:
-    """Return ``x_train (n, 28, 28), y_train (n,), x_test, y_test`` as uint8, checked."""
+    """Return ``x_train (n, 28, 28), y_train (n,), x_test, y_test`` checked: images as uint8, labels as int32."""
     sources = find_mnist(path)
-    folder = sources[0].parent
+    place = sources[0] if len(sources) == 1 else sources[0].parent
     if len(sources) == 1:
-        arrays = _read_npz(sources[0])
+        arrays = read_npz(inside(place, place), {key: 3 if key[0] == "x" else 1 for key in IDX_NAMES})
     else:
         arrays = {key: _read_idx(source, key[0] == "x") for key, source in zip(IDX_NAMES, sources, strict=True)}
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28):
-            raise DataError(f"{folder}: {part} images are {x.dtype} {x.shape}, not uint8 (n, 28, 28)")
-        if y.shape != x.shape[:1] or not len(y) or y.min() < 0 or y.max() > 9:
-            raise DataError(f"{folder}: {part} labels {y.shape} do not fit {len(x)} images of ten classes")
+        if x.dtype != np.uint8 or x.shape[1:] != (28, 28) or not len(x):
+            raise DataError(f"{place}: {part} images are {x.dtype} {x.shape}, not uint8 (n, 28, 28)")
+        arrays[f"y_{part}"] = check_labels(place, y, len(x), 10)
     return arrays
+
+
+def _read_idx(path: Path, images: bool) -> np.ndarray:
+    raw = read_file(path, path.parent)
+    return read_idx(path, raw, IDX_IMAGES if images else IDX_LABELS, 3 if images else 1)
 
 
 def convert_mnist(writer: Writer, path: str | None, sources: list[Path]) -> dict[str, Any]:
@@ -117,16 +122,8 @@ def convert_mnist(writer: Writer, path: str | None, sources: list[Path]) -> dict
         writer.read(source)
     arrays = read_mnist(path)
     writer.save("x", np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784))
-    writer.save("y", np.concatenate([arrays["y_train"], arrays["y_test"]]).astype(np.int32))
+    writer.save("y", np.concatenate([arrays["y_train"], arrays["y_test"]]))
     return {"train": len(arrays["y_train"]), "test": len(arrays["y_test"])}
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {key: file[key] for key in IDX_NAMES}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a complete MNIST npz file ({error}); copy it again") from error
 
 
 def _find_idx(folder: Path, name: str) -> Path:
@@ -134,19 +131,3 @@ def _find_idx(folder: Path, name: str) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     raise DataError(f"{folder} has neither {NPZ_NAME} nor {name}[.gz]; fetch MNIST and unpack it there")
-
-
-def _read_idx(path: Path, images: bool) -> np.ndarray:
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be decompressed ({error}); fetch it again") from error
-    axes = 3 if images else 1
-    header = np.frombuffer(raw, dtype=">u4", count=axes + 1) if len(raw) >= 4 * (axes + 1) else np.zeros(1, ">u4")
-    if header[0] != (IDX_IMAGES if images else IDX_LABELS):
-        raise DataError(f"{path} is not an IDX file of {'images' if images else 'labels'}")
-    shape = tuple(int(n) for n in header[1:])
-    body = np.frombuffer(raw, dtype=np.uint8, offset=4 * (axes + 1))
-    if body.size != np.prod(shape):
-        raise DataError(f"{path} promises {shape} bytes but holds {body.size}; it is truncated, fetch it again")
-    return body.reshape(shape)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lra.errors import DataError
-from lra.tasks.conversion import is_converted
+from lra.tasks.converted import is_converted
 
 
 def find_source(path: str | None, candidates: Sequence[tuple[str, str]], help_text: str) -> tuple[str, Path]:
@@ -51,32 +47,3 @@ def find_source(path: str | None, candidates: Sequence[tuple[str, str]], help_te
                 return label, place
     names = ", ".join(name for _, name in candidates)
     raise DataError(f"{root} holds none of {names}. {help_text}")
-
-
-def read_npz(path: Path, arrays: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Return named arrays of an npz file, each with the number of axes that is expected.
-
-    Raises
-    ------
-    DataError
-        The file is cut short or lacks an array.
-    """
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            found = {name: file[name] for name in arrays}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or lacks an array ({error}); copy it again") from error
-    for name, axes in arrays.items():
-        if found[name].ndim != axes:
-            raise DataError(f"{path}: array {name!r} has shape {found[name].shape}, not {axes} axes")
-    return found
-
-
-def check_labels(path: Path, y: np.ndarray, n: int, n_classes: int) -> np.ndarray:
-    """Return `y` as int32 if it has `n` labels of 0..n_classes-1."""
-    if y.shape != (n,) or y.dtype.kind not in "iu":
-        raise DataError(f"{path}: labels are {y.dtype} {y.shape}, not {n} integers")
-    wrong = np.flatnonzero((y < 0) | (y >= n_classes))
-    if len(wrong):
-        raise DataError(f"{path}: row {wrong[0]} has label {y[wrong[0]]}, not one of 0..{n_classes - 1}")
-    return y.astype(np.int32)

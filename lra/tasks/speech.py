@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from lra.errors import ConfigError, DataError
-from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
-from lra.tasks.sources import check_labels, find_source, read_npz
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import ADVICE, Converted, open_converted
+from lra.tasks.reading import check_labels, read_npz
+from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 
 WORDS = (  # in the reference's order: a class is a position in this list
@@ -34,6 +36,7 @@ HELP = (
     f"(or SpeechCommands/), which then holds 35 word folders, {' and '.join(LISTS.values())}"
 )
 RATE, SAMPLES = 16_000, 16_000
+LARGEST_CLIP = 1 << 20  # bytes; the clips of the release have 32,044
 NORMALISATIONS = ("reference", "per_time", "global")
 
 
@@ -80,9 +83,13 @@ def load_speech(
         for source in sources:
             if not source.exists():
                 raise DataError(f"{source} is missing. {HELP}")
-        data = convert_once("speech", sources, lambda writer: convert_speech(writer, folder, words), options)
+        data = convert_once(
+            "speech", sources, lambda writer: convert_speech(writer, folder, words), options, root=folder
+        )
     step = 2 if half_rate else 1
-    mean, std = (data[name] / (2.0**30 if normalisation == "reference" else 2.0**15) for name in ("mean", "std"))
+    mean, std = (
+        data.numbers(name, SAMPLES) / (2.0**30 if normalisation == "reference" else 2.0**15) for name in ("mean", "std")
+    )
     if normalisation == "global":
         mean, std = _pooled(mean, std)
     shift, scale = (mean[::step], 1 / (std[::step] + 1e-5))
@@ -93,7 +100,7 @@ def load_speech(
         normal: np.ndarray = ((raw[:, ::step] * unit - shift32) * scale32)[..., None]
         return normal
 
-    name = f"speech{len(data.notes['words'])}"
+    name = f"speech{len(data.words('words'))}"
     return _task(data, name + "_half" if half_rate else name, SAMPLES // step, prepare)
 
 
@@ -111,8 +118,8 @@ def load_speech_mulaw(path: str | None = None, half_rate: bool = False) -> Task:
     if layout == "converted":
         data = open_converted(place, "speech-mulaw")
     else:
-        data = convert_once("speech-mulaw", [place], lambda writer: _convert_mulaw(writer, place))
-    table = ((mulaw_values() - data.notes["mean"]) / data.notes["std"]).astype(np.float32)
+        data = convert_once("speech-mulaw", [place], lambda writer: _convert_mulaw(writer, place), root=place)
+    table = ((mulaw_values() - data.number("mean")) / data.number("std")).astype(np.float32)
     step = 2 if half_rate else 1
     L = len(range(0, data["x"].shape[1], step))
     return _task(data, "speech8", L, lambda raw: table[raw[:, ::step]][..., None])
@@ -159,7 +166,7 @@ def convert_speech(writer: Writer, folder: Path, words: Sequence[str]) -> dict[s
     total, squares = np.zeros(SAMPLES), np.zeros(SAMPLES)
     parts = np.array([listed.get(clip, 0) for clip, _ in clips], np.uint8)
     for i, (clip, _) in enumerate(clips):
-        samples = read_wav(folder / clip, writer.read(folder / clip))[:SAMPLES]
+        samples = read_wav(folder / clip, writer.read(folder / clip, LARGEST_CLIP))[:SAMPLES]
         x[i, : len(samples)] = samples
         if parts[i] == 0:
             total[: len(samples)] += samples
@@ -208,15 +215,20 @@ def _pooled(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _task(data: Converted, name: str, L: int, prepare: Any) -> Task:
-    split = functools.partial(Split, x=data["x"], y=data["y"])
-    train, validation, test = (np.flatnonzero(data["part"] == part) for part in range(3))
+    words, n = data.words("words"), len(data["part"])
+    x, y = data["x"], data.labels(n, len(words))
+    parts = check_labels(data.folder / "part.npy", data["part"], n, 3)
+    if x.ndim != 2 or len(x) != n or x.dtype not in (np.int16, np.uint8):
+        raise DataError(f"{data.folder}: x is {x.dtype} {x.shape}, not {n} clips; {ADVICE}")
+    split = functools.partial(Split, x=x, y=y)
+    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
     return Task(
         name=name,
         train=split(indices=train),
         validation=split(indices=validation),
         test=split(indices=test),
         d_input=1,
-        n_classes=len(data.notes["words"]),
+        n_classes=len(words),
         L=L,
         prepare=prepare,
     )

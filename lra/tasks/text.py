@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Converted, Writer, convert_once, open_converted
-from lra.tasks.ragged import Ragged
-from lra.tasks.sources import check_labels, find_source, read_npz
+from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.converted import ADVICE, Converted, open_converted
+from lra.tasks.reading import check_labels, read_npz
+from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 from lra.tasks.vocabulary import CODE_POINTS, EOS, Vocabulary, character_counts, code_points
 
@@ -33,6 +34,7 @@ HELP = (
 )
 MIN_COUNT = 15
 WIDTH = 135  # rows of the reference's embedding
+LARGEST_REVIEW = 1 << 20  # bytes; the longest of the release has 14,000
 BLOCK = 1000  # reviews counted or written at a time
 
 
@@ -63,7 +65,7 @@ def load_text(path: str | None = None, L: int = 4096, n_validation: int = 2500) 
             if not source.is_dir():
                 raise DataError(f"{source} is missing. {HELP}")
         sources += sorted(place.glob("*/urls_*.txt"))
-    return _task(convert_once("text", sources, lambda writer: convert_text(writer, place)), L, n_validation)
+    return _task(convert_once("text", sources, lambda writer: convert_text(writer, place), root=place), L, n_validation)
 
 
 def convert_text(writer: Writer, place: Path, L: int = 4096, min_count: int = MIN_COUNT) -> dict[str, Any]:
@@ -99,12 +101,12 @@ def _read_folder(writer: Writer, folder: Path) -> Iterator[tuple[str, bytes, int
                     f"{folder / part / name} holds {len(files)} reviews, {listed} lists {n}; unpack it again"
                 )
             for file in files:
-                yield part, writer.read(file), label, str(file)
+                yield part, writer.read(file, LARGEST_REVIEW), label, str(file)
 
 
 def _review_number(file: Path) -> tuple[int, str]:
     number = file.name.partition("_")[0]
-    if not number.isdigit():
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
         raise DataError(f"{file} is not named <id>_<stars>.txt. {HELP}")
     return int(number), file.name
 
@@ -133,25 +135,27 @@ def _decode(raw: bytes, origin: str) -> str:
 
 
 def _task(data: Converted, L: int, n_validation: int) -> Task:
-    n, total = data.notes["train"], data.notes["train"] + data.notes["test"]
+    n, total, vocabulary = data.size("train"), data.size("train") + data.size("test"), data.words("vocabulary")
     if not 0 < n_validation < n:
         raise DataError(f"{n_validation} of {n} training reviews cannot be set apart for validation")
+    rows, y = data.rows(L, len(vocabulary)), data.labels(total, 2)
+    if len(rows) != total or data["digest"].shape != (total,):
+        raise DataError(f"{data.folder} holds {len(rows)} reviews, its manifest says {total}; {ADVICE}")
     by_digest = np.argsort(data["digest"][:n], kind="stable")
-    rows = Ragged(data["flat"], data["offsets"], L)
 
     def split(indices: np.ndarray) -> Split:
-        return Split(x=rows, y=data["y"], indices=indices, lengths=rows.lengths)
+        return Split(x=rows, y=y, indices=indices, lengths=rows.lengths)
 
     return Task(
         name="text",
         train=split(by_digest[n_validation:]),
         validation=split(by_digest[:n_validation]),
         test=split(np.arange(n, total)),
-        d_input=max(WIDTH, len(data.notes["vocabulary"])),
+        d_input=max(WIDTH, len(vocabulary)),
         n_classes=2,
         L=L,
         prepare=lambda ids: ids.astype(np.int32),
         tokens=True,
         padded=True,
-        vocabulary=tuple(data.notes["vocabulary"]),
+        vocabulary=vocabulary,
     )

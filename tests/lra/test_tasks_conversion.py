@@ -15,18 +15,11 @@ import numpy as np
 import pytest
 
 from lra.errors import DataError
-from lra.tasks.conversion import (
-    Converted,
-    Writer,
-    convert_once,
-    file_sha256,
-    fingerprint,
-    is_converted,
-    open_converted,
-    write_converted,
-)
+from lra.tasks.conversion import Writer, convert_once, fingerprint, write_converted
+from lra.tasks.converted import Converted, file_sha256, is_converted, open_converted
 from lra.tasks.ragged import Pairs, Ragged
-from lra.tasks.sources import check_labels, find_source, read_npz
+from lra.tasks.reading import check_labels, read_npz
+from lra.tasks.sources import find_source
 
 
 def simple(source: Path):

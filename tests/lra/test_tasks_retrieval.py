@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lra.errors import DataError
-from lra.tasks.conversion import open_converted
+from lra.tasks.converted import open_converted
 from lra.tasks.retrieval import FILES, load_retrieval, read_row
 
 LONG = "x" * 5000

@@ -11,7 +11,7 @@ import pytest
 
 from lra.errors import ConfigError, DataError
 from lra.tasks import load_task
-from lra.tasks.conversion import open_converted
+from lra.tasks.converted import open_converted
 from lra.tasks.speech import WORDS, load_speech, load_speech_mulaw, mulaw_values, read_wav
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

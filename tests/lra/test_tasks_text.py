@@ -10,7 +10,8 @@ import pytest
 
 from lra.errors import DataError
 from lra.tasks import load_task
-from lra.tasks.conversion import open_converted, write_converted
+from lra.tasks.conversion import write_converted
+from lra.tasks.converted import open_converted
 from lra.tasks.text import convert_text, load_text
 from lra.tasks.vocabulary import EOS, UNK, Vocabulary
 

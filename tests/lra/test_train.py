@@ -54,7 +54,7 @@ SMOKE = {
 def test_files_of_a_run(whole):
     config, workdir, outcome = whole
     names = {path.name for path in workdir.iterdir()}
-    assert names == {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "result.json"}
+    assert names == {".lock", "best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "result.json"}
     assert json.loads((workdir / "config.json").read_text()) == config.to_dict()
     result = json.loads((workdir / "result.json").read_text())
     assert result["test"] == outcome.test
