@@ -12,6 +12,7 @@ from typing import Any
 
 from lra.errors import LRAError
 from lra.tasks.commands import add_data_commands, run_data
+from theory.errors import SSMReduceError
 
 EPILOG = """\
 examples:
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command](arguments)
-    except LRAError as error:
+    except (LRAError, SSMReduceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, ArithmeticError) else 2
     except OSError as error:

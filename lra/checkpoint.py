@@ -1,28 +1,29 @@
-"""Checkpoints: arrays as safetensors, everything else as JSON; written atomically, read with suspicion, no pickle.
+"""What `lra` keeps of a run: arrays as safetensors, everything else as JSON; read and written by `ssmreduce.files`.
 
 A *training* checkpoint is one file, so that it is never half of an old state and half of a new one: all arrays of the
-training state by their ``/``-joined paths, and the JSON text in the file's metadata. An *exported* model is what
+training state by their ``/``-joined paths, and the JSON text in the file's record. An *exported* model is what
 `ssmreduce.load` reads: ``NAME.safetensors`` with ``params/...`` and ``batch_stats/...``, and ``NAME.json`` beside it.
+Both carry the digest of their arrays, and whoever reads one checks it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from lra.errors import CheckpointError
+from ssmreduce.files import formats
+from ssmreduce.files.description import FORMAT as EXPORT_FORMAT
+from ssmreduce.files.description import describe, read_description, side_of, strict_json
+from ssmreduce.files.writing import write_files
 
-EXPORT_FORMAT, EXPORT_VERSION = "ssmreduce-checkpoint", 1
 STATE_FORMAT, STATE_VERSION = "lra-training-state", 1
+CONTAINER = formats.FILE_FORMATS["safetensors"]
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
@@ -54,49 +55,32 @@ def nest(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds the old or the new content, never a part, whatever happens in between."""
+    """Write `data` so that `path` holds the old or the new content, never a part; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    write_files({path: data})
 
 
 def save_state(path: str | Path, state: Any, info: Mapping[str, Any]) -> None:
     """Write a training state and its JSON-able `info` into one file."""
     meta = {"format": STATE_FORMAT, "version": STATE_VERSION, **info}
-    write_atomically(Path(path), save(flatten(state), metadata={"lra": json.dumps(meta)}))
+    write_atomically(Path(path), CONTAINER.write(flatten(state), {"lra": json.dumps(meta)}))
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file.
+    """Return the tensors and the record of a safetensors file whose digest, where it carries one, was compared.
 
     Raises
     ------
     CheckpointError
-        Missing, a folder, truncated or not safetensors at all.
+        A folder, truncated, changed after it was written, or not safetensors at all.
+    CheckpointIOError
+        Missing or unreadable.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder, not a checkpoint file' if path.is_dir() else 'not there'}")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in list(file.keys())}, dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+    form, held, _ = formats.read(path)
+    if form.name != CONTAINER.name:
+        raise CheckpointError(f"this is {form.title}, not safetensors", path)
+    return dict(held.tree), dict(held.record)
 
 
 def load_state(path: str | Path, template: Any) -> tuple[Any, dict[str, Any]]:
@@ -111,24 +95,26 @@ def load_state(path: str | Path, template: Any) -> tuple[Any, dict[str, Any]]:
     ------
     CheckpointError
         The file is damaged, or belongs to a different model or optimizer.
+    CheckpointIOError
+        Missing or unreadable.
     """
-    tensors, metadata = read_tensors(path)
-    try:
-        info = json.loads(metadata["lra"])
-        if info["format"] != STATE_FORMAT or info["version"] != STATE_VERSION:
-            raise CheckpointError(f"{path} has format {info['format']} version {info['version']}, unknown here")
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not a training checkpoint of lra") from error
+    path = Path(path)
+    tensors, record = read_tensors(path)
+    info = strict_json(record.get("lra", ""), path) if "lra" in record else None
+    if not isinstance(info, dict) or "format" not in info:
+        raise CheckpointError("this is not a training checkpoint of lra", path)
+    if (info["format"], info.get("version")) != (STATE_FORMAT, STATE_VERSION):
+        raise CheckpointError(f"format {info['format']!r}, version {info.get('version')!r} is unknown here", path)
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [_join(key) for key, _ in leaves]
     if set(names) != set(tensors):
         odd = sorted(set(names) ^ set(tensors))
-        raise CheckpointError(f"{path} belongs to another model or optimizer; for example {odd[0]!r} does not match")
+        raise CheckpointError(f"belongs to another model or optimizer; for example {odd[0]!r} does not match", path)
     for name, (_, leaf) in zip(names, leaves, strict=True):
         found, wanted = tensors[name], np.asarray(leaf)
         if found.shape != wanted.shape or found.dtype != wanted.dtype:
             raise CheckpointError(
-                f"{path}: {name} is {found.dtype} {found.shape}, the config asks for {wanted.dtype} {wanted.shape}"
+                f"{name} is {found.dtype} {found.shape}, the config asks for {wanted.dtype} {wanted.shape}", path
             )
     return jax.tree_util.tree_unflatten(structure, [tensors[name] for name in names]), info
 
@@ -136,40 +122,36 @@ def load_state(path: str | Path, template: Any) -> tuple[Any, dict[str, Any]]:
 def save_model(
     path: str | Path, variables: Mapping[str, Any], options: Mapping[str, Any], training: Mapping[str, Any]
 ) -> None:
-    """Write ``NAME.safetensors`` and ``NAME.json`` in the form that `ssmreduce.load` reads (the JSON comes last)."""
+    """Write ``NAME.safetensors`` and ``NAME.json`` in the form that `ssmreduce.load` reads, both or none."""
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if path.suffix != CONTAINER.suffix:
         raise CheckpointError(f"an exported model is named NAME.safetensors, not {path.name}")
-    tensors = flatten(dict(variables))
-    meta = {
-        "format": EXPORT_FORMAT,
-        "version": EXPORT_VERSION,
-        "architecture": options["architecture"],
-        "options": {key: value for key, value in options.items() if key != "architecture"},
-        "training": dict(training),
-    }
-    write_atomically(path, save(tensors, metadata={"format": EXPORT_FORMAT}))
-    write_atomically(path.with_suffix(".json"), (json.dumps(meta, indent=2) + "\n").encode())
+    arrays = CONTAINER.write(flatten(dict(variables)), {"format": EXPORT_FORMAT})
+    rest = {key: value for key, value in options.items() if key != "architecture"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_files({path: arrays, side_of(path): describe(arrays, options["architecture"], rest, training)})
 
 
 def load_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the variables (nested dicts of arrays) and the JSON of an exported model.
+    """Return the variables (nested dicts of arrays) and the description of an exported model.
+
+    Returns
+    -------
+    variables, description : dict
+        The description has ``architecture``, ``options`` and ``training``.
 
     Raises
     ------
     CheckpointError
-        A file of the two is missing or damaged.
+        The JSON half is missing, a half is damaged, or the two are of different saves.
+    CheckpointIOError
+        The file is missing or unreadable.
     """
     path = Path(path)
-    tensors, _ = read_tensors(path)
-    side = path.with_suffix(".json")
-    try:
-        meta = json.loads(side.read_text())
-        if meta["format"] != EXPORT_FORMAT or meta["version"] > EXPORT_VERSION:
-            raise CheckpointError(f"{side} has format {meta['format']} version {meta['version']}, unknown here")
-        meta["options"], meta["architecture"]
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{side} is missing: a model is two files, {path.name} and {side.name}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{side} is damaged: {error!r}") from error
-    return nest(tensors), meta
+    _, held, data = formats.read(path)
+    description = read_description(path, data)
+    if description is None:
+        raise CheckpointError(f"the JSON half is missing: a model is two files, {path.name} and this", side_of(path))
+    if description.architecture is None:
+        raise CheckpointError("it does not say which architecture the model has", side_of(path))
+    return nest(held.tree), description._asdict()

@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lra.errors import CheckpointError, ConfigError, LRAError
 from lra.models.sharded import AXIS
+from theory.errors import SSMReduceError
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -166,7 +167,7 @@ class Devices:
         if self.leads:
             try:
                 told = {"answer": act()}
-            except (LRAError, OSError) as error:
+            except (LRAError, SSMReduceError, OSError) as error:
                 told, failure = {"error": str(error)}, error
         told = _tell(told)
         if "error" in told:

@@ -1,6 +1,10 @@
-"""The typed exceptions of `lra`; each message says what to do next."""
+"""The typed exceptions of `lra`; each message says what to do next. Those of files are `ssmreduce`'s."""
 
 from __future__ import annotations
+
+from ssmreduce.files.errors import CheckpointError, CheckpointIOError
+
+__all__ = ["CheckpointError", "CheckpointIOError", "ConfigError", "DataError", "DivergenceError", "LRAError"]
 
 
 class LRAError(Exception):
@@ -13,10 +17,6 @@ class ConfigError(LRAError, ValueError):
 
 class DataError(LRAError, ValueError):
     """A data file is missing, truncated or not what its name says."""
-
-
-class CheckpointError(LRAError, ValueError):
-    """A checkpoint is missing, damaged, or belongs to another model."""
 
 
 class DivergenceError(LRAError, ArithmeticError):

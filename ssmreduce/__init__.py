@@ -36,8 +36,8 @@ _WHERE = {
     "read_layers": "ssmreduce.layers.params",
     "as_layer_or_system": "ssmreduce.layers.params",
     "Model": "ssmreduce.files.model",
-    "load": "ssmreduce.files.model",
-    "save": "ssmreduce.files.model",
+    "load": "ssmreduce.files.loading",
+    "save": "ssmreduce.files.saving",
     # reduction
     "METHODS": "ssmreduce.methods.registry",
     "Method": "ssmreduce.methods.registry",
@@ -83,8 +83,8 @@ _WHERE = {
     "ConvergenceError": "theory.errors",
     "AccuracyError": "theory.errors",
     "MissingDependencyError": "theory.errors",
-    "CheckpointError": "ssmreduce.files.storage",
-    "CheckpointIOError": "ssmreduce.files.storage",
+    "CheckpointError": "ssmreduce.files.errors",
+    "CheckpointIOError": "ssmreduce.files.errors",
 }
 
 __all__ = ["__version__", *_WHERE]

@@ -5,12 +5,12 @@ from ssmreduce.comparison.comparison import Comparison as Comparison
 from ssmreduce.comparison.comparison import ComparisonInterrupted as ComparisonInterrupted
 from ssmreduce.comparison.second_opinions import SecondOpinions as SecondOpinions
 from ssmreduce.comparison.second_opinions import crosscheck as crosscheck
+from ssmreduce.files.errors import CheckpointError as CheckpointError
+from ssmreduce.files.errors import CheckpointIOError as CheckpointIOError
+from ssmreduce.files.loading import load as load
 from ssmreduce.files.model import Model as Model
-from ssmreduce.files.model import load as load
-from ssmreduce.files.model import save as save
+from ssmreduce.files.saving import save as save
 from ssmreduce.files.shipped import shipped_checkpoint as shipped_checkpoint
-from ssmreduce.files.storage import CheckpointError as CheckpointError
-from ssmreduce.files.storage import CheckpointIOError as CheckpointIOError
 from ssmreduce.layers.layer import SSMLayer as SSMLayer
 from ssmreduce.layers.params import as_layer_or_system as as_layer_or_system
 from ssmreduce.layers.params import layer_from_params as layer_from_params

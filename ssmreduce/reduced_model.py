@@ -102,7 +102,14 @@ def reduce_model(
         else:
             reductions.append(_exactly(layer, order, chosen, seed + i))
     report(len(layers), len(layers), "done")
-    smaller = model.replace_layers([_layer(reduction) for reduction in reductions])
+    copies = {
+        prefix: [
+            _alike(twin, reduction.order, chosen, seed + i)
+            for i, (twin, reduction) in enumerate(zip(twins, reductions, strict=True))
+        ]
+        for prefix, twins in model.copies.items()
+    }
+    smaller = model.replace_layers([_layer(reduction) for reduction in reductions], copies)
     record = {
         "method": chosen.name,
         **spread,
@@ -147,6 +154,12 @@ def _at_most(layer: SSMLayer, order: int, method: Method, seed: int) -> Reductio
         if error.attainable >= order:
             raise
         return reduce(layer, order=error.attainable, method=method, seed=seed)
+
+
+def _alike(layer: SSMLayer, order: int, method: Method, seed: int) -> SSMLayer:
+    """Reduce a copy of a layer (an average of the weights) to the very order of the layer."""
+    reduced = _layer(_at_most(layer, order, method, seed) if order else _exactly(layer, order, method, seed))
+    return reduced if reduced.order == order else reduced.padded(order)
 
 
 def _layer(reduction: Reduction) -> SSMLayer:

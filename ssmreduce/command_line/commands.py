@@ -17,7 +17,7 @@ TRAINING_FACTS = ("task", "seed", "epochs", "test_accuracy")
 
 def load_model(arguments: argparse.Namespace) -> Any:
     """Read the checkpoint that was named, or the shipped one."""
-    from ssmreduce.files.model import load
+    from ssmreduce.files.loading import load
     from ssmreduce.files.shipped import shipped_checkpoint
 
     options = {key: getattr(arguments, key) for key in ("conj_sym", "clip_eigs", "discretization", "step_rescale")}
@@ -141,10 +141,10 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         raise InputError("--allocation spreads a --ratio over the layers; --orders say what each layer keeps")
     check_outputs({"--output": arguments.output, "--json": arguments.json})
     model = load_model(arguments)
-    target = _target(arguments.output, model.format)
+    target, half = _targets(model, arguments.output)
     check_outputs({"--output": target}, force=arguments.force)
-    check_outputs({"--output": target, "the JSON half of --output": _beside(target), "--json": arguments.json})
-    check_outputs({"the JSON half of --output": _beside(target)}, force=arguments.force)
+    check_outputs({"--output": target, "the JSON half of --output": half, "--json": arguments.json})
+    check_outputs({"the JSON half of --output": half}, force=arguments.force)
     arguments.total = len(model.layers)
     with progress_bar(quiet=arguments.quiet) as progress:
         smaller = reduce_model(
@@ -178,39 +178,30 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _target(output: str, form: str) -> str:
-    """The file to write: with the suffix of the format that came in, if none was given."""
-    from ssmreduce.files.model import SUFFIXES
+def _targets(model: Any, output: str) -> tuple[str, str | None]:
+    """The file to write, with the suffix of the format that came in if none was given, and its JSON half."""
+    from ssmreduce.files.saving import files_of
 
     if output == STANDARD:
-        return output
+        return output, None
     if Path(output).is_dir() or not Path(output).name:
         raise OutputError(f"{output} is a directory; name a file in it")
-    return output if Path(output).suffix in SUFFIXES else f"{output}.{form}"
-
-
-def _beside(target: str) -> str | None:
-    """The second file of a safetensors checkpoint."""
-    return str(Path(target).with_suffix(".json")) if Path(target).suffix == ".safetensors" else None
+    target, half = files_of(model, output)
+    return str(target), str(half)
 
 
 def _saved(model: Any, target: str) -> bytes:
-    """Write the model; or return what goes to the standard output, of a format that is a single file."""
-    from tempfile import TemporaryDirectory
+    """Write the model; or return what goes to the standard output, which is the arrays alone."""
+    from ssmreduce.files.errors import CheckpointIOError
+    from ssmreduce.files.saving import content
 
-    from ssmreduce.files.storage import CheckpointIOError
-
+    if target == STANDARD:
+        return content(model)
     try:
-        if target != STANDARD:
-            model.save(target)
-            return b""
-        with TemporaryDirectory() as folder:
-            written = Path(model.save(Path(folder) / f"model.{model.format}"))
-            if len(list(written.parent.iterdir())) > 1:
-                raise InputError(f"a {model.format} checkpoint is two files and needs a name: --output FILE")
-            return written.read_bytes()
+        model.save(target)
     except CheckpointIOError as error:
         raise OutputError(str(error)) from None
+    return b""
 
 
 def _reduced_layer(index: int, old: Any, new: Any, arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:

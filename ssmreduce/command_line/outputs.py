@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ssmreduce.files.storage import CheckpointIOError, write_files
+from ssmreduce.files.errors import CheckpointIOError
+from ssmreduce.files.writing import write_files
 from ssmreduce.view.table import Sheet, printed
 from theory.errors import InputError
 

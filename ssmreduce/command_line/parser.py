@@ -78,7 +78,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _status_of(error: SSMReduceError) -> int:
-    from ssmreduce.files.storage import CheckpointError, CheckpointIOError
+    from ssmreduce.files.errors import CheckpointError, CheckpointIOError
 
     if isinstance(error, (CheckpointError, CheckpointIOError)):
         return UNREADABLE
@@ -143,7 +143,7 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
 
 def _add_compare(commands: Any) -> None:
     text = "reduce one layer by every method at several orders, and certify each error"
-    where = "[file with the trained parameters (safetensors, npz, Flax msgpack); the shipped model when left out"
+    where = "[file with the trained parameters, recognised by its content; the shipped model when left out"
     parser = _add_command(commands, "compare", run_compare, text, where)
     parser.add_argument("--layer", metavar="L", help="number (from 0) or name of the layer; default: the first")
     parser.add_argument(

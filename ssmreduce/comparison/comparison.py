@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssmreduce.files.storage import write_files
+from ssmreduce.files.writing import write_files
 from ssmreduce.results import Findings
 from ssmreduce.view import plot as figures
 from ssmreduce.view.pages import comparison_sheet

@@ -1,42 +1,24 @@
-"""A trained model as it lies on disk: ``load``, ``save``, and its layers replaced by smaller ones.
-
-On disk a checkpoint is ``NAME.safetensors`` (arrays under ``/``-joined tree paths) and ``NAME.json`` (options, training
-record, and the digest of the arrays). npz files and Flax msgpack files are read, and written back, as they came.
-"""
+"""A trained model as it lies on disk, and its layers replaced by smaller ones."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ssmreduce.files import msgpack
-from ssmreduce.files.storage import (
-    CheckpointError,
-    digest,
-    read_bytes,
-    read_json,
-    read_tree,
-    to_npz,
-    to_safetensors,
-    write_files,
-)
+from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.formats import FILE_FORMATS
+from ssmreduce.files.saving import save
+from ssmreduce.files.trees import Array, changed, nested, pruned
+from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_prefix
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.layers.params import LAYER_OPTIONS, find_layers, layer_from_params, leaves
+from ssmreduce.layers.params import LAYER_OPTIONS, find_layers, joints, layer_from_params, leaves, locate_layers, split
 from theory.errors import DimensionError, InputError
 
-Array = NDArray[Any]
-
-FORMAT, VERSION = "ssmreduce-checkpoint", 1
-SUFFIXES = {".safetensors": "safetensors", ".npz": "npz", ".msgpack": "msgpack"}
-_STATE = ("opt_state",)  # moments of the optimizer: they have the shapes of the unreduced parameters
+Keys = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -51,8 +33,14 @@ class Model:
         What arrays cannot tell (``conj_sym``, ``discretization``, ``clip_eigs``, ...), and the model's configuration.
     training : dict
         Where the model comes from: task, seed, accuracy ...
-    format : {"safetensors", "npz", "msgpack"}
-        How it came, and how :meth:`save` writes it without a suffix that says otherwise.
+    prefix : str, optional
+        Which part of the tree is meant, where it holds the network several times; "" for everything. By default
+        ``params`` where there is such a part.
+    format : str
+        How it came, a key of :data:`ssmreduce.files.formats.FILE_FORMATS`, and how :meth:`save` writes it without a
+        suffix that says otherwise.
+    record : mapping of str to str
+        What the container said besides its arrays.
     path : str
         Where it came from, for messages.
     """
@@ -60,39 +48,69 @@ class Model:
     tree: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str | None = None
     format: str = "safetensors"
+    record: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
 
     def __post_init__(self) -> None:
-        if self.format not in SUFFIXES.values():
-            raise InputError(f"format must be one of {sorted(SUFFIXES.values())}, got {self.format!r}")
+        if self.format not in FILE_FORMATS:
+            raise InputError(f"format must be one of {sorted(FILE_FORMATS)}, got {self.format!r}")
         _ = self.layers  # validates all of them at the door
 
     @cached_property
-    def _root(self) -> Mapping[str, Any]:
-        """The part of the tree that holds parameters: under ``params`` where there is such a key."""
-        nested = self.tree.get("params")
-        if isinstance(nested, Mapping):
-            return {"params": nested}
-        inside = {key: value for key, value in self.tree.items() if str(key).startswith("params/")}
-        return inside or self.tree
+    def _leaves(self) -> dict[tuple[str, ...], Any]:
+        return dict(leaves(self.tree))
+
+    @cached_property
+    def _found(self) -> dict[str, Keys]:
+        """Name of each layer to its keys and where they lie, in the order of the network."""
+        found = find_layers(self.tree, self.prefix)
+        if not found:
+            listing = ", ".join(repr("/".join(path)) for path in list(self._leaves)[:5]) or "nothing"
+            raise CheckpointError(f"no S5 or S4D layer in it (it holds {listing})", self.path)
+        return found
+
+    @cached_property
+    def _main(self) -> tuple[str, ...]:
+        """Under which path the parameters that are meant lie."""
+        bases = [base for base in locate_layers(self.tree) if self.prefix or not is_of_optimizer(base)]
+        return main_prefix(bases, self.prefix)
+
+    def _read(self, found: Mapping[str, Keys]) -> tuple[SSMLayer, ...]:
+        options = {key: value for key, value in self.options.items() if key in LAYER_OPTIONS}
+        return tuple(
+            layer_from_params({key: self._leaves[path] for key, path in keys.items()}, name=name, **options)
+            for name, keys in found.items()
+        )
 
     @cached_property
     def layers(self) -> tuple[SSMLayer, ...]:
         """The layers, in the order of the network."""
-        found, flat = find_layers(self._root), dict(leaves(self._root))
-        if not found:
-            listing = ", ".join("/".join(path) for path in list(flat)[:5]) or "nothing"
-            raise CheckpointError(f"no S5 or S4D layer in it (it holds {listing})", self.path)
-        options = {key: value for key, value in self.options.items() if key in LAYER_OPTIONS}
-        return tuple(
-            layer_from_params({key: flat[path] for key, path in paths.items()}, name=name, **options)
-            for name, paths in found.items()
-        )
+        return self._read(self._found)
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, Keys]]:
+        """Prefix of each further copy of the layers to their names and keys; moments of optimizers are not among."""
+        found = locate_layers(self.tree)
+        places = copies_of(self._main, [base for base in found if not is_of_optimizer(base)])
+        order = {tuple(split(name)) if name else (): name for name in self._found}
+        return {
+            prefix: {"/".join(copy[base]): found[copy[base]] for base in order}
+            for prefix, copy in places.items()
+            if MOMENTS.isdisjoint(split(prefix))
+        }
+
+    @cached_property
+    def copies(self) -> dict[str, tuple[SSMLayer, ...]]:
+        """Further copies of the layers in the tree, as averages of the weights are, by the path where each lies."""
+        read = {prefix: self._read(found) for prefix, found in self._places.items()}
+        sizes = [layer.order for layer in self.layers]
+        return {prefix: layers for prefix, layers in read.items() if [layer.order for layer in layers] == sizes}
 
     @property
     def architecture(self) -> str:
-        """``"s5"`` or ``"s4d"``."""
+        """Kind of the layers: ``"s5"`` or ``"s4d"``."""
         return self.layers[0].kind
 
     @property
@@ -102,60 +120,79 @@ class Model:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """Nested parameter tree: what lies under ``params``, or everything (keys split at ``/``)."""
-        tree = _nested(self._root)
-        return tree["params"] if set(tree) == {"params"} else tree
+        """Nested parameter tree: what lies under ``params`` (or the prefix), or everything (keys split at ``/``)."""
+        tree: Any = nested(self.tree)
+        for part in self._main:
+            if not isinstance(tree, dict) or part not in tree:
+                return {key: value for key, value in nested(self.tree).items() if self._is_inside(split(key))}
+            tree = tree[part]
+        return dict(tree) if isinstance(tree, dict) else {}
+
+    def _is_inside(self, path: tuple[str, ...]) -> bool:
+        return path[: len(self._main)] == self._main
 
     @cached_property
     def batch_stats(self) -> dict[str, Any]:
         """Nested running statistics of the batch norms; empty when there are none."""
-        found = _nested(self.tree).get("batch_stats", {})
+        found = nested(self.tree).get("batch_stats", {})
         return dict(found) if isinstance(found, Mapping) else {}
 
-    def replace_layers(self, layers: Sequence[SSMLayer]) -> Model:
-        """Return the model with other layers, one for each, of any size; optimizer moments, which no longer fit, go.
+    def replace_layers(
+        self, layers: Sequence[SSMLayer], copies: Mapping[str, Sequence[SSMLayer]] | None = None
+    ) -> Model:
+        """Return the model with other layers, one for each, of any size; an optimizer's moments, which do not fit, go.
+
+        Parameters
+        ----------
+        layers : sequence of SSMLayer
+        copies : mapping, optional
+            Layers of :attr:`copies`, by the same keys. They may be left out where the sizes stay.
 
         Raises
         ------
         InputError, DimensionError
-            Another number of layers, of channels, another kind, or options that the model's file states once for all.
+            Another number of layers, of channels, another kind, options that the model's file states once for all, or
+            copies that no longer fit.
         """
-        if len(layers) != len(self.layers):
-            raise InputError(f"the model has {len(self.layers)} layers, {len(layers)} were given")
-        changes: dict[tuple[str, ...], Array | None] = {}
-        for (name, paths), old, new in zip(find_layers(self._root).items(), self.layers, layers, strict=True):
-            if (new.kind, new.n_channels) != (old.kind, old.n_channels):
-                raise DimensionError(
-                    f"layer {name} is {old.kind} with {old.n_channels} channels, "
-                    f"its replacement {new.kind} with {new.n_channels}"
-                )
-            for key, value in old.options().items():
-                if new.options()[key] != value:
-                    raise InputError(
-                        f"layer {name}: the replacement has {key}={new.options()[key]}, the model {key}={value}"
-                    )
-            if new.form != old.form:
+        changes = _changes(self._found, self.layers, layers)
+        smaller = [layer.order for layer in layers] != [layer.order for layer in self.layers]
+        given = copies or {}
+        for prefix, old in self.copies.items():
+            if prefix in given:
+                changes |= _changes(self._places[prefix], old, given[prefix])
+            elif smaller:
                 raise InputError(
-                    f"layer {name}: the replacement is stored as {new.form!r}, the model's layers as {old.form!r}"
+                    f"the tree holds a copy of the layers under {prefix!r}, which must stay of their sizes: pass "
+                    f"copies={{{prefix!r}: [...]}} to replace_layers (reduce_model does), or model.without({prefix!r})"
                 )
-            arrays = new.to_params()
-            changes |= {path: None for key, path in paths.items() if key not in arrays}
-            changes |= {paths[key]: value for key, value in arrays.items() if key in paths}  # unused ones may be absent
-        kept = {key: value for key, value in self.tree.items() if str(key).split("/")[0] not in _STATE}
         options, sizes = dict(self.options), [layer.order for layer in layers]
         if "P" in options:  # noted by our training code for the reader; programs look at the arrays
             options["P"] = sizes[0] if len(set(sizes)) == 1 else sizes
-        return Model(
-            tree=_changed(kept, changes),
-            options=options,
-            training=self.training,
-            format=self.format,
-            path=self.path,
-        )
+        return replace(self, tree=pruned(changed(self.tree, changes), self._is_moment()), options=options)
+
+    def _is_moment(self) -> Callable[[tuple[str, ...]], bool]:
+        """Whether a path is an optimizer's: what lies there has the shapes of the unreduced parameters."""
+        bases = [base for base in locate_layers(self.tree) if not is_of_optimizer(base)]
+        places = [split(prefix) for prefix in copies_of(self._main, bases)]
+        places = [place for place in places if not MOMENTS.isdisjoint(place)]
+        ours = [place for place in (self._main, *map(split, self.copies)) if place]
+
+        def is_moment(path: tuple[str, ...]) -> bool:
+            parts = joints(path)
+            if any(parts[: len(place)] == place for place in ours):
+                return False
+            return is_of_optimizer(parts) or any(parts[: len(place)] == place for place in places)
+
+        return is_moment
+
+    def without(self, prefix: str) -> Model:
+        """Return the model without what lies under a path, as a copy of the weights does."""
+        place = split(prefix)
+        return replace(self, tree=pruned(self.tree, lambda path: joints(path)[: len(place)] == place))
 
     def with_training(self, training: Mapping[str, Any]) -> Model:
         """Return the model with another training record."""
-        return Model(tree=self.tree, options=self.options, training=training, format=self.format, path=self.path)
+        return replace(self, training=training)
 
     def padded(self, order: int | None = None) -> Model:
         """Return the model with zero states added until every layer has `order` states (default: the largest).
@@ -167,10 +204,11 @@ class Model:
         target = max(sizes) if order is None else order
         if target < max(sizes):
             raise InputError(f"a layer has {max(sizes)} states; padding to {target} would cut it")
-        return self.replace_layers([layer.padded(target) for layer in self.layers])
+        copies = {prefix: [layer.padded(target) for layer in layers] for prefix, layers in self.copies.items()}
+        return self.replace_layers([layer.padded(target) for layer in self.layers], copies)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the model; see :func:`save`."""
+        """Write the model; see :func:`ssmreduce.save`."""
         return save(self, path)
 
     def __repr__(self) -> str:
@@ -180,157 +218,29 @@ class Model:
         return f"Model({self.architecture.upper()}, layers={len(sizes)}, order={spread}, channels={channels})"
 
 
-def _nested(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Split keys at ``/`` into nested dicts; empty mappings stay."""
-    result: dict[str, Any] = {}
-    for key, value in tree.items():
-        *parts, last = str(key).split("/")
-        node = result
-        for part in parts:
-            node = node.setdefault(part, {})
-            if not isinstance(node, dict):
-                raise CheckpointError(f"the key {key} runs through an array")
-        node[last] = _nested(value) if isinstance(value, Mapping) else value
-    return result
-
-
-def _changed(
-    tree: Mapping[str, Any], changes: Mapping[tuple[str, ...], Any], prefix: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Copy a tree with some leaves replaced (``None`` removes one)."""
-    result: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = (*prefix, str(key))
-        if isinstance(value, Mapping):
-            result[key] = _changed(value, changes, path)
-        elif changes.get(path, value) is not None:
-            result[key] = changes.get(path, value)
-    return result
-
-
-def _flat(tree: Mapping[str, Any]) -> dict[str, Array]:
-    """``/``-joined keys, arrays only."""
-    flat: dict[str, Array] = {}
-    for path, value in leaves(tree):
-        array = np.asarray(value)
-        if array.dtype.kind not in "biufc":
-            raise InputError(
-                f"{'/'.join(path)} holds {type(value).__name__}, which safetensors and npz cannot; save as .msgpack"
+def _changes(
+    found: Mapping[str, Keys], before: Sequence[SSMLayer], after: Sequence[SSMLayer]
+) -> dict[tuple[str, ...], Array | None]:
+    """Leaves of the tree that change when layers are replaced; ``None`` removes one."""
+    if len(after) != len(before):
+        raise InputError(f"the model has {len(before)} layers, {len(after)} were given")
+    changes: dict[tuple[str, ...], Array | None] = {}
+    for (name, paths), old, new in zip(found.items(), before, after, strict=True):
+        if (new.kind, new.n_channels) != (old.kind, old.n_channels):
+            raise DimensionError(
+                f"layer {name} is {old.kind} with {old.n_channels} channels, "
+                f"its replacement {new.kind} with {new.n_channels}"
             )
-        flat["/".join(path)] = array
-    return flat
-
-
-def load(path: str | os.PathLike[str], **options: Any) -> Model:
-    """Read a trained model from safetensors (with its JSON), npz, or a Flax msgpack file. Nothing is ever unpickled.
-
-    Parameters
-    ----------
-    path : path
-        The file; ``NAME`` alone stands for ``NAME.safetensors``.
-    **options
-        What the arrays cannot tell and no JSON says: ``conj_sym=True``, ``discretization="zoh"``, ``clip_eigs=False``
-        ... (see :func:`ssmreduce.layers.params.layer_from_params`). They go before what the JSON says.
-
-    Raises
-    ------
-    CheckpointError
-        Not a checkpoint, a pickle, truncated, of another version, or the two halves of different saves.
-    CheckpointIOError
-        Missing or unreadable file (an ``OSError``).
-    InputError, DimensionError
-        Arrays or options that do not make a layer; the message names the layer, and the option to pass.
-    """
-    file = _resolved(Path(path))
-    data = read_bytes(file)
-    kind, tree = read_tree(data, file)
-    described: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    side = file.with_suffix(".json")
-    if kind == "safetensors" and side.exists():
-        described, training = _description(side, file, digest(data))
-    merged = {**described, **{key: value for key, value in options.items() if value is not None}}
-    try:
-        return Model(tree=tree, options=merged, training=training, format=kind, path=str(file))
-    except CheckpointError:
-        raise
-    except DimensionError as error:
-        raise DimensionError(f"{file}: {str(error).split(' (got ')[0]}", **error.shapes) from None
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-
-
-def _resolved(path: Path) -> Path:
-    if path.suffix == ".json":
-        return path.with_suffix(".safetensors")
-    if not path.exists() and path.suffix not in SUFFIXES:
-        candidate = path.with_name(path.name + ".safetensors")
-        return candidate if candidate.exists() else path
-    return path
-
-
-def _description(side: Path, file: Path, found: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read and check the JSON half."""
-    text = read_json(side)
-    if text.get("format") != FORMAT:
-        raise CheckpointError(
-            f"this is not the JSON half of a checkpoint (format is {text.get('format')!r}); "
-            f"move it away to load {file.name} alone",
-            side,
-        )
-    if text.get("version") != VERSION:
-        raise CheckpointError(
-            f"a checkpoint of version {text.get('version')!r}; this program reads version {VERSION}: update ssmreduce",
-            side,
-        )
-    expected = text.get("sha256")
-    if expected is not None and expected != found:
-        raise CheckpointError(
-            f"{file.name} and {side.name} are of different saves, or one was changed; restore the pair from one save",
-            side,
-        )
-    options, training = text.get("options", {}), text.get("training", {})
-    if not isinstance(options, dict) or not isinstance(training, dict):
-        raise CheckpointError("options and training must be JSON objects", side)
-    return options, training
-
-
-def save(model: Model, path: str | os.PathLike[str]) -> Path:
-    """Write a model, in the format of the suffix, or as it came when `path` has none of them; returns the file written.
-
-    safetensors and its JSON are replaced together: after a failure (full disk, no permission) the old pair is there,
-    unchanged, and no temporary file is left.
-
-    Raises
-    ------
-    CheckpointIOError
-        The folder is missing or not writable, the disk is full (an ``OSError``).
-    InputError
-        The format cannot hold what the tree holds.
-    """
-    target = Path(path)
-    kind = SUFFIXES.get(target.suffix)
-    if kind is None:
-        kind = model.format
-        target = target.with_name(f"{target.name}.{kind}")
-    if kind == "msgpack":
-        write_files({target: msgpack.write(_nested(model.tree))})
-    elif kind == "npz":
-        write_files({target: to_npz(_flat(model.tree))})
-    else:
-        arrays = to_safetensors(_flat(model.tree))
-        options = {**model.options, **model.layers[0].options()}
-        text = {
-            "format": FORMAT,
-            "version": VERSION,
-            "architecture": model.architecture,
-            "options": options,
-            "training": dict(model.training),
-            "sha256": digest(arrays),
-        }
-        try:
-            description = json.dumps(text, indent=2, sort_keys=False, allow_nan=True) + "\n"
-        except (TypeError, ValueError) as error:
-            raise InputError(f"options and training must be plain numbers, texts, lists and dicts: {error}") from None
-        write_files({target: arrays, target.with_suffix(".json"): description.encode()})
-    return target
+        for key, value in old.options().items():
+            if new.options()[key] != value:
+                raise InputError(
+                    f"layer {name}: the replacement has {key}={new.options()[key]}, the model {key}={value}"
+                )
+        if new.form != old.form:
+            raise InputError(
+                f"layer {name}: the replacement is stored as {new.form!r}, the model's layers as {old.form!r}"
+            )
+        arrays = new.to_params()
+        changes |= {path: None for key, path in paths.items() if key not in arrays}
+        changes |= {paths[key]: value for key, value in arrays.items() if key in paths}  # unused ones may be absent
+    return changes

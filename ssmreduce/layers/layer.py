@@ -30,6 +30,22 @@ _ARRAYS = ("Lambda", "B", "C", "C_reverse", "D", "log_step")
 _COMPLEX = ("Lambda", "B", "C", "C_reverse")
 
 
+_LARGEST = float(np.finfo(np.float64).max)
+
+PRECISIONS = ("float16", "bfloat16", "float32", "float64")
+"""Real types of stored arrays."""
+
+
+def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the array as storage in the real type `dtype` holds it, widened again; a copy."""
+    result = array.copy()
+    parts = (result.real, result.imag) if np.iscomplexobj(result) else (result,)
+    with np.errstate(over="ignore"):
+        for part in parts:
+            part[...] = part.astype(dtype)
+    return result
+
+
 def _real_dtype(arrays: Mapping[str, Any]) -> np.dtype[Any]:
     """Precision of the arrays that were given: float32 for 16 and 32 bits, else float64."""
     widest = np.result_type(*(np.asarray(value).dtype for value in arrays.values()))
@@ -66,7 +82,7 @@ class SSMLayer:
     step_rescale : float
         Factor on all steps (2 for half-rate audio).
     dtype : dtype, optional
-        Real type of the stored arrays; float32 or float64, by default that of the arguments.
+        Real type of the stored arrays, one of :data:`PRECISIONS`; by default float64 or float32, as the arguments.
     name : str
         Where the layer sits in its model, for messages.
     form : str
@@ -110,15 +126,13 @@ class SSMLayer:
         given = {key: getattr(self, key) for key in _ARRAYS if getattr(self, key) is not None}
         arrays = {key: self._array(key, value) for key, value in given.items()}
         dtype = _real_dtype(arrays) if self.dtype is None else np.dtype(self.dtype)
-        if dtype not in (np.float32, np.float64):
-            raise InputError(f"{self._where}dtype must be float32 or float64, got {dtype}")
-        narrow = {True: np.result_type(dtype, np.complex64), False: dtype}
+        if dtype.name not in PRECISIONS:
+            raise InputError(f"{self._where}dtype must be one of {', '.join(PRECISIONS)}, got {dtype}")
         for key, array in arrays.items():
             is_complex = key in _COMPLEX
-            if LAYER_FORMATS[form].stores_fields:
-                with np.errstate(over="ignore"):
-                    array = array.astype(narrow[is_complex])
             array = array.astype(np.complex128 if is_complex else np.float64)
+            if LAYER_FORMATS[form].stores_fields:
+                array = _rounded(array, dtype)
             array.setflags(write=False)
             arrays[key] = array
         self._check_shapes(arrays)
@@ -151,8 +165,9 @@ class SSMLayer:
                 f"{self._where}{form.title} stores one eigenvalue of each conjugate pair: conj_sym must be True"
             )
         scale = self.step_rescale
-        if isinstance(scale, bool) or not isinstance(scale, (int, float, np.number)) or not 0 < float(scale) < np.inf:
-            raise InputError(f"{self._where}step_rescale must be a positive number, got {scale!r}")
+        number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
+        if not number or not 0 < scale < _LARGEST:
+            raise InputError(f"{self._where}step_rescale must be a positive number, got {str(scale)[:40]}")
 
     def _array(self, key: str, value: Any) -> Array:
         try:

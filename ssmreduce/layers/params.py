@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssmreduce.layers.copies import is_of_optimizer, main_prefix
 from ssmreduce.layers.families import FAMILIES
 from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.layers.formats.foreign import FOREIGN
@@ -38,9 +39,23 @@ LAYER_OPTIONS = ("conj_sym", "discretization", "clip_eigs", "step_rescale", "bid
 """Options that arrays cannot tell and :func:`layer_from_params` understands."""
 
 
+_BRACKETS = re.compile(r"""\[(?:'|"|[0-9]+\])""")
+
+BOXES = ("value", "raw_value")
+"""Last keys under which Flax boxes an array that carries metadata (``nn.Partitioned``, NNX)."""
+
+
 def split(key: str) -> Path:
-    """Split a joined key at ``/`` and ``.``."""
+    """Split a joined key at ``/`` and ``.``, and at the brackets of ``jax.tree_util.keystr``."""
+    if _BRACKETS.search(key):
+        return tuple(re.findall(r"""[^\[\]'"./]+""", key))
     return tuple(re.split(r"[/.]", key))
+
+
+def joints(path: Path) -> Path:
+    """Split every key of a path, and take the box off that holds the leaf."""
+    parts = tuple(piece for part in path for piece in split(part))
+    return parts[:-1] if len(parts) > 1 and parts[-1] in BOXES else parts
 
 
 def leaves(tree: Mapping[Any, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -56,7 +71,7 @@ def leaves(tree: Mapping[Any, Any], prefix: Path = ()) -> Iterator[tuple[Path, A
 
 
 def as_array(value: Any, name: str) -> Array:
-    """Turn a leaf (NumPy, JAX, a Flax variable) into a NumPy array of real numbers; 16-bit floats are widened."""
+    """Turn a leaf (NumPy, JAX, a Flax variable) into a NumPy array of real numbers."""
     if not isinstance(value, np.ndarray) and hasattr(value, "value") and not hasattr(value, "__array__"):
         value = value.value
     if callable(getattr(value, "detach", None)):  # a PyTorch tensor that may require a gradient or sit elsewhere
@@ -65,48 +80,68 @@ def as_array(value: Any, name: str) -> Array:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{name} is no array of numbers: {error}") from error
-    if array.dtype.name in ("bfloat16", "float16"):
-        array = array.astype(np.float32)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed")
     return array
 
 
 def _order(path: Path) -> list[Any]:
-    """Sort ``layers_10`` after ``layers_9``."""
-    return [[int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)] for part in path]
+    """Sort ``layers_10`` after ``layers_9``, numbers before words."""
+    pieces = [[int(piece) if piece.isdecimal() else piece for piece in re.split(r"([0-9]+)", part)] for part in path]
+    return [[(isinstance(piece, str), piece) for piece in part] for part in pieces]
 
 
-def find_layers(tree: Mapping[Any, Any]) -> dict[str, dict[str, Path]]:
+def locate_layers(tree: Mapping[Any, Any]) -> dict[Path, dict[str, Path]]:
+    """Locate everything that looks like a layer, in whatever copy: where it lies to ``{dotted key: path in tree}``."""
+    where: dict[Path, Path] = {}
+    for path, _ in leaves(tree):
+        parts = joints(path)
+        if parts in where:
+            raise InputError(f"{'/'.join(parts)} is there twice, as {where[parts]} and as {path}")
+        where[parts] = path
+    tails = {tuple(form.anchor.split(".")) for form in LAYER_FORMATS.values()} | FOREIGN.keys()
+    bases = {path[: -len(tail)] for path in where for tail in tails if path[-len(tail) :] == tail}
+    known = {key for form in LAYER_FORMATS.values() for key in form.keys + form.optional} | {"P"}
+    known |= {".".join(tail) for tail in FOREIGN}
+    depth = 1 + max(key.count(".") for key in known)
+    found: dict[Path, dict[str, Path]] = {base: {} for base in bases}
+    for path, original in where.items():
+        for cut in range(1, 1 + min(depth, len(path))):
+            key = ".".join(path[-cut:])
+            if path[:-cut] in found and key in known:
+                found[path[:-cut]][key] = original
+    return {base: found[base] for base in sorted(found, key=_order)}
+
+
+def find_layers(tree: Mapping[Any, Any], prefix: str | None = None) -> dict[str, dict[str, Path]]:
     """Locate the layers of a tree; of a training state, those under ``params``.
+
+    Parameters
+    ----------
+    tree : mapping
+    prefix : str, optional
+        Which part of the tree is meant, where it holds several copies of the network; "" for everything.
 
     Returns
     -------
     dict
         Name of the layer (its place in the tree, ``/``-joined; "" for a bare layer) to ``{dotted key: path in tree}``,
         in the order of the network.
+
+    Raises
+    ------
+    InputError
+        The tree holds twins, as weights and their average are, and no `prefix` tells which are meant; or a kind of
+        layer that is not read.
     """
-    where: dict[Path, Path] = {}
-    for path, _ in leaves(tree):
-        where[tuple(piece for part in path for piece in split(part))] = path
-    if any(path[0] == "params" for path in where):  # a training state: optimizer moments have the same keys
-        where = {path: original for path, original in where.items() if path[0] == "params"}
-    anchors = {tuple(form.anchor.split(".")) for form in LAYER_FORMATS.values()}
-    bases: set[Path] = set()
-    for path in where:
-        for tail in [*anchors, *FOREIGN]:
-            if path[-len(tail) :] == tail:
-                if tail in FOREIGN:
-                    raise InputError(f"{'/'.join(path)}: this is {FOREIGN[tail]}")
-                bases.add(path[: -len(tail)])
-    known = {key for form in LAYER_FORMATS.values() for key in form.keys + form.optional} | {"P"}
-    found: dict[str, dict[str, Path]] = {}
-    for base in sorted(bases, key=lambda path: [[(isinstance(p, str), p) for p in part] for part in _order(path)]):
-        inside = {
-            ".".join(path[len(base) :]): original for path, original in where.items() if path[: len(base)] == base
-        }
-        found["/".join(base)] = {key: original for key, original in inside.items() if key in known}
-    return found
+    found = {base: keys for base, keys in locate_layers(tree).items() if prefix or not is_of_optimizer(base)}
+    root = main_prefix(found, prefix)
+    inside = {base: keys for base, keys in found.items() if base[: len(root)] == root}
+    for base, keys in inside.items():
+        for tail, what in FOREIGN.items():
+            if ".".join(tail) in keys:
+                raise InputError(f"{'/'.join((*base, *tail))}: this is {what}")
+    return {"/".join(base): keys for base, keys in inside.items()}
 
 
 def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -> LayerFormat:
@@ -178,11 +213,18 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
         raise InputError(
             f"{where}bidirectional={options['bidirectional']} was given, but the arrays say {is_bidirectional}"
         )
-    precision = np.result_type(*wanted.values())
-    dtype = np.dtype(np.float64 if precision.itemsize > 4 else np.float32)
+    dtype = _precision([array.dtype for array in wanted.values()])
     source = {key: np.array(value) for key, value in wanted.items()}
     chosen |= {"kind": form.kind, "form": form.name, "name": name, "dtype": dtype, "source": source}
     return SSMLayer(**fields, **chosen)
+
+
+def _precision(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
+    """The real type in which reduced arrays are stored: 16 bits if all arrays are of one such type."""
+    if len(set(dtypes)) == 1 and dtypes[0].name in ("float16", "bfloat16"):
+        return dtypes[0]
+    wide = [np.dtype(np.float32) if dtype.name in ("float16", "bfloat16") else dtype for dtype in dtypes]
+    return np.dtype(np.float64 if np.result_type(*wide).itemsize > 4 else np.float32)
 
 
 def _prefixed(error: DimensionError, where: str) -> DimensionError:
@@ -219,15 +261,17 @@ def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any]) -> di
     return chosen
 
 
-def read_layers(tree: Mapping[Any, Any], **options: Any) -> tuple[SSMLayer, ...]:
+def read_layers(tree: Mapping[Any, Any], *, prefix: str | None = None, **options: Any) -> tuple[SSMLayer, ...]:
     """Read all layers of a parameter tree, in the order of the network; options as in :func:`layer_from_params`.
+
+    `prefix` says which part of the tree is meant where it holds the network several times, "" for everything.
 
     Raises
     ------
     InputError
-        The tree holds no S5 or S4D layer.
+        The tree holds no S5 or S4D layer, or several copies of them.
     """
-    found, flat = find_layers(tree), dict(leaves(tree))
+    found, flat = find_layers(tree, prefix), dict(leaves(tree))
     if not found:
         listing = ", ".join("/".join(path) for path in list(flat)[:6]) or "nothing"
         raise InputError(

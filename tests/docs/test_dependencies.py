@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = {"lra", "ssmreduce", "theory"}
-IMPORT_NAME = {"pillow": "PIL", "scikit-learn": "sklearn"}
+IMPORT_NAME = {"ml-dtypes": "ml_dtypes", "pillow": "PIL", "scikit-learn": "sklearn"}
 FILES = sorted(path for package in ("theory", "ssmreduce", "lra") for path in (ROOT / package).rglob("*.py"))
 
 

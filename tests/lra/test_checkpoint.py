@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 
 import jax
@@ -10,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ssmreduce
 from lra.checkpoint import flatten, load_model, load_state, nest, save_model, save_state, write_atomically
 from lra.config import load_config
-from lra.errors import CheckpointError
+from lra.errors import CheckpointError, CheckpointIOError
 from lra.step import build_optimizer, initial_state
 from lra.tasks import load_task
 
@@ -41,8 +43,6 @@ def test_models_come_back_bit_equal(tmp_path, state):
     save_model(tmp_path / "m.safetensors", variables, {"architecture": "s5", "conj_sym": True}, {"seed": 1})
     found, meta = load_model(tmp_path / "m.safetensors")
     assert meta == {
-        "format": "ssmreduce-checkpoint",
-        "version": 1,
         "architecture": "s5",
         "options": {"conj_sym": True},
         "training": {"seed": 1},
@@ -77,7 +77,7 @@ def test_damaged_states_are_typed_errors(tmp_path, state, how):
     path = tmp_path / "s.safetensors"
     save_state(path, state, {})
     damaged_state(path, how)
-    with pytest.raises(CheckpointError, match=r"s\.safetensors"):
+    with pytest.raises((CheckpointError, CheckpointIOError), match=r"s\.safetensors"):
         load_state(path, state)
 
 
@@ -95,7 +95,7 @@ def test_damaged_models_are_typed_errors(tmp_path, state, how):
     path = tmp_path / "s.safetensors"
     save_model(path, {"params": state.params}, {"architecture": "s5"}, {})
     damaged_state(path, how)
-    with pytest.raises(CheckpointError):
+    with pytest.raises((CheckpointError, CheckpointIOError)):
         load_model(path)
 
 
@@ -128,3 +128,52 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 def test_the_name_of_an_export_is_checked(tmp_path, state):
     with pytest.raises(CheckpointError, match="NAME"):
         save_model(tmp_path / "m.npz", {"params": state.params}, {"architecture": "s5"}, {})
+
+
+def flipped(path):
+    """One bit of the arrays, which are the end of the file."""
+    raw = bytearray(path.read_bytes())
+    raw[-100] ^= 64
+    path.write_bytes(bytes(raw))
+
+
+def test_one_flipped_bit_of_a_state_is_detected(tmp_path, state):
+    path = tmp_path / "s.safetensors"
+    save_state(path, state, {})
+    flipped(path)
+    with pytest.raises(CheckpointError, match=r"s\.safetensors.*digest"):
+        load_state(path, state)
+
+
+@pytest.mark.parametrize("with_json", [True, False])
+def test_one_flipped_bit_of_an_export_is_detected(tmp_path, state, with_json):
+    """By the JSON half, and without it by the record in the file itself."""
+    path = tmp_path / "s.safetensors"
+    save_model(path, {"params": state.params}, {"architecture": "s5", "conj_sym": True}, {})
+    flipped(path)
+    if with_json:
+        with pytest.raises(CheckpointError, match="digest"):
+            load_model(path)
+    else:
+        path.with_suffix(".json").unlink()
+        with pytest.raises(CheckpointError, match="digest"):
+            ssmreduce.load(path, conj_sym=True)
+
+
+def test_a_failed_export_leaves_the_old_pair(tmp_path, state, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    save_model(path, {"params": state.params}, {"architecture": "s5"}, {"run": 1})
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    real, calls = os.replace, []
+
+    def second_fails(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError("disk full")
+        real(*args)
+
+    monkeypatch.setattr("os.replace", second_fails)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(path, {"params": state.params}, {"architecture": "s5"}, {"run": 2})
+    monkeypatch.undo()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s5_params
 
-from ssmreduce.files.model import Model, load
+from ssmreduce.files.loading import load
+from ssmreduce.files.model import Model
 from ssmreduce.methods.allocation import ALLOCATIONS
 from ssmreduce.methods.balanced import Balanced
 from ssmreduce.methods.registry import METHODS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import GOLDEN, S4D_OPTIONS, s4d_params, s5_layers, s5_params, s5_scan, two_sided
 
-from ssmreduce.files.model import load
+from ssmreduce.files.loading import load
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.registry import METHODS

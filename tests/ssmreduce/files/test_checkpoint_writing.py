@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from checkpoint_cases import small
 
-from ssmreduce.files import storage
-from ssmreduce.files.model import Model, load, save
-from ssmreduce.files.storage import CheckpointIOError
+from ssmreduce.files import writing
+from ssmreduce.files.errors import CheckpointIOError
+from ssmreduce.files.loading import load
+from ssmreduce.files.model import Model
+from ssmreduce.files.saving import save
 from theory.errors import InputError
 
 FAILURES = ["fsync", "replace", "second replace", "write", "link"]
@@ -52,12 +54,12 @@ def test_a_full_disk_leaves_the_old_pair(
             def close(self) -> None:
                 self.file.close()
 
-        monkeypatch.setattr(storage.os, "fdopen", lambda handle, mode: Full(handle))
+        monkeypatch.setattr(writing.os, "fdopen", lambda handle, mode: Full(handle))
     elif where == "link":  # a file system without hard links is no failure
-        monkeypatch.setattr(storage.os, "link", failing(os.link))
+        monkeypatch.setattr(writing.os, "link", failing(os.link))
     else:
         name, at = (where, 1) if " " not in where else ("replace", 2)
-        monkeypatch.setattr(storage.os, name, failing(getattr(os, name), at))
+        monkeypatch.setattr(writing.os, name, failing(getattr(os, name), at))
     other = small(rng, run=2)
     if where == "link":
         other.save(path)
@@ -83,7 +85,7 @@ def test_a_failed_first_save_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         real(*args)
 
-    monkeypatch.setattr(storage.os, "replace", second_fails)
+    monkeypatch.setattr(writing.os, "replace", second_fails)
     with pytest.raises(CheckpointIOError):
         small(rng).save(tmp_path / "model")
     monkeypatch.undo()
@@ -98,7 +100,7 @@ def test_an_interrupt_leaves_the_old_pair(
     def interrupted(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage.os, "fsync", interrupted)
+    monkeypatch.setattr(writing.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small(rng, run=2).save(path)
     monkeypatch.undo()
@@ -114,7 +116,7 @@ def test_unwritable_folders(tmp_path: Path, rng: np.random.Generator, monkeypatc
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(
-        storage.tempfile, "mkstemp", refused
+        writing.tempfile, "mkstemp", refused
     )  # root may write anywhere, so a read-only folder proves nothing
     with pytest.raises(CheckpointIOError, match="Permission denied"):
         small(rng).save(tmp_path / "model")
@@ -124,10 +126,10 @@ def test_unwritable_folders(tmp_path: Path, rng: np.random.Generator, monkeypatc
 def test_unreadable_files(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     path = small(rng).save(tmp_path / "model.npz")
 
-    def refused(self: Path) -> bytes:
+    def refused(*args: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr("builtins.open", refused)
     with pytest.raises(CheckpointIOError, match="Permission denied"):
         load(path)
 
@@ -140,7 +142,7 @@ def test_what_json_or_arrays_cannot_hold(tmp_path: Path, rng: np.random.Generato
     with pytest.raises(InputError, match="msgpack"):
         odd.save(tmp_path / "model.npz")
     odd.save(tmp_path / "model.msgpack")
-    assert sorted(os.listdir(tmp_path)) == ["model.msgpack"]
+    assert sorted(os.listdir(tmp_path)) == ["model.msgpack", "model.msgpack.json"]
 
 
 def test_file_mode_is_the_usual_one(tmp_path: Path, rng: np.random.Generator) -> None:

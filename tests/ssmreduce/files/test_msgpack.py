@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import GOLDEN
 
-from ssmreduce.files import msgpack
+from ssmreduce.files.formats import flaxbytes as msgpack
 from theory.errors import InputError
 
 STATE = (GOLDEN / "s5_tiny_trainstate.msgpack").read_bytes()

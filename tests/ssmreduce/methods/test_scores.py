@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_layers, s5_params
 
-from ssmreduce.files.model import load
+from ssmreduce.files.loading import load
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.scores import (

@@ -7,25 +7,38 @@ complex number, 3 a NumPy scalar; arrays above 1 GiB come in chunks.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy learns bfloat16 from it)
 import numpy as np
+from numpy.typing import NDArray
 
 from theory.errors import InputError
 
+Array = NDArray[Any]
+
 _DTYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
-_DTYPES |= {"float16", "float32", "float64", "complex64", "complex128", "bool"}
-_DEPTH = 64
+_DTYPES |= {"float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool"}
 _CHUNK = 2**30
+
+DEPTH = 64
+"""Deepest nesting that is read."""
+
+AXES = 64
+"""Most axes that a NumPy array has."""
+
+VALUES = 2**18
+"""Most values (leaves, lists, maps and keys) that are read: a training state has thousands."""
 
 
 class _Reader:
     """A cursor over the bytes of one message."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+        self.data, self.at, self.values = data, 0, 0
 
     def take(self, count: int) -> bytes:
         end = self.at + count
@@ -41,8 +54,11 @@ class _Reader:
         return struct.unpack(">" + layout, self.take(struct.calcsize(layout)))[0]
 
     def value(self, depth: int = 0) -> Any:
-        if depth > _DEPTH:
-            raise InputError(f"nested more than {_DEPTH} deep at byte {self.at}")
+        self.values += 1
+        if depth > DEPTH:
+            raise InputError(f"nested more than {DEPTH} deep at byte {self.at}")
+        if self.values > VALUES:
+            raise InputError(f"more than {VALUES} values up to byte {self.at}; that is no checkpoint")
         start = self.at
         tag = self.take(1)[0]
         if tag <= 0x7F:
@@ -84,12 +100,14 @@ class _Reader:
     def list(self, count: int, depth: int) -> list[Any]:
         return [self.value(depth + 1) for _ in range(count)]
 
-    def map(self, count: int, depth: int) -> dict[str, Any]:
+    def map(self, count: int, depth: int) -> Any:
         result: dict[str, Any] = {}
         for _ in range(count):
             key = self.value(depth + 1)
-            if not isinstance(key, (str, int)):
+            if not isinstance(key, (str, int)) or isinstance(key, bool):
                 raise InputError(f"a key of type {type(key).__name__} before byte {self.at}")
+            if str(key) in result:
+                raise InputError(f"the key {str(key)[:80]!r} is there twice in one map, before byte {self.at}")
             result[str(key)] = self.value(depth + 1)
         return _joined(result) if "__msgpack_chunked_array__" in result else result
 
@@ -98,48 +116,80 @@ class _Reader:
         body = self.take(count)
         if code in (1, 3):
             array = _array(body)
-            return array[()] if code == 3 else array
+            if code == 1:
+                return array
+            if array.ndim == 0:
+                return array[()]
+            raise InputError(f"a scalar of shape {array.shape} before byte {self.at}")
         if code == 2:
-            pair = _Reader(body).value()
-            if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, (int, float)) for part in pair):
+            pair = _Plain(body).whole()
+            if isinstance(pair, list) and len(pair) == 2 and all(type(part) in (int, float) for part in pair):
                 return complex(*pair)
         raise InputError(
             f"an extension of type {code} before byte {self.at}; only Flax's arrays and complex numbers are read"
         )
 
 
-def _array(body: bytes) -> Any:
-    parts = _Reader(body).value()
+class _Plain(_Reader):
+    """The inside of an extension, where no other extension and no map belongs."""
+
+    def whole(self) -> Any:
+        value = self.value()
+        if self.at != len(self.data):
+            raise InputError(f"{len(self.data) - self.at} bytes too many in an extension")
+        return value
+
+    def map(self, count: int, depth: int) -> Any:
+        raise InputError("a map inside an array or a number")
+
+    def extension(self, count: int) -> Any:
+        raise InputError("an extension inside an array or a number")
+
+    def list(self, count: int, depth: int) -> list[Any]:
+        if count > AXES or depth > 1:
+            raise InputError(f"a list of {count} inside an array or a number: an array has at most {AXES} axes")
+        return super().list(count, depth)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _array(body: bytes) -> Array:
+    parts = _Plain(body).whole()
     if not (isinstance(parts, list) and len(parts) == 3 and isinstance(parts[0], list)):
         raise InputError("an array that is not (shape, dtype, bytes)")
     shape, name, buffer = parts
     name = name.decode("latin-1") if isinstance(name, bytes) else name
-    buffer = buffer.encode("latin-1") if isinstance(buffer, str) else buffer
-    if not isinstance(buffer, bytes) or not all(isinstance(size, int) and size >= 0 for size in shape):
+    if isinstance(buffer, str) and buffer.isascii():
+        buffer = buffer.encode()
+    if not (isinstance(buffer, bytes) and isinstance(name, str) and all(map(_is_size, shape))):
         raise InputError("an array that is not (shape, dtype, bytes)")
-    if name == "bfloat16":  # the upper half of a float32
-        flat = (
-            np.left_shift(np.frombuffer(buffer, "<u2").astype(np.uint32), 16).view(np.float32)
-            if len(buffer) % 2 == 0
-            else None
-        )
-    elif name in _DTYPES:
-        dtype = np.dtype(name)
-        flat = np.frombuffer(buffer, dtype) if len(buffer) % dtype.itemsize == 0 else None
-    else:
-        raise InputError(f"an array of dtype {name!r}; numbers are read, objects never")
-    if flat is None or flat.size != int(np.prod(shape, dtype=object)):
+    if name not in _DTYPES:
+        raise InputError(f"an array of dtype {name[:80]!r}; numbers are read, objects never")
+    dtype = np.dtype(name)
+    if math.prod(shape) * dtype.itemsize != len(buffer):
         raise InputError(f"an array of shape {tuple(shape)} and dtype {name} with {len(buffer)} bytes")
-    return flat.reshape(shape)
-
-
-def _joined(parts: Mapping[str, Any]) -> Any:
-    """Put a chunked array together."""
     try:
-        shape = [parts["shape"][str(i)] for i in range(len(parts["shape"]))]
-        chunks = [np.asarray(parts["chunks"][str(i)]).reshape(-1) for i in range(len(parts["chunks"]))]
-        return np.concatenate(chunks).reshape(shape)
-    except (KeyError, TypeError, ValueError):
+        return np.frombuffer(buffer, dtype).reshape(shape)
+    except (ValueError, OverflowError):  # (0, 2^62): no bytes, and no array of NumPy's either
+        raise InputError(f"an array of shape {tuple(shape)}, which no array has") from None
+
+
+def _joined(parts: Mapping[str, Any]) -> Array:
+    """Put a chunked array together."""
+    shape, chunks = parts.get("shape"), parts.get("chunks")
+    if not (isinstance(shape, dict) and isinstance(chunks, dict) and len(shape) <= AXES):
+        raise InputError("a chunked array whose parts do not fit")
+    try:
+        sizes = [shape[str(i)] for i in range(len(shape))]
+        pieces = [chunks[str(i)] for i in range(len(chunks))]
+        if not all(map(_is_size, sizes)) or not all(isinstance(piece, np.ndarray) for piece in pieces):
+            raise TypeError
+        if len({piece.dtype for piece in pieces}) != 1 or math.prod(sizes) != sum(piece.size for piece in pieces):
+            raise ValueError
+        return np.concatenate([piece.reshape(-1) for piece in pieces]).reshape(sizes)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError("a chunked array whose parts do not fit") from None
 
 
@@ -192,7 +242,10 @@ def write(value: Any) -> bytes:
     if isinstance(value, complex):
         return _tagged(2, write([value.real, value.imag]))
     if isinstance(value, str):
-        text = value.encode()
+        try:
+            text = value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"the text {value[:40]!r} is not Unicode") from None
         header = (
             bytes([0xA0 | len(text)]) if len(text) < 32 else _sized(len(text), ((0xD9, "B"), (0xDA, "H"), (0xDB, "I")))
         )
@@ -219,7 +272,7 @@ def _tagged(code: int, body: bytes) -> bytes:
 def _extension(code: int, array: np.ndarray[Any, Any]) -> bytes:
     if array.dtype.name not in _DTYPES:
         raise InputError(f"an array of dtype {array.dtype} cannot be written; numbers can")
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    native = array if array.dtype.kind == "V" else array.astype(array.dtype.newbyteorder("="), copy=False)
     return _tagged(code, write([list(native.shape), native.dtype.name, native.tobytes()]))
 
 

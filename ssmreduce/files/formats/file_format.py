@@ -1,0 +1,60 @@
+"""The idea of a container: bytes in, a tree of arrays out, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+
+class Held(NamedTuple):
+    """What a file holds: arrays, keys as they were, and the container's own record of texts."""
+
+    tree: Mapping[str, Any]
+    record: Mapping[str, str]
+
+
+class FileFormat(Protocol):
+    """One container of arrays.
+
+    Attributes
+    ----------
+    name, suffix, title : str
+        Key in :data:`FILE_FORMATS`; how its files end; what to call it.
+    """
+
+    name: str
+    suffix: str
+    title: str
+
+    def recognizes(self, head: bytes) -> bool:
+        """Whether a file that begins with `head` is of this kind; nobody asks for its suffix."""
+        ...
+
+    def read(self, data: bytes, path: Path) -> Held:
+        """Read a whole file.
+
+        Raises
+        ------
+        CheckpointError
+            Damaged, or not what it seemed.
+        """
+        ...
+
+    def write(self, tree: Mapping[str, Any], record: Mapping[str, str]) -> bytes:
+        """Return the file's content: the same arrays give the same bytes. It carries their digest where it can.
+
+        Raises
+        ------
+        InputError
+            The container cannot hold what the tree holds.
+        """
+        ...
+
+
+CONVERT = (
+    "Pickles run code when they are read, so this project never does. In an environment that you trust, convert it: "
+    "safetensors.numpy.save_file(dict_of_arrays, 'model.safetensors') or numpy.savez, or safetensors.torch.save_file "
+    "for a PyTorch state dict"
+)
+"""What to do with a pickle."""

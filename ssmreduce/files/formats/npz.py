@@ -1,0 +1,132 @@
+"""npz: NumPy's zip archive with one .npy a member; its comment holds the record."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (NumPy learns bfloat16 from it)
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.files import digest
+from ssmreduce.files.description import strict_json
+from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.formats.file_format import CONVERT, Held
+from ssmreduce.files.trees import flat
+
+Array = NDArray[Any]
+
+GROWTH, FREE = 100, 2**28
+"""An archive may expand to 100 times its size and 256 MiB: trained weights shrink by a few per cent, zeros a lot."""
+
+MEMBERS = 2**17
+"""Most members that are read: a network has hundreds of arrays, its training state thousands."""
+
+HEADER_LIMIT = 10_000
+"""Longest header of one array, NumPy's own limit."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # one time stamp, so that the same arrays give the same bytes
+
+
+class Npz:
+    """See :class:`FileFormat`."""
+
+    name, suffix, title = "npz", ".npz", "npz"
+
+    def recognizes(self, head: bytes) -> bool:
+        """Any zip archive."""
+        return head[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+
+    def read(self, data: bytes, path: Path) -> Held:
+        """See :class:`FileFormat`."""
+        _check_end(data, path)
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                members = archive.infolist()
+                _check(members, len(data), path)
+                record = _record(archive.comment, path)
+                return Held({entry.filename[:-4]: _array(archive.read(entry), path) for entry in members}, record)
+        except CheckpointError:
+            raise
+        except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+            raise CheckpointError(
+                f"a truncated or damaged zip archive ({error}); copy or save it again", path
+            ) from None
+        except Exception as error:  # zlib.error, struct.error, SyntaxError ... of archives and headers: no common base
+            raise CheckpointError(
+                f"a damaged npz file ({type(error).__name__}: {error}); copy or save it again", path
+            ) from None
+
+    def write(self, tree: Mapping[str, Any], record: Mapping[str, str]) -> bytes:
+        """See :class:`FileFormat`."""
+        arrays, buffer = flat(tree), io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for key, value in arrays.items():
+                member = io.BytesIO()
+                plain = np.asanyarray(value)
+                if plain.dtype.kind == "V":  # NumPy's own name of two bytes that it does not understand
+                    plain = plain.view(f"V{plain.dtype.itemsize}")
+                np.lib.format.write_array(member, plain, allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{key}.npy", _EPOCH), member.getvalue(), zipfile.ZIP_DEFLATED)
+            texts = {**dict(sorted(record.items())), digest.KEY: digest.of_arrays(arrays)}
+            archive.comment = json.dumps(texts).encode()
+        return buffer.getvalue()
+
+
+def _check(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
+    """Look at the directory before anything is unpacked."""
+    names = [entry.filename for entry in members]
+    if any(name.endswith(".pkl") for name in names):
+        raise CheckpointError(f"this is a PyTorch checkpoint, a pickle inside a zip. {CONVERT}", path)
+    if not names or not all(name.endswith(".npy") for name in names):
+        listing = ", ".join(map(repr, names[:3])) or "nothing"
+        raise CheckpointError(f"a zip archive that is no npz file (it holds {listing})", path)
+    if len(names) > MEMBERS:
+        raise CheckpointError(f"{len(names)} members; at most {MEMBERS} are read", path)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CheckpointError(f"the archive holds {twice!r} twice", path)
+    total = sum(entry.file_size for entry in members)
+    if total > GROWTH * size + FREE:
+        raise CheckpointError(f"{size} bytes that expand to {total}; that is no checkpoint of trained weights", path)
+
+
+def _check_end(data: bytes, path: Path) -> None:
+    """The end of the directory says how long the comment is; zipfile reads one cut short as if it were whole."""
+    at = data.rfind(b"PK\x05\x06")
+    if at < 0 or len(data) < at + 22 or len(data) != at + 22 + int.from_bytes(data[at + 20 : at + 22], "little"):
+        raise CheckpointError("a truncated or damaged zip archive; copy or save it again", path)
+
+
+def _record(comment: bytes, path: Path) -> dict[str, str]:
+    """The texts in the comment of the archive, if they are ours."""
+    texts = strict_json(comment, path) if comment.startswith(b"{") else {}
+    return {key: text for key, text in texts.items() if isinstance(text, str)}
+
+
+def _array(member: bytes, path: Path) -> Array:
+    """Read one .npy: its header says type and shape, its length must agree, and objects are refused."""
+    file = io.BytesIO(member)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file, max_header_size=HEADER_LIMIT)
+    if dtype.hasobject:
+        raise CheckpointError(f"this npz file holds Python objects, that is a pickle. {CONVERT}", path)
+    body = member[file.tell() :]
+    if dtype.itemsize * math.prod(shape) != len(body) or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"an array of shape {shape} and type {dtype} with {len(body)} bytes")
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize == 2:
+        dtype = np.dtype("bfloat16")  # the only type of two bytes that NumPy writes and does not know
+    if dtype.itemsize == 0:
+        return np.zeros(shape, dtype)
+    array: Array = np.frombuffer(body, dtype)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+FORMATS = (Npz(),)

@@ -1,0 +1,78 @@
+"""``load``: a file of arrays and its JSON half, read as one.
+
+On disk a checkpoint is ``NAME.safetensors`` (arrays under ``/``-joined tree paths) and ``NAME.json`` (options, training
+record, and the digest of the arrays); of other containers the JSON half is ``NAME.npz.json`` and so on. A file without
+its half is read as well, with the options given by the caller.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ssmreduce.files import formats
+from ssmreduce.files.description import read_description
+from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.model import Model
+from theory.errors import DimensionError, InputError
+
+
+def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: Any) -> Model:
+    """Read a trained model from any of :data:`ssmreduce.files.formats.FILE_FORMATS`. Nothing is ever unpickled.
+
+    Parameters
+    ----------
+    path : path
+        The file; ``NAME`` alone stands for ``NAME.safetensors``.
+    prefix : str, optional
+        Which part of the file is meant, where it holds the network several times (weights and their average, say);
+        "" takes everything as one network.
+    **options
+        What the arrays cannot tell and no JSON says: ``conj_sym=True``, ``discretization="zoh"``, ``clip_eigs=False``
+        ... (see :func:`ssmreduce.layers.params.layer_from_params`). They go before what the JSON says.
+
+    Raises
+    ------
+    CheckpointError
+        Not a checkpoint, a pickle, truncated, of another version, changed after it was written, or the two halves of
+        different saves.
+    CheckpointIOError
+        Missing or unreadable file (an ``OSError``).
+    InputError, DimensionError
+        Arrays or options that do not make a layer; the message names the layer, and the option to pass.
+    """
+    file = _resolved(path)
+    form, held, data = formats.read(file)
+    half = read_description(file, data)
+    described, training = ({}, {}) if half is None else (half.options, half.training)
+    merged = {**described, **{key: value for key, value in options.items() if value is not None}}
+    try:
+        return Model(
+            tree=held.tree,
+            options=merged,
+            training=training,
+            prefix=prefix,
+            format=form.name,
+            record=held.record,
+            path=str(file),
+        )
+    except CheckpointError:
+        raise
+    except DimensionError as error:
+        raise DimensionError(f"{file}: {str(error).split(' (got ')[0]}", **error.shapes) from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def _resolved(path: str | os.PathLike[str]) -> Path:
+    try:
+        found = Path(path)
+    except TypeError:
+        raise InputError(f"load takes the path of a file, got {type(path).__name__}") from None
+    if found.suffix == ".json":
+        return found.with_suffix("" if formats.by_suffix(found.with_suffix("")) else ".safetensors")
+    if formats.by_suffix(found) is None and found.name and not os.path.lexists(found):
+        candidate = found.with_name(f"{found.name}.safetensors")
+        return candidate if os.path.lexists(candidate) else found
+    return found
