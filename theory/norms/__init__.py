@@ -15,7 +15,10 @@ import numpy as np
 from theory.arithmetic.threads import few_threads
 from theory.errors import InputError
 from theory.norms.bracket import Bracket
-from theory.norms.plan import dense_bracket, diagonal_bracket
+from theory.norms.plan import decided
+from theory.norms.proofs.constants import Constant
+from theory.norms.proofs.stability import Stability
+from theory.norms.responses.dense import StaticGain
 from theory.systems.difference import difference
 from theory.systems.system import DiagonalStateSpace, System, require_stable, require_system
 from theory.systems.units import unit_time
@@ -120,37 +123,29 @@ def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
     require_system(system)
     if not (isinstance(rtol, (int, float, np.number)) and np.isfinite(rtol) and rtol > 0):
         raise InputError(f"rtol must be a positive number, got {rtol!r}")
-    if isinstance(system, DiagonalStateSpace):
-        if stable:
-            require_stable(system)
-        if system.batch_shape:
-            return _batch(system, rtol, stable=stable)
-    if system.p == 0 or system.m == 0:
-        if stable:
-            require_stable(system)
-        return Bracket(0.0, 0.0, 0.0)
-    with np.errstate(all="ignore"):
+    silent, scalar = system.p == 0 or system.m == 0, system.p == 1 and system.m == 1
+    if stable and (silent or isinstance(system, DiagonalStateSpace)):
+        require_stable(system)
+    if isinstance(system, DiagonalStateSpace) and system.batch_shape and not (stable and scalar):
+        return _each(system, rtol, stable=stable)
+    if silent:
+        return Bracket(0.0, 0.0, 0.0, diagnostics={"response": StaticGain.name, "proof": Constant.name})
+    with np.errstate(all="ignore"):  # what overflows becomes an open bracket
         scaled, unit = unit_time(system)
-        if isinstance(scaled, DiagonalStateSpace):
-            bracket = diagonal_bracket(scaled, rtol)
-        else:
-            bracket = dense_bracket(scaled, rtol, stable=stable, unit=float(unit))
-    return replace(bracket, frequency=float(bracket.frequency * unit))
+        bracket = decided(scaled, rtol, Stability(scaled, unit, owed=stable))
+    frequency = bracket.frequency * unit
+    return replace(bracket, frequency=frequency if np.ndim(frequency) else float(frequency))
 
 
-def _batch(system: DiagonalStateSpace, rtol: float, *, stable: bool) -> Bracket:
-    if stable and system.m == 1 and system.p == 1:
-        try:
-            from theory.norms.proofs.scalar_batches import batch_hinf_norm
-        except ImportError:
-            pass
-        else:
-            return batch_hinf_norm(system, rtol)
-    shape = system.batch_shape
-    brackets = [_norm(system[index], rtol, stable=stable) for index in np.ndindex(*shape)]
+def _each(systems: DiagonalStateSpace, rtol: float, *, stable: bool) -> Bracket:
+    """The systems of a batch, one after the other."""
+    shape = systems.batch_shape
+    brackets = [_norm(systems[index], rtol, stable=stable) for index in np.ndindex(*shape)]
     lower, upper, frequency = (
         np.array([getattr(bracket, end) for bracket in brackets], dtype=float).reshape(shape)
         for end in ("lower", "upper", "frequency")
     )
-    closed = all(bracket.status == "closed" for bracket in brackets)
-    return Bracket(lower, upper, frequency, "closed" if closed else "open", {"systems": len(brackets)})
+    proofs = [bracket.diagnostics["proof"] for bracket in brackets]
+    largest = proofs[int(np.argmax(upper))] if proofs else Constant.name
+    diagnostics = {"systems": len(brackets), "proof": largest, "proofs": proofs}
+    return Bracket.of(lower, upper, frequency, rtol, diagnostics)

@@ -9,6 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def is_closed(lower: ArrayLike, upper: ArrayLike, rtol: float) -> bool:
+    """Whether every bracket meets `rtol`, relative to `lower`: ``upper <= lower (1 + rtol)``.
+
+    The one definition of "closed". An infinite norm is closed where infinity is attained, at a pole on the boundary.
+    """
+    low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
+    with np.errstate(over="ignore"):
+        return bool(((high <= low * (1.0 + rtol)) & (np.isfinite(high) | np.isinf(low))).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Bracket:
     """``lower <= norm <= upper``.
@@ -26,7 +36,8 @@ class Bracket:
     status : {"closed", "open"}
         "closed": the width met the tolerance that was asked for; "open": it did not, and both ends are still true.
     diagnostics : dict
-        How the upper bound was proved, and what it cost.
+        ``proof``: the certificate of the upper end, a name of :data:`theory.norms.plan.PROOFS`; ``response``: what it
+        is about, of :data:`theory.norms.plan.RESPONSES`; and what it cost.
     """
 
     lower: Any
@@ -34,6 +45,22 @@ class Bracket:
     frequency: Any
     status: Literal["closed", "open"] = "closed"
     diagnostics: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, lower: Any, upper: Any, frequency: Any, rtol: float, diagnostics: dict[str, Any]) -> Bracket:
+        """Make the bracket, "closed" if it meets `rtol`; the ends never cross."""
+        if np.ndim(upper):
+            upper = np.maximum(upper, lower)
+        else:
+            lower, upper, frequency = float(lower), float(max(upper, lower)), float(frequency)
+        return cls(lower, upper, frequency, "closed" if is_closed(lower, upper, rtol) else "open", diagnostics)
+
+    def meet(self, other: Bracket, rtol: float) -> Bracket:
+        """Return what both brackets of one norm say together: the larger lower end, the smaller upper end."""
+        best = self if self.lower > other.lower else other
+        proof = other if other.upper <= self.upper else self
+        upper = min(other.upper, self.upper)
+        return Bracket.of(best.lower, upper, best.frequency, rtol, proof.diagnostics)
 
     def __contains__(self, value: float) -> bool:
         """Whether `value` lies in the bracket (of a single system)."""

@@ -11,8 +11,9 @@ import pytest
 from theory.arithmetic.products import product
 from theory.arithmetic.singular_value import gain_of, largest_gain
 from theory.norms import error_norm, hinf_norm
-from theory.norms.plan import diagonal_modes
-from theory.norms.responses.compression import LevelTest, compress
+from theory.norms.proofs.level_test import LevelTest
+from theory.norms.responses.compression import compress
+from theory.norms.responses.diagonal import diagonal_modes
 from theory.systems.realization import dense
 from theory.systems.system import DiagonalStateSpace
 
@@ -106,7 +107,7 @@ def test_compression_keeps_every_gain(rng: np.random.Generator) -> None:
     for x in (0.1, 1.0, 2.0):
         r = modes.local("circle", np.array([x])).a[0]
         full, small = (np.linalg.norm((item.C * r) @ item.B, 2) for item in (modes, short))
-        assert full <= small * (1 + short.inflation) + np.abs(r) @ short.leak + 1e-13 * full
+        assert full <= small * (1 + short.relative_loss) + np.abs(r) @ short.mode_losses + 1e-13 * full
         assert small <= full * (1 + 1e-12)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from theory.norms import hinf_norm
-from theory.norms.proofs.arcs import Search
-from theory.norms.responses.dense import resolvents
+from theory.norms.peaks.grid import Grid
+from theory.norms.proofs.arcs import Cover
+from theory.norms.responses.dense import GradedSchur
 from theory.norms.responses.resolvent import Resolvent
 from theory.systems.graded_schur import graded, grading
 from theory.systems.system import StateSpace
@@ -121,8 +122,8 @@ def test_the_search_accounts_for_errors_of_the_matrices(size: float, discrete: b
         discrete=discrete,
         real=True,
     )
-    search = Search(boundary=boundary, rtol=1e-6)
-    search.prove(chunk=64, budget=2000)
+    search = Grid(boundary, 1e-6).search()
+    upper = Cover(search).prove(budget=2000).upper
 
     def moved(x: np.ndarray, worst: bool) -> np.ndarray:
         direction = np.ones_like(x) if worst else rng.normal(size=x.shape)
@@ -132,11 +133,11 @@ def test_the_search_accounts_for_errors_of_the_matrices(size: float, discrete: b
     for worst in (True, *[False] * 10):
         other = StateSpace(*(moved(x, worst) for x in (nominal.A, nominal.B, nominal.C)), dt=nominal.dt)
         norms.append(hinf_norm(other))
-    assert all(norm.lower <= search.upper for norm in norms)
+    assert all(norm.lower <= upper for norm in norms)
     assert all(norm.upper >= search.best for norm in norms)
     # and the allowance is not idle
-    assert search.upper > hinf_norm(nominal).upper * (1 + size)
-    assert search.upper < hinf_norm(nominal).upper * (1 + 100 * size)
+    assert upper > hinf_norm(nominal).upper * (1 + size)
+    assert upper < hinf_norm(nominal).upper * (1 + 100 * size)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -147,11 +148,13 @@ def test_the_proof_of_stability_knows_the_resolvent_on_the_whole_circle(seed: in
     A = np.kron(np.eye(2), turn) + np.kron(np.eye(2, k=1), rng.normal(size=(2, 2)))
     T = np.linalg.qr(rng.normal(size=(4, 4)))[0]
     system = StateSpace(T @ A @ T.T, rng.normal(size=(4, 1)), rng.normal(size=(1, 4)), dt=1.0)
-    boundary, _ = next(iter(resolvents(system)))
+    response = GradedSchur().write(system)
+    assert response is not None
+    boundary = response.form
     assert boundary.A_error > 0
     assert boundary.charts() == [("circle", -np.pi, np.pi)]
-    search = Search(boundary=boundary, rtol=1e-6)
-    search.prove(chunk=64, budget=2000)
+    search = Grid(boundary, 1e-6).search()
+    Cover(search).prove(budget=2000)
     z = np.exp(1j * np.concatenate([np.angle(boundary.poles), np.linspace(-np.pi, np.pi, 400)]))
     sizes = [np.linalg.norm(np.linalg.inv(point * np.eye(4) - boundary.A), 2) for point in z]
     assert max(sizes) <= boundary.largest_resolvent

@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.norms.peaks.climb import Gains
+from theory.norms.peaks.peak import Peak
 from theory.norms.responses.modes import ModalSum
-from theory.systems.boundary import CIRCLE
 
 Array = NDArray[Any]
 
 
-class Located:
-    """The largest gain found so far, `best`, at `where` on `chart`, for the input `vector`."""
+class Located(Peak):
+    """A search by Lanczos estimates: a step costs a product with B and C at every point of a grid, and of climbs."""
+
+    vector: Array
 
     def __init__(self, modes: ModalSum, rtol: float, *, steps: int = 8) -> None:
-        self.modes, self.rtol, self.steps = modes, rtol, steps
-        self.best, self.chart, self.where = 0.0, CIRCLE, 0.0
+        super().__init__(rtol)
+        self.modes, self.steps = modes, steps
         self.vector = np.zeros(modes.B.shape[1], complex)
         self.grids: list[tuple[str, Array, Array]] = []
         self.gains = Gains(modes)
@@ -63,11 +65,11 @@ class Located:
     ) -> None:
         """Better estimates at these points of the grid, and a climb from the largest ones."""
         gains, vectors = self.gains.estimate(chart, grid[chosen], vectors, max(5, self.steps - 3))
-        self._note(chart, grid[chosen], gains, vectors)
+        self.note(chart, grid[chosen], gains, vectors)
         for index in np.argsort(gains)[::-1][:climbers]:
             if gains[index] > near_top * self.best:
                 near = np.abs(grid - grid[chosen[index]])
-                self._climb(chart, float(grid[chosen[index]]), vectors[:, index], float(np.min(near[near > 0])))
+                self.climb(chart, float(grid[chosen[index]]), vectors[:, index], float(np.min(near[near > 0])))
 
     def state(self) -> Array:
         """The modes' amplitudes where the largest gain was found, for the input that attains it.
@@ -83,17 +85,20 @@ class Located:
         u = u / max(float(np.linalg.norm(u)), 1e-300)
         return np.asarray(np.where(modes.reverse, a.conj() * (modes.C.conj().T @ u), amplitudes))
 
-    @property
-    def level(self) -> float:
-        """What is proved: a little above the largest gain that was found."""
-        return self.best * (1.0 + 0.9 * self.rtol)
+    def move_to(self, modes: ModalSum) -> None:
+        """Search again in another form of the system, if it is another one."""
+        if modes is not self.modes:
+            self.__init__(modes, self.rtol, steps=self.steps)  # type: ignore[misc]
+            self.locate()
 
-    def _note(self, chart: str, x: Array, gains: Array, vectors: Array) -> None:
+    def note(self, chart: str, x: Array, gains: Array, vectors: Array) -> None:
+        """Remember the largest of these gains, and the input that attains it."""
         if gains.size and gains.max() > self.best:
             index = int(gains.argmax())
             self.best, self.chart, self.where = float(gains[index]), chart, float(x[index])
             self.vector = vectors[:, index]
 
-    def _climb(self, chart: str, x: float, vector: Array, width: float) -> None:
+    def climb(self, chart: str, x: float, vector: Array, width: float) -> None:
+        """Climb from a point where this input has a large gain; `width` is the first step."""
         gain, where, top = self.gains.climb(chart, x, vector, width, self.rtol)
-        self._note(chart, np.array([where]), np.array([gain]), top[:, None])
+        self.note(chart, np.array([where]), np.array([gain]), top[:, None])

@@ -12,10 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EXTENDED
+from theory.arithmetic.singular_value import gain_of
 from theory.norms.responses.modes import ModalSum
+from theory.norms.responses.resolvent import Resolvent
+from theory.systems.boundary import AXIS, CIRCLE, INFINITY
 from theory.systems.margin import discrete_margin
+from theory.systems.resolvent import SECOND_ORDER
 
 Array = NDArray[Any]
+
+SLIP = 4e-16
+"""Distance of an evaluated point from the reported frequency: rad on the circle, relative near infinity; two units."""
+
+SMALLEST = 1e-300
+"""Keeps a half width positive, in rad."""
 
 
 def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
@@ -67,10 +77,24 @@ def attained_gain(modes: ModalSum, frequency: float, vector: Array | None = None
     terms = float(size @ modes.weights) + float(np.linalg.norm(modes.D))
     rounding = 4.0 * (modes.poles.size + p + m + 16) * EXTENDED * terms
     error = 1.01 * (rounding + float((size * relative) @ modes.weights))
-    error += float(modes.model_error(size[None] * (1 + 1e-12))[0])
+    error += float(modes.loss(size[None] * (1 + 1e-12)).absolute[0])
     norms = float(np.sqrt(np.vdot(u, u).real * np.vdot(v, v).real))
     gain = float(np.abs(value)) * (1 - 4e-16) / (norms * (1 + 4e-16)) - error * (1 + 1e-9)
-    return max(gain * (1.0 - modes.inflation), 0.0) if np.isfinite(gain) else 0.0
+    return max(gain * (1.0 - modes.relative_loss), 0.0) if np.isfinite(gain) else 0.0
+
+
+def resolvent_gain(boundary: Resolvent, chart: str, where: float) -> float:
+    """Return a gain attained at the float64 frequency that is reported for the sample at `where`."""
+    x = np.array([where])
+    value, rounding, loss = boundary.response(chart, x)
+    # the sample lies within rounding of the frequency that is reported
+    slip = {CIRCLE: SLIP, AXIS: 0.0, INFINITY: SLIP * abs(where)}[chart]
+    slope = 0.0
+    if slip:
+        arc = boundary.arc(chart, x, np.array([slip + SMALLEST]))
+        slope, loss = arc.first[0], arc.loss
+    gain = gain_of(value[0]) - SECOND_ORDER * (float(rounding[0]) + float(loss.absolute[0]) + float(slope) * slip)
+    return max(gain, 0.0) if np.isfinite(gain) else 0.0
 
 
 def _improved(modes: ModalSum, r: Array, v: Array, *, rounds: int = 2) -> tuple[Array, Array]:

@@ -14,150 +14,80 @@ with remainders that sum the modes' exact derivatives. Arcs whose bound exceeds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import up
-from theory.arithmetic.singular_value import largest_gain
-from theory.norms.responses.modes import Arc
-from theory.systems.boundary import CIRCLE, half_width
+from theory.norms.peaks.grid import Grid
+from theory.norms.peaks.peak import Peak
+from theory.norms.proofs.proof import Proved
+from theory.norms.responses.response import Response
+from theory.systems.boundary import half_width
 
 Array = NDArray[Any]
 
+HARMLESS = 0.1
+"""Share of `rtol` that halving an arc must be able to win, relative to the largest gain, or the arc is kept."""
 
-class Boundary(Protocol):
-    """A response along the stability boundary that can be sampled and bounded on arcs."""
+DROWNED = 0.05
+"""Share of the rounding and loss at the centre that halving must be able to win: the rest of the bound is these."""
 
-    @property
-    def inflation(self) -> float:
-        """Relative bound of what compression changed."""
-
-    def charts(self) -> list[tuple[str, float, float]]:
-        """Return the arcs that cover the boundary."""
-
-    def resonances(self, chart: str) -> Array:
-        """Return the boundary coordinates next to the poles."""
-
-    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
-        """Return samples, their rounding errors, and the model errors."""
-
-    def arc(self, chart: str, centre: Array, h: Array) -> Arc:
-        """Return samples and bounds on arcs."""
-
-    def accept(self, settled: Array) -> None:
-        """Note which of the arcs bounded last are part of the proof."""
+SHORTEST = 1e-15
+"""Length of an arc, relative to its ends, that float64 cannot halve in earnest."""
 
 
-@dataclass(kw_only=True)
-class Search:
-    """State of one search: the best gain seen (rounded down), where, and the proved bound so far."""
+class Cover:
+    """The boundary in arcs; `upper` is the largest bound that was accepted, and what the whole boundary is below."""
 
-    boundary: Boundary
-    rtol: float
-    best: float = 0.0
-    chart: str = CIRCLE
-    where: float = 0.0
-    upper: float = 0.0
-    arcs: int = 0
-    log: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, peak: Grid) -> None:
+        self.peak, self.boundary = peak, peak.boundary
+        self.upper, self.arcs = 0.0, 0
 
-    def sample(self, chart: str, x: Array, chunk: int) -> tuple[Array, Array]:
-        """Return (estimate, upper bound) of the modal gain at the points `x`; remember the best attained."""
-        estimates, uppers = np.empty(x.size), np.empty(x.size)
-        for start in range(0, x.size, chunk):
-            part = slice(start, start + chunk)
-            value, error, extra = self.boundary.response(chart, x[part])
-            estimates[part], uppers[part] = self._gains(chart, x[part], value, error, extra)
-        return estimates, uppers
-
-    def _gains(self, chart: str, x: Array, value: Array, error: Array, extra: Array) -> tuple[Array, Array]:
-        estimate, upper = largest_gain(value)
-        attained = (estimate - (error + (upper - estimate) + extra)) * (1.0 - self.boundary.inflation)
-        attained = np.where(np.isfinite(attained), attained, -np.inf)
-        if attained.size and attained.max() > self.best:
-            index = int(attained.argmax())
-            self.best, self.chart, self.where = float(attained[index]), chart, float(x[index])
-        return estimate, up(upper + error)
+    def prove(self, budget: int | None = None) -> Cover:
+        """Cover the boundary; a chart may cost `budget` arcs, as many as the boundary says by default."""
+        if budget is None:
+            budget = self.boundary.idle_arcs if self.peak.best == 0.0 else self.boundary.most_arcs
+        for chart, grid, upper in self.peak.pending:
+            self._cover(chart, grid, upper, budget)
+        self.upper = max(self.upper, self.peak.best)
+        return self
 
     def bound(self, chart: str, left: Array, right: Array, ends: Array) -> tuple[Array, Array, Array, Array]:
-        """Return bounds on each arc, of the gain at its centre, what halving can remove, and what it cannot."""
+        """Return bounds on each arc, of the gain at its centre, what halving can remove, and what it cannot.
+
+        `ends` (S,) are upper bounds of the gain at both ends of each arc.
+        """
         centre, h = 0.5 * (left + right), half_width(chart, left, right)
         arc = self.boundary.arc(chart, centre, h)
-        _, middle = self._gains(chart, centre, arc.value, arc.error, arc.extra_centre)
+        _, middle = self.peak.note(chart, centre, arc.value, arc.rounding, arc.loss_centre)
         beta = h * h * arc.second / 8.0
         peak = np.maximum(ends, middle)
         sup = up(beta + np.sqrt(beta * beta + peak * peak))
         sup = np.fmin(sup, up(np.sqrt(peak * peak + h * h * arc.curvature / 8.0)))
         sup = np.fmin(sup, arc.crude)
-        result = up((sup + arc.extra) * (1.0 + self.boundary.inflation))
-        noise = arc.error + arc.extra_centre
-        noise = np.where(np.isfinite(noise), noise, 0.0)
-        # a model error that is unbounded at the centre stays so on every part of the arc
-        excess = np.where(np.isfinite(arc.extra_centre), sup - peak + arc.extra - arc.extra_centre, 0.0)
-        return np.where(np.isnan(result), np.inf, result), middle, excess, noise
+        result = up(arc.loss.ceiling(sup))
+        lost, lost_centre = arc.loss.absolute, arc.loss_centre.absolute
+        fixed = arc.rounding + lost_centre
+        fixed = np.where(np.isfinite(fixed), fixed, 0.0)
+        # a loss that is unbounded at the centre stays so on every part of the arc
+        excess = np.where(np.isfinite(lost_centre), sup - peak + lost - lost_centre, 0.0)
+        return np.where(np.isnan(result), np.inf, result), middle, excess, fixed
 
-    def prove(self, *, chunk: int, budget: int, idle_budget: int | None = None) -> None:
-        """Cover the boundary; raise `upper` to the largest bound that had to be accepted.
-
-        `budget` is the number of arcs a chart may cost, `idle_budget` the same when no sample stands out of its error.
-        """
-        pending = []
-        for chart, low, high in self.boundary.charts():
-            grid = self.first_grid(chart, low, high)
-            _, upper = self.sample(chart, grid, chunk)
-            pending.append((chart, grid[:-1], grid[1:], np.maximum(upper[:-1], upper[1:]), upper))
-        self.refine(chunk, pending)
-        if self.best == 0.0 and idle_budget is not None:
-            budget = idle_budget
-        for chart, left, right, _, upper in pending:
-            self._prove_chart(chart, left, right, upper[:-1], upper[1:], chunk, budget)
-        self.upper = max(self.upper, self.best)
-
-    def first_grid(self, chart: str, low: float, high: float, uniform: int = 16) -> Array:
-        """Pole angles and a few points between, end points included."""
-        resonances = self.boundary.resonances(chart)
-        inside = resonances[(resonances > low) & (resonances < high)]
-        return np.unique(np.concatenate([np.linspace(low, high, uniform + 1), inside]))
-
-    def refine(self, chunk: int, grids: list[Any], *, peaks: int = 6, rounds: int = 40, points: int = 9) -> None:
-        """Zoom in on the best few grid neighbourhoods at once, a factor 4 each round."""
-        for chart, left, right, _, upper in grids:
-            if left.size == 0:
-                continue
-            order = np.argsort(upper)[::-1][:peaks]
-            low = np.append(left, right[-1])[np.maximum(order - 1, 0)]
-            high = np.append(left, right[-1])[np.minimum(order + 1, upper.size - 1)]
-            for _ in range(rounds):
-                x = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, points)
-                before = self.best
-                estimate, _ = self.sample(chart, x.ravel(), chunk)
-                value = estimate.reshape(x.shape)
-                top = value.argmax(axis=1)
-                rows = np.arange(len(low))
-                low, high = x[rows, np.maximum(top - 1, 0)], x[rows, np.minimum(top + 1, points - 1)]
-                flat = value.max(axis=1) - value.min(axis=1) <= 0.01 * self.rtol * value.max(axis=1)
-                alive = ~flat & (value.max(axis=1) > 0.5 * self.best)
-                low, high = low[alive], high[alive]
-                if low.size == 0 or (before == self.best and (high - low).max() < 1e-15):
-                    break
-
-    def _prove_chart(
-        self, chart: str, left: Array, right: Array, at_left: Array, at_right: Array, chunk: int, budget: int
-    ) -> None:
-        spent = 0
+    def _cover(self, chart: str, grid: Array, upper: Array, budget: int) -> None:
+        left, right, at_left, at_right = grid[:-1], grid[1:], upper[:-1], upper[1:]
+        spent, chunk = 0, self.peak.chunk
         while left.size:
             now = slice(0, chunk)
             l, r, fl, fr = left[now], right[now], at_left[now], at_right[now]
             left, right, at_left, at_right = left[chunk:], right[chunk:], at_left[chunk:], at_right[chunk:]
-            bound, middle, excess, noise = self.bound(chart, l, r, np.maximum(fl, fr))
+            bound, middle, excess, fixed = self.bound(chart, l, r, np.maximum(fl, fr))
             spent += l.size
-            target = self.best * (1.0 + 0.9 * self.rtol)
             mid = 0.5 * (l + r)
-            settled = (bound <= target) | (excess <= np.maximum(0.1 * self.rtol * self.best, 0.05 * noise))
-            settled |= ~((mid > l) & (mid < r)) | (r - l <= 1e-15 * np.maximum(np.abs(l), np.abs(r)))
+            harmless = np.maximum(HARMLESS * self.peak.rtol * self.peak.best, DROWNED * fixed)
+            settled = (bound <= self.peak.level) | (excess <= harmless)
+            settled |= ~((mid > l) & (mid < r)) | (r - l <= SHORTEST * np.maximum(np.abs(l), np.abs(r)))
             if spent > budget:
                 settled[:] = True
             self.boundary.accept(settled)
@@ -169,3 +99,23 @@ class Search:
             at_left = np.concatenate([at_left, fl[go], middle[go]])
             at_right = np.concatenate([at_right, middle[go], fr[go]])
         self.arcs += spent
+
+
+class Arcs:
+    """The gain between two samples is at most the larger one plus the curvature that Taylor coefficients allow.
+
+    Applies: few inputs and outputs, so that every sample may have its singular values; every dense system.
+    Cost: some ten to some thousand arcs, each O(n p m) for modes and O(n^3) for a resolvent.
+    """
+
+    name = "arcs"
+
+    def applies(self, response: Response) -> bool:
+        """Whether samples are cheap."""
+        return response.searched and bool(getattr(response.form, "few", False))
+
+    def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
+        """Cover the boundary, beginning with the grid on which the peak was found."""
+        assert isinstance(peak, Grid)
+        cover = Cover(peak).prove()
+        return Proved(cover.upper, {"arcs": cover.arcs})

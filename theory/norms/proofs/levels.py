@@ -22,9 +22,14 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import frobenius, gamma, up
 from theory.arithmetic.singular_value import largest_gain
+from theory.norms.loss import Loss
 from theory.norms.peaks.locate import Located
-from theory.norms.responses.compression import LevelTest
+from theory.norms.peaks.peak import Peak
+from theory.norms.proofs.level_test import LevelTest
+from theory.norms.proofs.proof import Proved
+from theory.norms.responses.compression import compress
 from theory.norms.responses.modes import ModalSum, smallest_denominator
+from theory.norms.responses.response import Response
 from theory.systems.boundary import half_width
 
 Array = NDArray[Any]
@@ -42,11 +47,11 @@ def spectral_bound(D: Array) -> float:
     return min(cheap, float(largest_gain(D.astype(complex)[None])[1][0]))
 
 
-class LargeSearch(Located):
-    """One search; `upper` is the proved bound."""
+class LevelCover:
+    """The boundary in arcs that stay below a level; `upper` is the proved bound."""
 
-    def __init__(self, modes: ModalSum, rtol: float, *, order: int = 5, steps: int = 8, workers: int = 2) -> None:
-        super().__init__(modes, rtol, steps=steps)
+    def __init__(self, peak: Located, *, order: int = 5, workers: int = 2) -> None:
+        self.peak, self.modes = peak, peak.modes
         self.order, self.workers, self.upper = order, workers, 0.0
         self.arcs = self.proofs = 0
 
@@ -79,8 +84,8 @@ class LargeSearch(Located):
         error = 3.0 * gamma(2 * n + sum(modes.D.shape) + 80) * total * total
         return np.asarray(up(np.sqrt(np.maximum(square, 0.0) + error), 32))
 
-    def _bounds(self, chart: str, left: Array, right: Array) -> tuple[Array, Array, Array, Array]:
-        """Return on each arc: half width, bound of the gain, of the second derivative, and of the model error."""
+    def _bounds(self, chart: str, left: Array, right: Array) -> tuple[Array, Array, Array, Loss]:
+        """Return on each arc: half width, bounds of the gain and of the second derivative, and the loss."""
         modes, K = self.modes, self.order
         centre, h = 0.5 * (left + right), half_width(chart, left, right)
         local = modes.local(chart, centre)
@@ -101,17 +106,18 @@ class LargeSearch(Located):
             second = second + (2.0 * comb(k, 2) * size * h ** (k - 2) if k > 1 else 0.0)
         crude = (largest @ modes.weights + self.through) * (1 + 1e-11)
         coarse = 2.0 * ((size_b * size_q / mu**3) @ modes.weights)
-        extra = modes.model_error(largest * (1 + 1e-13))
-        return h, np.fmin(gain * (1 + 1e-12), crude), np.fmin(second, coarse) * (1 + 1e-11), extra
+        loss = modes.loss(largest * (1 + 1e-13))
+        return h, np.fmin(gain * (1 + 1e-12), crude), np.fmin(second, coarse) * (1 + 1e-11), loss
 
     # ------------------------------------------------------------------------------------------ the proof
-    def cover(self, *, block: int = 256, rounds: int = 70) -> None:
+    def prove(self, *, block: int = 256, rounds: int = 70) -> LevelCover:
         """Prove the level arc by arc."""
         self.test = LevelTest(self.modes)
-        for chart, grid, _ in self.grids:
+        for chart, grid, _ in self.peak.grids:
             self._cover(chart, grid, block, rounds)
         # every arc was proved below the target at that time; the target only grew
-        self.upper = max(self.upper, float(up(self.level)))
+        self.upper = max(self.upper, float(up(self.peak.level)))
+        return self
 
     def _cover(self, chart: str, grid: Array, block: int, rounds: int) -> None:
         left, right = grid[:-1], grid[1:]
@@ -122,14 +128,14 @@ class LargeSearch(Located):
             again_left, again_right, ready = [], [], []
             for start in range(0, left.size, block):
                 l, r = left[start : start + block], right[start : start + block]
-                h, gain, second, extra = self._bounds(chart, l, r)
+                h, gain, second, loss = self._bounds(chart, l, r)
                 self.arcs += l.size
-                target = self._target(extra)
+                target = loss.target(self.peak.level)
                 dismissed = gain <= target
                 need = target * target - h * h * target * second
                 plausible = ~dismissed & (need > 0.25 * target * target)
                 for index in np.flatnonzero(plausible):
-                    ready.append((float(l[index]), float(r[index]), float(np.sqrt(need[index])), float(extra[index])))
+                    ready.append((float(l[index]), float(r[index]), float(np.sqrt(need[index]))))
                 split = ~dismissed & ~plausible
                 again_left += [l[split]]
                 again_right += [r[split]]
@@ -144,14 +150,11 @@ class LargeSearch(Located):
             left, right = np.concatenate([l, middle]), np.concatenate([middle, r])
         self._accept(chart, left, right)
 
-    def _target(self, extra: Any) -> Any:
-        return self.level * (1.0 - self.modes.inflation) - extra
-
     def _accept(self, chart: str, left: Array, right: Array) -> None:
         """Give up on these arcs: their Frobenius bound goes into the bracket, which stays open."""
         if left.size:
-            _, gain, _, extra = self._bounds(chart, left, right)
-            self.upper = max(self.upper, float(up((gain + extra) * (1.0 + self.modes.inflation)).max()))
+            _, gain, _, loss = self._bounds(chart, left, right)
+            self.upper = max(self.upper, float(up(loss.ceiling(gain)).max()))
 
     def _prove_points(self, chart: str, ready: list[Any], points: dict[float, Any]) -> list[Any]:
         """Prove both end points of the arcs; return the arcs that need halving."""
@@ -159,13 +162,13 @@ class LargeSearch(Located):
         for start in range(0, len(wanted), 256):
             x = np.array(wanted[start : start + 256])
             first = self._nearest(x, points)
-            steps = self.steps if first is None else max(5, self.steps - 3)
-            gains, vectors = self.gains.estimate(chart, x, first, steps)
-            old = self.best
-            self._note(chart, x, gains, vectors)
-            if self.best > old * (1 + 0.2 * self.rtol) and old > 0:
+            steps = self.peak.steps if first is None else max(5, self.peak.steps - 3)
+            gains, vectors = self.peak.gains.estimate(chart, x, first, steps)
+            old = self.peak.best
+            self.peak.note(chart, x, gains, vectors)
+            if self.peak.best > old * (1 + 0.2 * self.peak.rtol) and old > 0:
                 index = int(gains.argmax())
-                self._climb(chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=1e-3)) + 1e-12)
+                self.peak.climb(chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=1e-3)) + 1e-12)
             for i, point in enumerate(wanted[start : start + 256]):
                 points[point] = (float(gains[i]), vectors[:, i], np.inf)
         levels: dict[float, float] = {}
@@ -200,3 +203,24 @@ class LargeSearch(Located):
         pick = np.where(np.abs(known[right] - x) < np.abs(known[right - 1] - x), right, right - 1)
         start = np.stack([points[float(known[i])][1] for i in pick], axis=1)
         return start
+
+
+class Levels:
+    """A level is proved at the ends of few, well-chosen arcs, by one Cholesky factorization each.
+
+    Applies: a modal sum with many inputs and outputs.
+    Cost: O(n^2) for an arc, O(n^3) for each end that must be proved; with a feedthrough O(m p min(m, p)).
+    """
+
+    name = "levels"
+
+    def applies(self, response: Response) -> bool:
+        """Whether it is a modal sum."""
+        return isinstance(response.form, ModalSum) and response.searched and not response.form.few
+
+    def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
+        """Cover the boundary, of the system with at most n inputs and outputs."""
+        assert isinstance(peak, Located)
+        peak.move_to(compress(response.form))
+        cover = LevelCover(peak).prove()
+        return Proved(cover.upper, {"arcs": cover.arcs, "factorizations": cover.proofs})

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import UNIT, frobenius, gamma, row_norms, up
+from theory.norms.loss import Loss
 from theory.norms.responses.compression import short_rows
 from theory.norms.responses.modes import ModalSum
 from theory.systems.margin import disc_gap
@@ -38,7 +39,7 @@ Array = NDArray[Any]
 class Form:
     """A diagonal A and dense B, C, D: of ``N`` states, or of ``2h`` real ones for ``h`` conjugate pairs.
 
-    `extra` and `inflation` bound what its gain may miss of the modal sum's: ``(gain + extra) (1 + inflation)``.
+    `loss` is what its gain may miss of the modal sum's.
     `D` (p, m) is that of the modal sum; B and C of a two-sided system are those of Z.
     """
 
@@ -47,8 +48,7 @@ class Form:
     B: Array
     C: Array
     D: Array
-    extra: float
-    inflation: float
+    loss: Loss
     two_sided: bool = False
 
     # ------------------------------------------------------------------------------------------ A, and P - A^* P A
@@ -117,17 +117,22 @@ class Form:
         return share * float(np.linalg.norm(self.weights[: size.size] * size))
 
 
+def provable(modes: ModalSum) -> bool:
+    """Whether the modes are exact, in discrete time, and none is on the boundary."""
+    inexact = modes.perturbation is not None or modes.low is not None or modes.mode_losses is not None
+    return modes.discrete and not inexact and not modes.relative_loss and bool(modes.margin.min() > 0)
+
+
 def storage_form(modes: ModalSum) -> Form | None:
     """Return a modal sum in the form that is proved here, or ``None``: continuous, unstable, inexact modes."""
-    inexact = modes.perturbation is not None or modes.low is not None or modes.leak is not None or modes.inflation
-    if not modes.discrete or inexact or not modes.margin.min() > 0:
+    if not provable(modes):
         return None
     poles, B, C, D, reverse, direct = modes.poles, modes.B, modes.C, modes.D, modes.reverse, modes.direct
-    extra = 0.0
+    absolute = 0.0
     if direct.any():  # z / (z - l) = 1 + l / (z - l)
         size = UNIT * 16 * row_norms(C, axis=0) * row_norms(B) / modes.margin
         lost = gamma(B.shape[0]) * float(frobenius(C)) * float(frobenius(B)) + 2 * UNIT * float(frobenius(D))
-        extra = 1.01 * (float(up(size.sum(), poles.size + 8)) + lost)
+        absolute = 1.01 * (float(up(size.sum(), poles.size + 8)) + lost)
         first = np.flatnonzero(direct[: poles.size // 2 if modes.paired else None])
         one, two = C[:, first], B[first]
         D = D + (real_output(one) @ real_input(two) if modes.paired else one @ two)
@@ -141,7 +146,7 @@ def storage_form(modes: ModalSum) -> Form | None:
     elif not any(np.any(np.imag(x)) for x in (poles, B, C, D)):
         poles, B, C, D = poles.real, B.real, C.real, D.real
     form = Form(
-        poles=poles, paired=modes.paired, B=B, C=C, D=D, extra=extra, inflation=0.0, two_sided=bool(reverse.any())
+        poles=poles, paired=modes.paired, B=B, C=C, D=D, loss=Loss(absolute=absolute), two_sided=bool(reverse.any())
     )
     return form if form.two_sided or D.any() else _thinned(form, margin)
 
@@ -159,18 +164,18 @@ def _both_directions(poles: Array, B: Array, C: Array, reverse: Array) -> tuple[
 def _thinned(form: Form, margin: Array) -> Form:
     """Leave at most twice as many inputs and outputs as states; the resolvent of a mode or pair is below 1 / margin."""
     B, C, n = form.B, form.C, form.B.shape[0]
-    extra, inflation = form.extra, 0.0
+    absolute, relative = form.loss.absolute, 0.0
     if B.shape[1] > 2 * n:
         B, residual, defect = short_rows(B)
         lost = form.pairs(residual) * form.pairs(row_norms(C, axis=0)) / margin
-        extra, inflation = extra + 1.01 * float(up(lost.sum(), n + 8)), inflation + defect
+        absolute, relative = absolute + 1.01 * float(up(lost.sum(), n + 8)), relative + defect
     if C.shape[0] > 2 * n:
         adjoint, residual, defect = short_rows(C.conj().T)
         C = np.ascontiguousarray(adjoint.conj().T)
         lost = form.pairs(residual) * form.pairs(row_norms(B)) / margin
-        extra, inflation = extra + 1.01 * float(up(lost.sum(), n + 8)), inflation + defect
+        absolute, relative = absolute + 1.01 * float(up(lost.sum(), n + 8)), relative + defect
     D = np.zeros((C.shape[0], B.shape[1]), dtype=B.dtype)
-    return replace(form, B=B, C=C, D=D, extra=extra, inflation=up(1.01 * inflation))
+    return replace(form, B=B, C=C, D=D, loss=Loss(absolute=absolute, relative=up(1.01 * relative)))
 
 
 class Supply:

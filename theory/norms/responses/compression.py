@@ -1,11 +1,7 @@
-r"""Fewer inputs and outputs for a modal sum, and a test that its gain is below a level, rounding accounted for.
+r"""Fewer inputs and outputs for a modal sum, with what its gain lost.
 
-*Compression.* With ``B = L Q^H`` (QR of ``B^H``), :math:`\|C r B\| \le \|C r L\|\sqrt{1+\|Q^HQ-I\|}` plus the
+With ``B = L Q^H`` (QR of ``B^H``), :math:`\|C r B\| \le \|C r L\|\sqrt{1+\|Q^HQ-I\|}` plus the
 residual of the factorization; the same for C. The factors are checked after the fact.
-
-*Level test.* For any Hermitian S with :math:`B^HSB\le I`, :math:`\|C\,\mathrm{diag}(r)B\|\le\gamma` follows from
-:math:`\gamma^2 S - \bar r\circ(C^HC)\circ r^T \ge 0` (Schur complement of :math:`S^{-1}\ge BB^H`): one Cholesky
-factorization of the number of modes, and no product. With a feedthrough, :math:`\gamma^2I-G^HG\ge0` is tested instead.
 """
 
 from __future__ import annotations
@@ -14,35 +10,33 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
-from theory.arithmetic.definite import positive_definite
-from theory.arithmetic.rounding import frobenius, gamma, row_norms, up
+from theory.arithmetic.rounding import gamma, row_norms, up
 from theory.norms.responses.modes import ModalSum
 
 Array = NDArray[Any]
 
 
 def compress(modes: ModalSum, *, factor: int = 1) -> ModalSum:
-    """Return a modal sum of at most n inputs and outputs; `inflation` and `leak` bound what its gain lost.
+    """Return a modal sum of at most n inputs and outputs; what its gain lost is noted in it.
 
     With `factor` only inputs and outputs of more than ``factor n`` are touched.
     """
     n = modes.poles.size
     if modes.D.any() or (modes.B.shape[1] <= factor * n and modes.C.shape[0] <= factor * n):
         return modes
-    B, C, inflation = modes.B, modes.C, 0.0
-    leak = np.zeros(n)
+    B, C, relative = modes.B, modes.C, 0.0
+    losses = np.zeros(n)
     if B.shape[1] > factor * n:
         B, error, defect = short_rows(modes.B)
-        leak, inflation = leak + error * modes.column_sizes, inflation + defect
+        losses, relative = losses + error * modes.column_sizes, relative + defect
     if C.shape[0] > factor * n:
         adjoint, error, defect = short_rows(modes.C.conj().T)
         C = np.ascontiguousarray(adjoint.conj().T)
-        leak, inflation = leak + error * row_norms(B, axis=1), inflation + defect
+        losses, relative = losses + error * row_norms(B, axis=1), relative + defect
     D = np.zeros((C.shape[0], B.shape[1]))
-    return replace(modes, B=B, C=C, D=D, inflation=up(1.01 * inflation), leak=up(1.01 * leak, 8))
+    return replace(modes, B=B, C=C, D=D, relative_loss=up(1.01 * relative), mode_losses=up(1.01 * losses, 8))
 
 
 def short_rows(B: Array) -> tuple[Array, Array, float]:
@@ -53,76 +47,3 @@ def short_rows(B: Array) -> tuple[Array, Array, float]:
     residual = row_norms(B - L @ Q.conj().T, axis=1) + gamma(n) * row_norms(L, axis=1) * np.linalg.norm(Q) * 1.01
     defect = float(np.linalg.norm(Q.conj().T @ Q - np.eye(n))) + 1.01 * gamma(m) * n
     return L, residual, defect
-
-
-class LevelTest:
-    """Proofs that the gain of a modal sum is below a level, at one point of the boundary at a time."""
-
-    def __init__(self, modes: ModalSum) -> None:
-        self.modes = modes
-        self.kernel: Array | None = None
-        n = modes.poles.size
-        if modes.D.any() or modes.B.shape[1] > 2 * n:
-            return
-        B, k = modes.B, modes.B.shape[1]
-        gram = B @ B.conj().T
-        size = np.real(np.diag(gram))
-        if not (size > 0).all():
-            return
-        try:
-            factor = scipy.linalg.cho_factor(gram + np.diag(1e-10 * size), lower=True)
-        except scipy.linalg.LinAlgError:
-            return
-        S = scipy.linalg.cho_solve(factor, np.eye(n))
-        S = 0.5 * (S + S.conj().T) * (1.0 - 2e-10)
-        # B^H S B <= I, proved: S <= (B B^H)^{-1} on the range of B is all that the level test needs
-        inner = B.conj().T @ (S @ B)
-        error = gamma(n) * 2.1 * float(np.linalg.norm(row_norms(B, axis=1))) ** 2 * float(np.linalg.norm(S))
-        shortfall = 0.0
-        for shortfall in (0.0, 1e-9, 1e-6):
-            if positive_definite((1.0 + shortfall) * np.eye(k) - inner, shift=error):
-                break
-        else:
-            return
-        self.kernel = S / (1.0 + 1.01 * shortfall)
-        self.outer = modes.C.conj().T @ modes.C
-        self.column = modes.column_sizes
-        self.kernel_size = float(np.linalg.norm(self.kernel)) * (1 + 1e-10)
-
-    def below(self, r: Array, level: float) -> bool:
-        """Whether ``|D + C diag(r) B| <= level`` is proved; `r` is one row of mode functions."""
-        modes = self.modes
-        n = modes.poles.size
-        if self.kernel is not None and self._below_by_kernel(r, level):
-            return True
-        slack = gamma(n + 40) * float(up(np.abs(r) @ modes.weights, n + 8)) + gamma(2) * float(frobenius(modes.D))
-        G = (modes.C * r) @ modes.B + modes.D
-        G = G if G.shape[0] >= G.shape[1] else G.conj().T
-        inner = scipy.linalg.blas.zherk(1.0, np.asfortranarray(G), trans=2, lower=1)
-        reduced = (level - slack) * (1.0 - 1e-15)
-        if reduced <= 0:
-            return False
-        shift = gamma(G.shape[0]) * float(frobenius(G)) ** 2 * 1.01
-        inner *= -1.0
-        inner[np.diag_indices_from(inner)] += reduced * reduced
-        return positive_definite(inner, shift=shift)
-
-    def _below_by_kernel(self, r: Array, level: float) -> bool:
-        """``level^2 S - conj(r) Q r > 0`` up to the relative errors of r, Q and the products."""
-        n = self.modes.poles.size
-        assert self.kernel is not None
-        matrix = self.outer * r[None, :]
-        matrix *= -r.conj()[:, None]
-        matrix += (level * level * (1 - 1e-15)) * self.kernel
-        # entrywise errors: epsilon x_i x_j with x = |r| |c|; such a matrix is below n epsilon diag(x^2)
-        epsilon = gamma(self.modes.C.shape[0] + 80)
-        x = np.abs(r) * self.column
-        kernel_error = 8e-16 * level * level * self.kernel_size
-        diagonal = np.real(np.diag(matrix)) - 1.01 * n * epsilon * x * x - kernel_error
-        if not (diagonal > 0).all():
-            return False
-        scale = 2.0 ** np.round(-0.5 * np.log2(diagonal))
-        matrix *= scale[:, None]
-        matrix *= scale[None, :]
-        np.fill_diagonal(matrix, diagonal * scale * scale)
-        return positive_definite(matrix)

@@ -18,7 +18,7 @@ the point of the circle is the pair ``z + z (1-|z|)`` of a float64 number and it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -26,30 +26,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import TINY, frobenius, gamma, row_norms, up
+from theory.norms.loss import Loss
 from theory.norms.responses.derivatives import derivative_bounds
 from theory.systems.boundary import AXIS, CIRCLE, charts, resonances
 from theory.systems.eigenvectors import spectrum_radii
 from theory.systems.margin import discrete_margin
+from theory.systems.units import power_of_two
 
 Array = NDArray[Any]
+
+
+FEW_ENTRIES = 64
+"""Inputs times outputs, or states if fewer, up to which a sample gets its singular values; above, levels are proved."""
+
+MOST_ARCS = 20_000
+"""Arcs that the covering of a chart may cost: some seconds. What is left then keeps the bound that it has."""
+
+IDLE_ARCS = 400
+"""The same for a dense system of which no sample stands out of what its modes leave out."""
 
 
 class Arc(NamedTuple):
     """What is known of one arc each: samples at the centre, and bounds that hold on the whole arc.
 
-    `value` (S, p, m) with rounding `error` and model error `extra_centre`; `first`, `second`: bounds of the norms of
-    the first two derivatives in the local coordinate; `curvature` of the second derivative of ``G^* G``; `crude` of the
-    gain itself; `extra` of the model error.
+    `value` (S, p, m) with its `rounding`; `first`, `second`: bounds of the norms of the first two derivatives in the
+    local coordinate; `curvature` of the second derivative of ``G^* G``; `crude` of the gain itself. What the true
+    system has beyond this form of it is `loss_centre` at the centre and `loss` on the whole arc.
     """
 
     value: Array
-    error: Array
-    extra_centre: Array
+    rounding: Array
+    loss_centre: Loss
     first: Array
     second: Array
     curvature: Array
     crude: Array
-    extra: Array
+    loss: Loss
 
 
 class LocalModes(NamedTuple):
@@ -89,11 +101,11 @@ class ModalSum:
     low: Array | None = None
     """(N,) what float64 cuts off the poles: the true ones are ``poles + low``."""
     perturbation: Perturbation | None = None
-    inflation: float = 0.0
-    """Relative bound of what compression changed in the norm (:func:`theory.norms.responses.compression.compress`)."""
+    relative_loss: float = 0.0
+    """What compression changed, relative to the gain (:func:`theory.norms.responses.compression.compress`)."""
     order: int = 8
     """Order of the Taylor polynomials on an arc; 2 bounds everything by sums over modes."""
-    leak: Array | None = None
+    mode_losses: Array | None = None
     """(N,) bounds of ``|d(c_i b_i)|`` by compression."""
 
     @cached_property
@@ -122,6 +134,46 @@ class ModalSum:
         h = self.poles.size // 2
         halves = all(np.array_equal(x[h:], x[:h].conj()) for x in (self.poles, self.B, self.C.T, self.reverse))
         return 2 * h == self.poles.size and halves and not np.any(np.imag(self.D))
+
+    @property
+    def few(self) -> bool:
+        """Whether every sample may have its singular values."""
+        n, (p, m) = self.poles.size, (self.C.shape[0], self.B.shape[1])
+        return min(n, m) * min(n, p) <= FEW_ENTRIES or bool(self.D.any() and self.D.size <= FEW_ENTRIES)
+
+    @property
+    def work(self) -> int:
+        """Numbers that a sample takes."""
+        return self.poles.size + self.D.size
+
+    @property
+    def most_arcs(self) -> int:
+        """Arcs that a covering may cost."""
+        return MOST_ARCS
+
+    @property
+    def idle_arcs(self) -> int:
+        """Of a dense system whose modes are all rounding, the resolvent knows more: arcs until that is tried."""
+        return MOST_ARCS if self.perturbation is None else IDLE_ARCS
+
+    @cached_property
+    def on_boundary(self) -> Array:
+        """Which poles lie on the boundary to the last bit, (N,); those of a dense system are not known so well."""
+        return np.asarray((self.margin == 0) & (self.perturbation is None))
+
+    def normalized(self) -> tuple[ModalSum, float]:
+        """Return a sum of size one, and the power of two that it was divided by."""
+        if self.poles.size == 0:
+            scale = float(power_of_two(np.abs(self.D).max(initial=0.0)))
+            return replace(self, D=self.D / scale), scale
+        balance, scale = scales(self.B, self.C, self.D)
+        lost = self.perturbation
+        if lost is not None:
+            lost = replace(lost, b_error=lost.b_error / balance, c_error=lost.c_error / (scale / balance))
+        return (
+            replace(self, B=self.B / balance, C=self.C / (scale / balance), D=self.D / scale, perturbation=lost),
+            scale,
+        )
 
     def charts(self) -> list[tuple[str, float, float]]:
         """Return the arcs that cover the boundary: (chart, from, to)."""
@@ -169,11 +221,11 @@ class ModalSum:
         error = gamma(n + 40) * up(np.abs(a) @ self.weights, n + 8) + gamma(2) * frobenius(self.D)
         return value + self.D, up(error)
 
-    def model_error(self, size: Array) -> Array:
+    def loss(self, size: Array) -> Loss:
         """Bound what the true system has beyond the modes where ``|r_i| <= size_i``, (S, N) -> (S,)."""
         total = np.zeros(size.shape[0])
-        if self.leak is not None:
-            total = total + size @ self.leak
+        if self.mode_losses is not None:
+            total = total + size @ self.mode_losses
         if self.perturbation is not None:
             F, b_error, c_error = self.perturbation.F, self.perturbation.b_error, self.perturbation.c_error
             c, b = self.column_sizes, self.row_sizes
@@ -185,13 +237,13 @@ class ModalSum:
                 state = right + size * coupling * spread[:, None]
                 error = size @ (c_error * b + c * b_error + c_error * b_error) + np.einsum("sn,sn->s", left @ F, state)
             total = total + np.where(eta < 0.5, error, np.inf)
-        return np.asarray(up(total, 2 * self.poles.size + 32))
+        return Loss(absolute=np.asarray(up(total, 2 * self.poles.size + 32)), relative=self.relative_loss)
 
-    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
-        """Return the modal response at the points `x`, (S, p, m), its rounding error, and the model error."""
+    def response(self, chart: str, x: Array) -> tuple[Array, Array, Loss]:
+        """Return the modal response at the points `x`, (S, p, m), its rounding, (S,), and its loss."""
         a = self.local(chart, x).a
-        value, error = self.evaluate(a)
-        return value, error, self.model_error(np.abs(a) * (1 + 1e-14))
+        value, rounding = self.evaluate(a)
+        return value, rounding, self.loss(np.abs(a) * (1 + 1e-14))
 
     def arc(self, chart: str, centre: Array, h: Array) -> Arc:
         """Return samples and bounds on the arcs ``|t| <= h`` about the centres."""
@@ -200,7 +252,7 @@ class ModalSum:
         mu = smallest_denominator(local, h)
         largest = np.abs(local.a) + size_b * h[:, None] / mu
         weights, n = self.weights, self.poles.size
-        value, error = self.evaluate(local.a)
+        value, rounding = self.evaluate(local.a)
 
         def tail(k: int) -> Array:
             return np.asarray((size_b * size_q ** (k - 1) / mu ** (k + 1)) @ weights)
@@ -210,7 +262,7 @@ class ModalSum:
         crude = (largest @ weights + frobenius(self.D)) * (1 + 1e-11)
         curvature = np.full(h.size, np.inf)
         if self.order > 2:
-            coefficients, noise = [value], [error]
+            coefficients, noise = [value], [rounding]
             term, size, through = local.b, size_b, 2.0 * frobenius(self.D)
             for _ in range(1, self.order):
                 coefficients.append(self.evaluate(term)[0] - self.D)
@@ -220,13 +272,13 @@ class ModalSum:
             first, second, curvature = np.fmin(first, bounds[0]), np.fmin(second, bounds[1]), bounds[2]
         return Arc(
             value=value,
-            error=error,
-            extra_centre=self.model_error(np.abs(local.a) * (1 + 1e-14)),
+            rounding=rounding,
+            loss_centre=self.loss(np.abs(local.a) * (1 + 1e-14)),
             first=first * (1 + 1e-11),
             second=second * (1 + 1e-11),
             curvature=curvature,
             crude=crude,
-            extra=self.model_error(largest * (1 + 1e-13)),
+            loss=self.loss(largest * (1 + 1e-13)),
         )
 
     def accept(self, settled: Array) -> None:
@@ -243,3 +295,10 @@ def smallest_denominator(modes: LocalModes, half: Array) -> Array:
     # the clipped minimiser is inexact by rounding: 1 - t Im q has an absolute error of a few units
     distance = distance - 8e-16 * (1.0 + np.abs(t * q.imag))
     return np.asarray(np.maximum(np.maximum(distance, floor * (1.0 - 1e-14)), 1e-300))
+
+
+def scales(B: Array, C: Array, D: Array) -> tuple[float, float]:
+    """Powers of two (for B, for the whole) that bring the system to size one."""
+    b, c = float(np.abs(B).max(initial=0.0)), float(np.abs(C).max(initial=0.0))
+    size = max(float(np.abs(D).max(initial=0.0)), b * c)
+    return float(power_of_two(b)), float(power_of_two(size))

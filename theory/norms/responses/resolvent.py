@@ -17,18 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import frobenius, gamma, up
+from theory.norms.loss import Loss
 from theory.norms.responses.derivatives import derivative_bounds
 from theory.norms.responses.modes import Arc
 from theory.systems.boundary import AXIS, CIRCLE, charts, resonances
 from theory.systems.resolvent import neumann, resolvent_bound, verified_inverse
-from theory.systems.stability import stable_count
+from theory.systems.stability import INVERSIONS, stable_count
 
 Array = NDArray[Any]
 
 
 @dataclass(kw_only=True)
 class Resolvent:
-    """A dense system as a boundary of :mod:`theory.norms.proofs.arcs`; `poles` only steer the search.
+    """A dense system along the boundary; `poles` only steer the search.
+
+    `real`: half of the boundary is enough; `real_system`: both halves are alike, whatever the coordinates are.
 
     The true matrices may differ from `A`, `B`, `C` by `A_error`, `B_error`, `C_error` (Frobenius norms).
     """
@@ -40,14 +43,36 @@ class Resolvent:
     poles: Array
     discrete: bool
     real: bool
+    real_system: bool = False
     order: int = 8
     A_error: float = 0.0
     B_error: float = 0.0
     C_error: float = 0.0
-    inflation: float = 0.0
+    relative_loss: float = 0.0
     largest_resolvent: float = 0.0
     """Largest bound of the resolvent's norm on the arcs that the search accepted."""
     _last: Array = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def few(self) -> bool:
+        """Inverses cost more than singular values: every sample gets these."""
+        return True
+
+    @property
+    def work(self) -> int:
+        """Numbers that a sample takes."""
+        return int(self.A.size)
+
+    @property
+    def most_arcs(self) -> int:
+        """Arcs that a covering may cost: O(n^3) each."""
+        work, least, most = INVERSIONS
+        return int(np.clip(work / self.A.shape[0] ** 3, least, most))
+
+    @property
+    def idle_arcs(self) -> int:
+        """There is nothing better to try."""
+        return self.most_arcs
 
     def charts(self) -> list[tuple[str, float, float]]:
         """Return the arcs that cover the boundary: (chart, from, to)."""
@@ -57,13 +82,13 @@ class Resolvent:
         """Return the boundary coordinates next to the poles."""
         return resonances(chart, self.poles)
 
-    def response(self, chart: str, x: Array) -> tuple[Array, Array, Array]:
-        """Return the response at the points `x`, (S, p, m), its rounding error, and the model error."""
+    def response(self, chart: str, x: Array) -> tuple[Array, Array, Loss]:
+        """Return the response at the points `x`, (S, p, m), its rounding, (S,), and its loss."""
         x = np.asarray(x, dtype=float)
         g, _, relative = verified_inverse(self.A, chart, x)
-        value, error = self._value(chart, x, g, relative)
+        value, rounding = self._value(chart, x, g, relative)
         size, left, right = self._sizes(g, relative)
-        return value, error, self._model_error(chart, np.abs(x), size, left, right)
+        return value, rounding, self._loss(chart, np.abs(x), size, left, right)
 
     def _sizes(self, g: Array, relative: Array) -> tuple[Array, Array, Array]:
         """Return bounds of the norms of ``g``, ``C g`` and ``g B`` at the centres."""
@@ -72,19 +97,19 @@ class Resolvent:
         right = frobenius(g @ self.B) + noise * frobenius(self.B[None]) * size
         return size * (1.0 + relative), left, right
 
-    def _model_error(self, chart: str, reach: Array, size: Array, left: Array, right: Array) -> Array:
+    def _loss(self, chart: str, reach: Array, size: Array, left: Array, right: Array) -> Loss:
         """Bound what the errors of A, B and C do, from bounds of the resolvent R, ``C R`` and ``R B``.
 
         ``(C+c)(I-RF)^{-1}R(B+b) - CRB`` is ``(CR F + c)(I-RF)^{-1}R(B+b) + CR b`` with ``|RF| < 1/2``.
         """
         if self.A_error == self.B_error == self.C_error == 0.0:
-            return np.zeros(size.size)
+            return Loss(absolute=np.zeros(size.size))
         factor = 1.0 if chart in (CIRCLE, AXIS) else reach  # (sI - A)^{-1} = -j tau (I + j tau A)^{-1}
         size, left, right = 1.01 * size * factor, 1.01 * left * factor, 1.01 * right * factor
         shift = size * self.A_error
         right = (right + size * self.B_error) / (1.0 - np.minimum(shift, 0.5))
         total = (left * self.A_error + self.C_error) * right + left * self.B_error
-        return np.where(shift < 0.5, np.where(np.isnan(total), np.inf, total), np.inf)
+        return Loss(absolute=np.where(shift < 0.5, np.where(np.isnan(total), np.inf, total), np.inf))
 
     def _value(self, chart: str, x: Array, g: Array, relative: Array) -> tuple[Array, Array]:
         # near infinity (sI - A)^{-1} = -j tau (I + j tau A)^{-1}
@@ -140,10 +165,11 @@ class Resolvent:
             np.where(ok, item, np.inf) * (1 + 1e-11) for item in (first, second, curvature, crude)
         )
         size, at_left, at_right = self._sizes(g, relative)
-        extra_centre = self._model_error(chart, np.abs(centre), size, at_left, at_right)
+        loss_centre = self._loss(chart, np.abs(centre), size, at_left, at_right)
         grown = grown * ((1.0 + h * h) if chart == CIRCLE else 1.0)
-        extra = self._model_error(chart, np.abs(centre) + h, size * grown, at_left * grown, at_right * grown)
-        return Arc(value, error, extra_centre, first, second, curvature, crude, np.where(ok, extra, np.inf))
+        loss = self._loss(chart, np.abs(centre) + h, size * grown, at_left * grown, at_right * grown)
+        loss = Loss(absolute=np.where(ok, loss.absolute, np.inf))
+        return Arc(value, error, loss_centre, first, second, curvature, crude, loss)
 
     def accept(self, settled: Array) -> None:
         """Note which of the arcs bounded last are part of the proof."""

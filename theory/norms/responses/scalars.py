@@ -39,6 +39,14 @@ class Scalars:
         Sum of the magnitudes that were added up in `constant`.
     scale : ndarray, (N,), or None
         Frequency ``alpha`` (rad/s) at the angle pi/2; ``None`` in discrete time.
+    exponent : ndarray of int, (N,)
+        The true gains are those of these functions times ``2**exponent``.
+    silent : ndarray of bool, (N,)
+        Functions that are zero because every product of their entries is.
+    paired : bool
+        Whether they are real: half of the boundary is enough.
+    shape : tuple of int
+        The shape of the batch; ``()`` for one system.
     """
 
     real: Array
@@ -49,12 +57,28 @@ class Scalars:
     constant: Array
     uncertainty: Array
     scale: Array | None
+    exponent: Array
+    silent: Array
+    paired: bool
+    shape: tuple[int, ...]
 
     @cached_property
     def size(self) -> Array:
         """``|r| + |s|``, (N, J), rounded up."""
         size = np.abs(self.forward) if self.reverse is None else np.abs(self.forward) + np.abs(self.reverse)
         return np.asarray(size * (1.0 + 8 * EPS))
+
+    def unscaled(self, lower: Array, upper: Array) -> tuple[Any, Any]:
+        """Multiply by ``2**exponent``, outwards where that is not exact; in the shape of the batch."""
+        low, high = np.ldexp(lower, self.exponent), np.ldexp(upper, self.exponent)
+        low = np.where(np.ldexp(low, -self.exponent) == lower, low, np.nextafter(low, 0.0))
+        high = np.where(np.ldexp(high, -self.exponent) == upper, high, np.nextafter(high, np.inf))
+        high = np.where(self.silent, 0.0, np.where(np.isnan(high), np.inf, high))
+        return self.shaped(low), self.shaped(high)
+
+    def shaped(self, values: Array) -> Any:
+        """Give one number a system the shape of the batch."""
+        return values.reshape(self.shape) if self.shape else float(values[0])
 
     def rounding(self, order: int) -> Array:
         r"""Errors of the first `order` computed Taylor coefficients relative to the sums of magnitudes of their terms.
@@ -118,13 +142,6 @@ def is_silent(system: DiagonalStateSpace) -> Array:
     return np.asarray(~(alive | (system.D[..., 0, 0] != 0)).ravel())
 
 
-def unscaled(lower: Array, upper: Array, exponent: Array) -> tuple[Array, Array]:
-    """Multiply by ``2**exponent``, outwards where that is not exact."""
-    low, high = np.ldexp(lower, exponent), np.ldexp(upper, exponent)
-    low = np.where(np.ldexp(low, -exponent) == lower, low, np.nextafter(low, 0.0))
-    return low, np.where(np.ldexp(high, -exponent) == upper, high, np.nextafter(high, np.inf))
-
-
 def _scaled(values: Array, exponent: Array) -> Array:
     """``values * 2**exponent`` row by row."""
     power = exponent if values.ndim == 1 else exponent[:, None]
@@ -132,9 +149,9 @@ def _scaled(values: Array, exponent: Array) -> Array:
     return real + 1j * np.ldexp(values.imag, power) if values.dtype.kind == "c" else real
 
 
-def scalars_of(system: DiagonalStateSpace, exponent: Array) -> Scalars:
+def scalars_of(system: DiagonalStateSpace) -> Scalars:
     """Write the batch as sums over poles; ``delay=0`` becomes ``z/(z-l) = 1 + l/(z-l)`` where the one matters."""
-    n, count = system.n, system.D.size
+    n, count, exponent = system.n, system.D.size, exponents(system)
     pole = system.poles.reshape(count, n)
     margin = system.margin.reshape(count, n)
     b = _scaled(system.B.reshape(count, n), -(exponent // 2))
@@ -176,4 +193,8 @@ def scalars_of(system: DiagonalStateSpace, exponent: Array) -> Scalars:
         constant=constant,
         uncertainty=uncertainty,
         scale=scale,
+        exponent=exponent,
+        silent=is_silent(system),
+        paired=paired,
+        shape=system.batch_shape,
     )

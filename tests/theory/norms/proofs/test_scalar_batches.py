@@ -6,9 +6,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from theory.errors import DimensionError, InputError, StabilityError
+from theory.errors import InputError, StabilityError
 from theory.norms import hinf_norm
-from theory.norms.proofs.scalar_batches import batch_hinf_norm
 from theory.systems.system import DiagonalStateSpace
 
 ATTACKS = 60
@@ -129,7 +128,7 @@ def assert_true_bracket(system, bracket):
 @pytest.mark.parametrize("seed", range(ATTACKS))
 def test_bracket_is_never_wrong(seed):
     system = draw(np.random.default_rng(seed), 40)
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     assert (bracket.lower <= bracket.upper).all()
     assert (bracket.status == "closed") == bool((bracket.width <= 1e-8).all())
     assert_true_bracket(system, bracket)
@@ -142,7 +141,7 @@ def test_closed_to_1e8_and_right_where_the_answer_is_known(discrete, exponent):
     margin = np.array([10.0**exponent])
     pole = np.array([[1.0 - margin[0]]]) if discrete else np.array([[-margin[0]]])
     system = DiagonalStateSpace(pole, [[[3.0]]], [[[0.5]]], [[[0.25]]], dt=1.0 if discrete else None)
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     with mp.workdps(50):
         truth = 3 / (1 - mp.mpf(pole[0, 0])) if discrete else 3 / -mp.mpf(pole[0, 0])
         truth += mp.mpf(0.25)
@@ -157,7 +156,7 @@ def test_closed_at_margins_down_to_1e9():
     poles = (1 - margin) * np.exp(1j * rng.uniform(0, np.pi, (30, 6)))
     C = rng.normal(size=(30, 1, 6)) + 1j * rng.normal(size=(30, 1, 6))
     system = DiagonalStateSpace(poles, np.ones((30, 6, 1)), C)
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     assert bracket.status == "closed"
     assert_true_bracket(system, bracket)
 
@@ -167,7 +166,7 @@ def test_one_complex_pole_has_the_gain_of_its_formula():
     margin = 10.0 ** rng.uniform(-9, -0.1, (50, 1))
     poles = (1 - margin) * np.exp(1j * rng.uniform(-np.pi, np.pi, (50, 1)))
     system = DiagonalStateSpace(poles, rng.normal(size=(50, 1, 1)), rng.normal(size=(50, 1, 1)), conjugate_pairs=False)
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     truth = np.abs(system.B * system.C)[:, 0, 0] / system.margin[:, 0]
     assert (bracket.lower <= truth * (1 + 1e-14)).all()
     assert (truth * (1 - 1e-14) <= bracket.upper).all()
@@ -184,13 +183,13 @@ def s4d(rng, channels=16, pairs=32):
 
 def test_channels_are_independent():
     system = s4d(np.random.default_rng(6))
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     order = np.random.default_rng(7).permutation(16)
-    permuted = batch_hinf_norm(system[order])
+    permuted = hinf_norm(system[order])
     for name in ("lower", "upper", "frequency"):
         np.testing.assert_array_equal(getattr(permuted, name), getattr(bracket, name)[order])
     for k in range(3):
-        single = batch_hinf_norm(system[k])
+        single = hinf_norm(system[k])  # as a sum of modes, by another proof
         assert isinstance(single.upper, float)
         assert single.lower <= bracket.upper[k]
         assert bracket.lower[k] <= single.upper
@@ -203,7 +202,7 @@ def test_batch_agrees_with_the_norm_of_each_system(bidirectional):
     system = s4d(rng, 4, 5)
     if bidirectional:
         system = system.replace(C_reverse=rng.normal(size=(4, 1, 5)) + 1j * rng.normal(size=(4, 1, 5)))
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     for k in range(4):
         single = hinf_norm(system[k])
         assert single.lower <= bracket.upper[k]
@@ -215,15 +214,15 @@ def test_batch_axes_and_scale():
     folded = DiagonalStateSpace(
         system.poles.reshape(2, 3, -1), system.B.reshape(2, 3, -1, 1), system.C.reshape(2, 3, 1, -1), delay=0
     )
-    flat = batch_hinf_norm(system.replace(D=None))
-    np.testing.assert_array_equal(batch_hinf_norm(folded).upper, flat.upper.reshape(2, 3))
-    huge = batch_hinf_norm(system.replace(B=system.B * 2.0**300, C=system.C * 2.0**-700, D=None))
+    flat = hinf_norm(system.replace(D=None))
+    np.testing.assert_array_equal(hinf_norm(folded).upper, flat.upper.reshape(2, 3))
+    huge = hinf_norm(system.replace(B=system.B * 2.0**300, C=system.C * 2.0**-700, D=None))
     np.testing.assert_array_equal(huge.upper, flat.upper * 2.0**-400)
 
 
 def test_looser_is_cheaper_and_wider():
     system = s4d(np.random.default_rng(9))
-    tight, loose = batch_hinf_norm(system), batch_hinf_norm(system, rtol=1e-3)
+    tight, loose = hinf_norm(system), hinf_norm(system, rtol=1e-3)
     assert loose.diagnostics["intervals"] < tight.diagnostics["intervals"]
     assert (loose.width <= 1e-3).all()
     assert (np.maximum(loose.lower, tight.lower) <= np.minimum(loose.upper, tight.upper)).all()
@@ -232,27 +231,25 @@ def test_looser_is_cheaper_and_wider():
 def test_what_cannot_be_closed_stays_open_and_true():
     """Two modes that cancel up to rounding: nobody knows more than that the gain is tiny."""
     system = DiagonalStateSpace([[0.9, 0.9]], [[[1.0], [1.0]]], [[[1.0, -1.0 + 2**-50]]])
-    bracket = batch_hinf_norm(system)
+    bracket = hinf_norm(system)
     assert bracket.status == "open"
     assert bracket.lower[0] <= 20 * 2**-50 <= bracket.upper[0] < 1e-9
 
 
 def test_silent_static_and_empty():
     silent = DiagonalStateSpace([[0.9], [0.5]], np.zeros((2, 1, 1)), np.ones((2, 1, 1)))
-    assert batch_hinf_norm(silent).status == "closed"
-    assert (batch_hinf_norm(silent).upper == 0).all()
+    assert hinf_norm(silent).status == "closed"
+    assert (hinf_norm(silent).upper == 0).all()
     static = DiagonalStateSpace(np.zeros((2, 0)), np.zeros((2, 0, 1)), np.zeros((2, 1, 0)), [[[3.0]], [[-2.0]]])
-    bracket = batch_hinf_norm(static)
+    bracket = hinf_norm(static)
     assert bracket.status == "closed"
     assert bracket.upper == pytest.approx([3.0, 2.0])
     none = DiagonalStateSpace(np.zeros((0, 3)), np.zeros((0, 3, 1)), np.zeros((0, 1, 3)))
-    assert batch_hinf_norm(none).upper.shape == (0,)
+    assert hinf_norm(none).upper.shape == (0,)
 
 
 def test_refusals():
-    with pytest.raises(DimensionError):
-        batch_hinf_norm(DiagonalStateSpace([[0.5]], np.ones((1, 1, 2)), np.ones((1, 1, 1))))
     with pytest.raises(StabilityError):
-        batch_hinf_norm(DiagonalStateSpace([[1.5]], np.ones((1, 1, 1)), np.ones((1, 1, 1))))
+        hinf_norm(DiagonalStateSpace([[1.5]], np.ones((1, 1, 1)), np.ones((1, 1, 1))))
     with pytest.raises(InputError):
-        batch_hinf_norm(s4d(np.random.default_rng(0), 1), rtol=0.0)
+        hinf_norm(s4d(np.random.default_rng(0), 1), rtol=0.0)

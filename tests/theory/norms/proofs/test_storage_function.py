@@ -10,10 +10,11 @@ import pytest
 
 from theory.equations.riccati import stabilizing_solution
 from theory.norms import error_norm, hinf_norm
-from theory.norms.plan import diagonal_modes
-from theory.norms.proofs.levels import LargeSearch
+from theory.norms.loss import Loss
+from theory.norms.peaks.locate import Located
 from theory.norms.proofs.storage_function import StorageProof
 from theory.norms.proofs.supply import Form, storage_form
+from theory.norms.responses.diagonal import diagonal_modes
 from theory.norms.responses.modes import ModalSum
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.systems.boundary import CIRCLE
@@ -55,9 +56,9 @@ def layer(rng: np.random.Generator, n: int, kind: dict[str, Any], *, least: floa
     return DiagonalStateSpace(poles, B, C, D, **options)
 
 
-def located(system: DiagonalStateSpace) -> tuple[ModalSum, LargeSearch, Form]:
+def located(system: DiagonalStateSpace) -> tuple[ModalSum, Located, Form]:
     modes = diagonal_modes(system)
-    search = LargeSearch(modes, 1e-8)
+    search = Located(modes, 1e-8)
     search.locate(thorough=True)
     form = storage_form(modes)
     assert form is not None
@@ -104,8 +105,8 @@ def test_estimates_stay_below_the_gain(kind: str, n: int, size: float, rng: np.r
 def test_complex_poles_with_real_arrays_keep_their_complex_denominators(rng: np.random.Generator) -> None:
     poles = 0.9 * np.exp(1j * rng.uniform(-3, 3, 4))
     form = Form(
-        poles=poles, paired=False, B=rng.normal(size=(4, 3)), C=rng.normal(size=(2, 4)), D=np.zeros((2, 3)), extra=0.0,
-        inflation=0.0,
+        poles=poles, paired=False, B=rng.normal(size=(4, 3)), C=rng.normal(size=(2, 4)), D=np.zeros((2, 3)),
+        loss=Loss(),
     )  # fmt: skip
     np.testing.assert_allclose(form.gaps[0], 1 - np.outer(poles.conj(), poles), rtol=1e-13)
 
@@ -253,15 +254,15 @@ def test_a_proof_that_fails_gets_more_tries(
 def test_a_gain_that_was_missed_is_found_before_the_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modes that interfere have their peak beside their resonances; without a second look this is the slow proof."""
     missed = 0
-    locate = LargeSearch.locate
+    locate = Located.locate
 
-    def counted(self: LargeSearch, *, thorough: bool = False) -> None:
+    def counted(self: Located, *, thorough: bool = False) -> None:
         nonlocal missed
         before = self.best
         locate(self, thorough=thorough)
         missed += thorough and self.best > before * (1 + 1e-3)
 
-    monkeypatch.setattr(LargeSearch, "locate", counted)
+    monkeypatch.setattr(Located, "locate", counted)
     for seed in range(60):
         bracket = hinf_norm(layer(np.random.default_rng(seed), 7, KINDS["two-sided, mixed"]))
         assert bracket.status == "closed"

@@ -1,0 +1,48 @@
+"""Certificates that need no search: a constant matrix, and a pole on the boundary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from theory.arithmetic.singular_value import largest_gain
+from theory.norms.peaks.peak import Peak
+from theory.norms.proofs.proof import Proved
+from theory.norms.responses.modes import ModalSum
+from theory.norms.responses.response import Response
+
+
+class PoleOnBoundary:
+    """Infinity is an upper bound, and where the residue of the pole does not cancel it is the norm.
+
+    Applies: a diagonal system with a pole on the boundary, to the last bit (only :func:`theory.norms.linf_norm`).
+    Cost: none.
+    """
+
+    name = "pole"
+
+    def applies(self, response: Response) -> bool:
+        """Whether a stored pole has the margin zero."""
+        return isinstance(response.form, ModalSum) and bool(response.form.on_boundary.any())
+
+    def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
+        """Nothing is to be done."""
+        return Proved(np.inf, {})
+
+
+class Constant:
+    """The largest singular value of D, by Gershgorin's discs of U* D*D U with a computed U.
+
+    Applies: no state is left that an input reaches and an output sees.
+    Cost: O(p m min(p, m)).
+    """
+
+    name = "static"
+
+    def applies(self, response: Response) -> bool:
+        """Whether there are no modes."""
+        return isinstance(response.form, ModalSum) and response.form.poles.size == 0
+
+    def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
+        """Bound the largest singular value."""
+        D = response.form.D
+        return Proved(float(largest_gain(D.astype(complex)[None])[1][0]) if D.any() else 0.0, {})
