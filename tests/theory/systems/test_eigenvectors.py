@@ -79,7 +79,7 @@ def test_modes_and_remainder_are_the_response(kind: str, steps: int, seed: int) 
             modal = exact(modes.C) * mp.diag(r) * exact(modes.B) + exact(modes.D)
             missed = mp.mnorm(truth - modal, "f")
             size = np.array([float(abs(x)) * (1 + 1e-14) for x in r])
-            allowed = float(modes.model_error(size[None])[0])
+            allowed = float(modes.loss(size[None]).absolute[0])
             assert missed <= allowed
             scale = float(mp.mnorm(truth, "f"))
         if steps and kind in {"random", "complex", "scaled"}:

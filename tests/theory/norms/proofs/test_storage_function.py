@@ -141,7 +141,7 @@ def test_levels_above_the_norm_are_proved_and_levels_below_are_not(kind: str, n:
         _, search, form = located(system)
         proof, gain = StorageProof(form), search.best
         for rtol in (1e-2, 1e-5, 1e-8):
-            level = gain * (1 + rtol) * (1 - form.inflation) - form.extra
+            level = form.loss.target(gain * (1 + rtol))
             assert proof.prove(level, gain, search.state()), (kind, n, rtol)
         for rtol in (1e-12, 1e-8, 1e-4, 1e-1):
             assert not proof.prove(gain * (1 - rtol), gain * (1 - 2 * rtol), search.state())
