@@ -25,7 +25,7 @@ MADE := $(VENV)/.made
 COMPARE_READY := $(VENV)/.ready-compare
 ALL_READY := $(VENV)/.ready-all
 
-.PHONY: help compare test processors lint types contracts docs bench bench-train lock clean
+.PHONY: help compare test processors mutants lint types contracts docs bench bench-train lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -41,6 +41,9 @@ test: $(ALL_READY) ## install everything and run the tests
 processors: $(ALL_READY) ## the tests of theory and of every reduction again, rounded as other processors do
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) tests/other_processor.py -n $(JOBS) --dist worksteal \
 	--hypothesis-seed=$(SEED) $(PYTEST_ARGS) tests/theory tests/contract
+
+mutants: $(ALL_READY) ## nightly: break the code on purpose, a line at a time; fails where no test notices
+	$(RUN) tests/mutants/run.py $(MUTANTS_ARGS)
 
 lint: $(ALL_READY) ## ruff
 	$(RUN) -m ruff check .
