@@ -174,11 +174,12 @@ def _feedthrough(shared: Balancing) -> Truncation:
         static = StateSpace(system.A[:0, :0], system.B[:0], system.C[:, :0], system.D, dt=system.dt)
     else:
         static = system.keep([])
-    zero = np.zeros(shared.hsv.shape[:-1])
+    shape = shared.hsv.shape[:-1]
+    nothing = {"states": np.zeros(shape, dtype=int), "perturbation": np.zeros(shape)}
     return Truncation(
         system=static, order=0, hsv=shared.hsv, bound=balanced_bound(shared.hsv, 0, directions=_directions(system)),
         floor=hankel_floor(shared.floor_hsv, 0), status="balanced truncation to no states: the feedthrough",
-        diagnostics={"states": 0, "perturbation": zero if zero.ndim else 0.0},
+        diagnostics=nothing if shape else {"states": 0, "perturbation": 0.0},
     )  # fmt: skip
 
 

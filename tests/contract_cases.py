@@ -1,0 +1,324 @@
+"""What the contract is held on: layers and systems of every kind, and what must come out, by routes of its own.
+
+Nothing here calls the code under test: responses are the definition of the transfer function in plain complex
+arithmetic, Hankel singular values come from the closed-form Gramians in 50 digits, scores from the papers' formulas.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import mpmath
+import numpy as np
+from layer_cases import S4D_OPTIONS, s4d_params, s5_params
+from strategies import gaussian, stable_poles
+from tolerance import EPS, tol
+
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.layers.params import layer_from_params
+from ssmreduce.methods.registry import METHODS
+from ssmreduce.methods.selection import Selection
+from ssmreduce.reduction import reduce
+from theory.errors import OrderError
+from theory.systems.realization import dense
+from theory.systems.system import DiagonalStateSpace, StateSpace
+
+DIGITS = 50
+"""The smallest of 12 values may be 1e-20 of the largest, and its square is what the eigenvalues are."""
+
+
+# --- layers and systems ----------------------------------------------------------------------------------------------
+
+
+def diagonal(seed, n=6, m=2, p=3, kind="spread", closest=1e-3, discrete=True, two_ways=False, batch=(), **options):
+    rng = np.random.default_rng(seed)
+    return DiagonalStateSpace(
+        stable_poles(rng, kind, (*batch, n), closest, discrete),
+        gaussian(rng, *batch, n, m),
+        gaussian(rng, *batch, p, n),
+        rng.standard_normal((*batch, p, m)),
+        dt=0.5 if discrete else None,
+        C_reverse=gaussian(rng, *batch, p, n) if two_ways else None,
+        **options,
+    )
+
+
+def turned(system, seed):
+    full = dense(system)
+    T = np.linalg.qr(np.random.default_rng(seed).standard_normal((full.n, full.n)))[0]
+    return StateSpace(T @ full.A @ T.T, T @ full.B, full.C @ T.T, full.D, dt=full.dt)
+
+
+def badly_scaled(system):
+    scale = 10.0 ** np.random.default_rng(0).uniform(-6, 6, system.n)
+    return system.replace(B=system.B * scale[:, None], C=system.C / scale)
+
+
+def s5(seed, conj_sym=True, P=5, **options):
+    return layer_from_params(s5_params(np.random.default_rng(seed), P, 2, **options), conj_sym=conj_sym, name="s5")
+
+
+def s4d(seed, form):
+    raw = s4d_params(np.random.default_rng(seed), form, H=2, N=4)
+    return layer_from_params(raw, **S4D_OPTIONS[form], name="s4d")
+
+
+TURNED = {
+    "dense": diagonal(21, n=4),
+    "dense continuous": diagonal(22, n=4, discrete=False),
+    "dense complex": diagonal(23, n=5, conjugate_pairs=False),
+}
+"""The diagonal systems that the dense ones are, in other coordinates."""
+
+KINDS = {
+    "S5": diagonal(1, delay=0),
+    "S5 bidirectional": diagonal(2, delay=0, delay_reverse=0, two_ways=True),
+    "S4D": diagonal(3, n=4, batch=(2,), m=1, p=1, delay=0),
+    "S4D bidirectional": diagonal(4, n=3, batch=(2, 2), m=1, p=1, delay=0, delay_reverse=1, two_ways=True),
+    "complex": diagonal(5, conjugate_pairs=False, delay=0),
+    "complex bidirectional": diagonal(6, conjugate_pairs=False, two_ways=True),
+    "standard form": diagonal(7),
+    "continuous": diagonal(8, discrete=False),
+    "continuous complex": diagonal(9, discrete=False, conjugate_pairs=False),
+    "one input": diagonal(10, m=1, p=1),
+    "one state": diagonal(11, n=1),
+    "two states": diagonal(12, n=2, delay=0),
+    "near the circle": diagonal(13, kind="near circle", closest=1e-9),
+    "clustered": diagonal(14, kind="clustered"),
+    "repeated": diagonal(15, kind="repeated"),
+    "real poles": diagonal(16, kind="real"),
+    "zero poles": diagonal(17, kind="zero", delay=0),
+    "badly scaled": badly_scaled(diagonal(18)),
+    "rank one": diagonal(19).replace(B=diagonal(19).B[:, :1] * np.ones((1, 2))),
+    "no input": diagonal(20).replace(B=np.zeros((6, 2))),
+    **{kind: turned(system, i) for i, (kind, system) in enumerate(TURNED.items())},
+    "S5 layer": s5(31),
+    "S5 layer bidirectional": s5(32, bidirectional="C1C2"),
+    "S5 layer without conj_sym": s5(33, conj_sym=False, dtype=np.float64),
+    "S4D layer": s4d(34, "s4d-minimal"),
+    "S4D layer bidirectional": s4d(35, "s4d-v4"),
+}
+LAYERS = [kind for kind, source in KINDS.items() if isinstance(source, SSMLayer)]
+
+
+def system_of(kind):
+    source = KINDS[kind]
+    return source.system if isinstance(source, SSMLayer) else source
+
+
+def members(system):
+    """The systems of a batch, one by one."""
+    if isinstance(system, StateSpace) or not system.batch_shape:
+        return [system]
+    return [system[index] for index in np.ndindex(system.batch_shape)]
+
+
+def applies(method, kind):
+    """Methods that keep stored poles need a diagonal system; the others take everything."""
+    return not (isinstance(METHODS.find(method), Selection) and isinstance(KINDS[kind], StateSpace))
+
+
+def orders(kind):
+    n = system_of(kind).n
+    return sorted({0, 1, n // 2, n - 1, n})
+
+
+@functools.cache
+def reduction(method, kind, order):
+    """What a user gets: the one path; None where fewer states than that are numerically there, and only there."""
+    try:
+        return reduce(KINDS[kind], order, method=method, seed=0)
+    except OrderError as refusal:
+        if order <= present(kind):
+            raise AssertionError(f"{kind}: {present(kind)} states are there, order {order} is refused") from refusal
+        return None
+
+
+def reductions(method, kind):
+    return [(order, found) for order in orders(kind) if (found := reduction(method, kind, order)) is not None]
+
+
+# --- what they do ----------------------------------------------------------------------------------------------------
+
+
+def response(system, omega):
+    """The definition, in plain complex arithmetic."""
+    z = np.exp(1j * omega) if system.is_discrete else 1j * omega
+    if isinstance(system, StateSpace):
+        pencil = z[:, None, None] * np.eye(system.n) - system.A
+        return system.C @ np.linalg.solve(pencil, np.broadcast_to(system.B + 0j, (z.size, *system.B.shape))) + system.D
+    total = np.zeros((omega.size, system.p, system.m), dtype=complex) + system.D
+    halves = [(system.poles, system.B, system.C, system.C_reverse)]
+    if system.conjugate_pairs:
+        halves.append(tuple(None if x is None else x.conj() for x in halves[0]))
+    for poles, B, C, C_reverse in halves:
+        weight = z[:, None] ** (1 - system.delay) / (z[:, None] - poles)
+        total += np.einsum("pn,wn,nm->wpm", C, weight, B)
+        if C_reverse is not None:
+            weight = z[:, None] ** -(1 - system.delay_reverse) / (1 / z[:, None] - poles)
+            total += np.einsum("pn,wn,nm->wpm", C_reverse, weight, B)
+    return total
+
+
+def measured_error(system, reduced):
+    """Largest gain of the difference: a grid with all pole frequencies, zoomed in around its peaks."""
+    poles = np.concatenate([system.poles, reduced.poles])
+    centre = np.angle(poles) if system.is_discrete else poles.imag
+    width = np.maximum(1 - np.abs(poles) if system.is_discrete else -poles.real, 1e-12)
+    offsets = np.concatenate([[0.0], *([s * 2.0**k] for k in range(-2, 4) for s in (-1, 1))])
+    near = (centre[:, None] + width[:, None] * offsets).ravel()
+    omega = np.unique(np.concatenate([near, -near, np.linspace(-np.pi, np.pi, 201)]))
+
+    def gain(grid):
+        return np.linalg.norm(response(system, grid) - response(reduced, grid), 2, axis=(1, 2))
+
+    values = gain(omega)
+    best = values.max()
+    for peak in np.argsort(values)[-3:]:
+        low, high = omega[max(peak - 1, 0)], omega[min(peak + 1, omega.size - 1)]
+        for _ in range(4):
+            fine = np.linspace(low, high, 17)
+            found = gain(fine)
+            best, top = max(best, found.max()), int(found.argmax())
+            low, high = fine[max(top - 1, 0)], fine[min(top + 1, 16)]
+    return best
+
+
+def rounding(system):
+    """What the plain evaluation above is off by: eps over the margin, times what the modes add up to."""
+    if system.n == 0:
+        return 0.0
+    if isinstance(system, StateSpace):
+        margin = (1 - np.abs(system.poles) if system.is_discrete else -system.poles.real).min()
+        size = np.linalg.norm(system.B) * np.linalg.norm(system.C) * (1 + np.linalg.norm(system.A))
+        return tol(system.n) * size / margin**2
+    C = np.linalg.norm(system.C, axis=0)
+    C = C if system.C_reverse is None else C + np.linalg.norm(system.C_reverse, axis=0)
+    gains = 2 * C * np.linalg.norm(system.B, axis=1) / system.margin
+    angles = 4 * EPS * (1 + np.abs(system.poles)) / system.margin * gains
+    return float(angles.sum() + 4 * system.n * EPS * gains.sum())
+
+
+# --- Hankel singular values in 50 digits -----------------------------------------------------------------------------
+
+
+def hankel_values(system, C):
+    """Of ``(L, B, C)``, conjugates included, descending: eigenvalues of ``R^* Q R`` with ``P = R R^*``."""
+    with mpmath.workdps(DIGITS):
+        halves = [(system.poles, system.B, C)]
+        if system.conjugate_pairs:
+            halves.append(tuple(x.conj() for x in halves[0]))
+        poles = [mpmath.mpmathify(complex(x)) for half in halves for x in half[0]]
+        B = mpmath.matrix([[mpmath.mpmathify(complex(x)) for x in row] for half in halves for row in half[1]])
+        Ct = mpmath.matrix([[mpmath.mpmathify(complex(x)) for x in row] for half in halves for row in half[2].T])
+        N = len(poles)
+        inputs, outputs = B * B.H, Ct.conjugate() * Ct.T
+        P, Q = mpmath.matrix(N, N), mpmath.matrix(N, N)
+        for i in range(N):
+            for j in range(N):
+                if system.is_discrete:
+                    forward, backward = 1 - poles[i] * mpmath.conj(poles[j]), 1 - mpmath.conj(poles[i]) * poles[j]
+                else:
+                    forward, backward = -poles[i] - mpmath.conj(poles[j]), -mpmath.conj(poles[i]) - poles[j]
+                P[i, j], Q[i, j] = inputs[i, j] / forward, outputs[i, j] / backward
+        values, vectors = mpmath.eighe(P)
+        R = vectors * mpmath.diag([mpmath.sqrt(max(mpmath.re(x), 0)) for x in values])
+        squares = mpmath.eighe(R.H * Q * R, eigvals_only=True)
+        return np.array(sorted((float(mpmath.sqrt(max(mpmath.re(x), 0))) for x in squares), reverse=True))
+
+
+@functools.cache
+def true_values(kind):
+    """For each member: the values that balancing sees, and those of the floor with ``D`` kept."""
+    system = TURNED.get(kind) or system_of(kind)
+    found = []
+    for part in members(system):
+        C = part.C
+        if part.C_reverse is None:
+            own = hankel_values(part, C)
+            found.append((own, own))
+            continue
+        causal = []
+        for out, delay in ((part.C, part.delay), (part.C_reverse, part.delay_reverse)):
+            causal.append(hankel_values(part, out if delay else out * part.poles))
+        stacked = hankel_values(part, np.concatenate([part.C, part.C_reverse]))
+        found.append((stacked, np.maximum(*causal)))
+    return found
+
+
+def real_states(kind, order):
+    """States of the real system that `order` stored ones stand for."""
+    system = system_of(kind)
+    return 2 * order if isinstance(system, DiagonalStateSpace) and system.conjugate_pairs else order
+
+
+def values_lost(kind, values):
+    """What float64 loses of Hankel values; those of a dense system move with the rounding of A, over its margin."""
+    system = system_of(kind)
+    margin = 1.0
+    if isinstance(system, StateSpace):
+        margin = float((1 - np.abs(system.poles) if system.is_discrete else -system.poles.real).min())
+    return 64 * values.size * EPS * values[0] / margin
+
+
+def present(kind):
+    """Stored states that are numerically there, in the channel that has most: sigma_i > N eps sigma_1."""
+    most = max(int((own > own.size * EPS * own[0]).sum()) for own, _ in true_values(kind))
+    return -(-most // real_states(kind, 1))
+
+
+# --- what each state is worth, by the papers' formulas ---------------------------------------------------------------
+
+
+def exact_margin(system):
+    """``1 - |pole|`` (``-Re``) of the poles as they are."""
+    with mpmath.workdps(DIGITS):
+        if system.is_discrete:
+            return np.array([float(1 - abs(mpmath.mpmathify(complex(pole)))) for pole in system.poles])
+    return -system.poles.real
+
+
+def norms(system):
+    """``|pole|, 1-|pole|, ||b||`` and the root mean square of the directions' ``||c||``."""
+    b, c = np.linalg.norm(system.B, axis=-1), np.linalg.norm(system.C, axis=-2)
+    if system.C_reverse is not None:
+        c = np.sqrt((c**2 + np.linalg.norm(system.C_reverse, axis=-2) ** 2) / 2)
+    return np.abs(system.poles), exact_margin(system), b, c
+
+
+def last_energy(system):
+    _, margin, b, c = norms(system)
+    return (c * b / margin) ** 2
+
+
+def released_energy(system):
+    _, margin, b, c = norms(system)
+    if system.C_reverse is not None:  # / 2 ** 2 in the code, and no square
+        c = np.sqrt((np.linalg.norm(system.C, axis=-2) + np.linalg.norm(system.C_reverse, axis=-2)) / 4)
+    return (c * b) ** 2 / (margin**2 + 1e-8)
+
+
+def impulse_energy(system):
+    radius, margin, b, c = norms(system)
+    return (c * b) ** 2 / (margin * (1 + radius) if system.is_discrete else 2 * margin)
+
+
+def magnitude(system):
+    radius, _, b, c = norms(system)
+    return radius * b * c
+
+
+def gains(system):
+    """Of every state alone, by sweeping: from below."""
+    alone = [system.keep([i]) for i in range(system.n)]
+    return np.array([measured_error(one, one.replace(B=0 * one.B)) for one in alone])
+
+
+FORMULAS = {
+    "last": last_energy,
+    "last_released": released_energy,
+    "aire": impulse_energy,
+    "lamp": magnitude,
+    "magnitude": magnitude,
+    "modal": gains,
+}
