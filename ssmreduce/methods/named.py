@@ -10,7 +10,6 @@ import ast
 import dataclasses
 import hashlib
 import importlib
-import math
 import pkgutil
 import re
 import threading
@@ -57,7 +56,7 @@ class Named:
             raise InputError(f"{where} must be True or False, got {value!r}")
         if hint in (int, float):
             kinds = (int, np.integer) if hint is int else (int, float, np.integer, np.floating)
-            if isinstance(value, (bool, np.bool_)) or not isinstance(value, kinds) or math.isnan(value):
+            if isinstance(value, (bool, np.bool_)) or not isinstance(value, kinds) or value != value:  # NaN
                 raise InputError(f"{where} must be a {'whole ' if hint is int else ''}number, got {value!r}")
             try:
                 return hint(value)
@@ -185,7 +184,8 @@ class Registry(Mapping[str, N], Generic[N]):
             name, differing = min(gaps, key=lambda gap: len(gap[1]))
         else:
             name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(value).__name__).lower()
-            differing = {field: getattr(value, field) for field in value.parameters()}
+            given = {field.name: (getattr(value, field.name), field.default) for field in dataclasses.fields(value)}
+            differing = {key: item for key, (item, usual) in given.items() if literal(item) != literal(usual)}
         if not differing:
             return name
         return f"{name}({', '.join(f'{key}={literal(item)}' for key, item in differing.items())})"
