@@ -13,9 +13,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from theory.norms.plan import diagonal_modes
-from theory.norms.proofs.levels import LargeSearch
-from theory.norms.responses.compression import LevelTest
+from theory.norms.peaks.locate import Located
+from theory.norms.proofs.level_test import LevelTest
+from theory.norms.proofs.levels import LevelCover
+from theory.norms.responses.diagonal import diagonal_modes
 from theory.norms.responses.modes import ModalSum
 from theory.systems.system import DiagonalStateSpace
 
@@ -115,8 +116,7 @@ def test_no_level_below_a_gain_is_proved(below: float) -> None:
             peak = exact_gain(system, where)
             drop = float(peak - exact_gain(system, where + np.pi / 64))
         assert below * drop > 1e-8  # what a level may be above the gain
-        search = LargeSearch(diagonal_modes(system), 1e-8)
-        search.locate()
-        search.best = float(peak) - below * drop
-        search.cover()
-        assert search.upper >= peak
+        found = Located(diagonal_modes(system), 1e-8)
+        found.locate()
+        found.best = float(peak) - below * drop
+        assert LevelCover(found).prove().upper >= peak

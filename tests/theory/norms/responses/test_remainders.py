@@ -15,9 +15,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from theory.norms.plan import diagonal_modes
-from theory.norms.proofs.levels import LargeSearch
+from theory.norms.peaks.locate import Located
+from theory.norms.proofs.levels import LevelCover
 from theory.norms.responses.derivatives import derivative_bounds
+from theory.norms.responses.diagonal import diagonal_modes
 from theory.norms.responses.resolvent import Resolvent
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
@@ -93,9 +94,9 @@ def test_bounds_of_a_covered_arc_hold_and_are_attained(chart: str, order: int) -
         pole, centre, h, closest = aimed(rng, chart)
         b, c = rng.normal(size=2) + 1j * rng.normal(size=2)
         system = DiagonalStateSpace([pole], [[b]], [[c]], dt=CHARTS[chart], conjugate_pairs=False)
-        search = LargeSearch(diagonal_modes(system), 1e-8, order=order)
+        cover = LevelCover(Located(diagonal_modes(system), 1e-8), order=order)
         half = 2.0 * np.arctan(h) if chart == "circle" else h
-        got = search._bounds(chart, np.array([centre - half]), np.array([centre + half]))
+        got = cover._bounds(chart, np.array([centre - half]), np.array([centre + half]))
         point = boundary_point(chart, centre)
         G = lambda t: mp.mpc(b) * mp.mpc(c) / (point(t) - mp.mpc(pole))  # noqa: B023, E731
         gain, _, second, _ = suprema(G, places(h, closest))
