@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from theory.equations.kautz import pair_functions
-from theory.equations.lyapunov import diagonal_factor, real_factor, triangular_factor
-from theory.errors import StabilityError
-from theory.systems.margin import discrete_margin, pole_gap, state_scaling
+from theory.equations.lyapunov import diagonal_factor, real_factor
+from theory.gramians.dense import dense_gramians
+from theory.systems.margin import pole_gap
 from theory.systems.pairs import both_halves, real_input
 from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 
@@ -105,17 +104,21 @@ def gramian_factors(system: System) -> tuple[Array, Array]:
     ------
     StabilityError
         A pole lies on or outside the boundary.
+    AccuracyError
+        Neither float64 nor integers prove the Gramians of a dense system.
 
     Notes
     -----
     Diagonal: with one channel in closed form, by orthonormal functions (:mod:`theory.equations.kautz`), O(n^2); else by
     the tangential Schur algorithm, Hammarling's recursion with :math:`A` diagonal, O(n^2 m) and, for conjugate pairs, a
     QR factorization. Batched. Entries are products of pole differences, so clustered, repeated and nearly unobservable
-    modes keep their digits. Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3).
+    modes keep their digits. Dense: Hammarling's recursion on the complex Schur form :cite:p:`H82`, O(n^3),
+    with a proof of stability and of what it is off by; where that is too much, in integers
+    (:mod:`theory.gramians.dense`).
     """
-    require_stable(system)
     if isinstance(system, StateSpace):
-        return _dense_factors(system)
+        return dense_gramians(system).factors() if system.n else (np.zeros((0, 0)), np.zeros((0, 0)))
+    require_stable(system)
     return controllability_factor(system), observability_factor(system)
 
 
@@ -178,22 +181,3 @@ def _unitary_real(L: Array) -> Array:
     half = L.shape[-2] // 2
     top, low = L[..., :half, :], L[..., half:, :]
     return real_factor(np.sqrt(0.5) * np.concatenate([top + low, -1j * (top - low)], axis=-2))
-
-
-def _dense_factors(system: StateSpace) -> tuple[Array, Array]:
-    if system.n == 0:
-        return np.zeros((0, 0)), np.zeros((0, 0))
-    d = state_scaling(system.A)
-    T, Z = scipy.linalg.schur(system.A * d / d[:, None], output="complex")
-    discrete, poles = system.is_discrete, np.diag(T)
-    margin = discrete_margin(poles) if discrete else -poles.real
-    if not (margin > 0).all():  # passed by the eigenvalue solver, not by this one
-        raise StabilityError("a pole is within rounding of the stability boundary", poles[margin <= 0], margin.min())
-    Lc = Z @ triangular_factor(T, Z.conj().T @ (system.B / d[:, None]), discrete)
-    # A^* = Z T^* Z^* is lower triangular in Z; reversing the order of the states makes it upper triangular
-    flipped = T.conj().T[::-1, ::-1]
-    Lo = Z @ triangular_factor(flipped, (Z.conj().T @ (system.C * d).conj().T)[::-1], discrete)[::-1]
-    Lc, Lo = d[:, None] * Lc, Lo / d[:, None]
-    if system.is_real:
-        return real_factor(Lc), real_factor(Lo)
-    return Lc, Lo

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import UNIT
-from theory.gramians.gramians import controllability_factor, gramian_factors
+from theory.gramians.dense import dense_gramians
+from theory.gramians.gramians import controllability_factor
 from theory.systems.margin import pole_gap
 from theory.systems.pairs import real_output
 from theory.systems.realization import anticausal_part, causal_part, feedthrough_of_delay, standard_form
-from theory.systems.system import DiagonalStateSpace, System, require_stable
+from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable, require_system
 
 Array = NDArray[Any]
 
@@ -48,27 +49,31 @@ def h2_norm(system: System) -> Any:
     ------
     StabilityError
         A pole lies on or outside the boundary.
+    AccuracyError
+        Neither float64 nor integers prove the norm of a dense system.
 
     Notes
     -----
     In discrete time the sum has unit weight per sample (not ``dt``). A sum of squares, so nothing cancels between modes
     of a factor; relative error a small multiple of eps times :math:`\|C\|\|L_c\|/\|CL_c\|`. Cost O(n^2 m + n^2 p).
+    Dense: O(n^3), proved to a relative error of 1e-7, and of 1e-10 up to a few dozen states.
     """
+    require_system(system)
+    if isinstance(system, StateSpace):
+        energy = dense_gramians(system).energy_norm() if system.n else 0.0
+        infinite = not system.is_discrete and bool(system.D.any())
+        return float("inf") if infinite else float(np.hypot(np.linalg.norm(system.D), energy))
     require_stable(system)
-    if isinstance(system, DiagonalStateSpace):
-        lag_zero = system.D
-        if system.delay == 0:
-            lag_zero = lag_zero + feedthrough_of_delay(causal_part(system))
-        parts = [standard_form(causal_part(system))]
-        if system.is_bidirectional:
-            reverse = anticausal_part(system)
-            if reverse.delay == 0:
-                lag_zero = lag_zero + feedthrough_of_delay(reverse)
-            parts.append(standard_form(reverse))
-        squares = [_energy(lag_zero), *(_strict_energy(part) for part in parts)]
-    else:
-        lag_zero = system.D
-        squares = [_energy(lag_zero), _energy(system.C @ gramian_factors(system)[0])]
+    lag_zero = system.D
+    if system.delay == 0:
+        lag_zero = lag_zero + feedthrough_of_delay(causal_part(system))
+    parts = [standard_form(causal_part(system))]
+    if system.is_bidirectional:
+        reverse = anticausal_part(system)
+        if reverse.delay == 0:
+            lag_zero = lag_zero + feedthrough_of_delay(reverse)
+        parts.append(standard_form(reverse))
+    squares = [_energy(lag_zero), *(_strict_energy(part) for part in parts)]
     norm = np.sqrt(sum(squares))
     if not system.is_discrete:
         norm = np.where(np.any(lag_zero != 0, axis=(-2, -1)), np.inf, norm)

@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
-from theory.equations.lyapunov import thin_generator
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians.gramians import stacked_output
 from theory.reduction.balancing import Balancing, Remark, Truncation, balance, real_order
 from theory.reduction.bounds import balanced_bound, hankel_floor
+from theory.reduction.dense_truncation import project, require_reduced_stable, truncate_dense
 from theory.reduction.diagonalization import diagonalize
 from theory.reduction.modal_truncation import modal_truncation
-from theory.systems.margin import discrete_margin
 from theory.systems.pairs import real_input, real_output, real_state_times
-from theory.systems.response import frequency_response
-from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
+from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 Array = NDArray[Any]
 
@@ -73,15 +71,17 @@ def balanced_truncation(
     ToleranceError
         `rtol` is negative.
     AccuracyError
-        Re-diagonalization is too ill-conditioned at this order.
+        Re-diagonalization is too ill-conditioned at this order; or the Gramians, or the error, of a dense system cannot
+        be proved.
 
     Notes
     -----
     Square-root form, singular values of ``Lo^H Lc`` :cite:p:`LHPW87`; the Gramians are never formed.
-    Proved in exact arithmetic: the bound. Its allowance for rounding and re-diagonalization, in ``.diagnostics``, is
-    of first order, and for a dense system it is sampled at the least damped poles: an estimate, not a proof. The
-    certified error of the written system is :func:`theory.norms.error_norm`. Not certified: that the order is the
-    smallest possible. Cost O(N^3) time, O(N^2) memory.
+    Diagonal systems: the bound is proved in exact arithmetic; its allowance for rounding and re-diagonalization, in
+    ``.diagnostics``, is of first order. Dense systems: the bound is proved for the system as written
+    (:mod:`theory.reduction.dense_truncation`), which takes about as long as its certified error. The certified error of
+    the written system is :func:`theory.norms.error_norm`. Not certified: that the order is the smallest possible.
+    Cost O(N^3) time, O(N^2) memory.
     """
     if (order is None) == (rtol is None):
         raise InputError("give either order or rtol")
@@ -153,7 +153,7 @@ def truncate(shared: Balancing, order: int, condition_limit: float) -> Truncatio
     if order == 0:
         return _feedthrough(shared)
     if isinstance(system, StateSpace):
-        return _truncate_dense(shared, order)
+        return truncate_dense(shared, order)
     if not system.batch_shape:
         return _truncate_diagonal(shared, order, condition_limit)
     channels = []
@@ -177,66 +177,11 @@ def _feedthrough(shared: Balancing) -> Truncation:
     shape = shared.hsv.shape[:-1]
     nothing = {"states": np.zeros(shape, dtype=int), "perturbation": np.zeros(shape)}
     return Truncation(
-        system=static, order=0, hsv=shared.hsv, bound=balanced_bound(shared.hsv, 0, directions=_directions(system)),
+        system=static, order=0, hsv=shared.hsv,
+        bound=balanced_bound(shared.ceiling_hsv, 0, directions=_directions(system)),
         floor=hankel_floor(shared.floor_hsv, 0), status="balanced truncation to no states: the feedthrough",
         diagnostics=nothing if shape else {"states": 0, "perturbation": 0.0},
     )  # fmt: skip
-
-
-def _project(shared: Balancing, k: int, A_right: Array, B: Array, C: Array) -> tuple[Array, Array, Array, Array]:
-    """``(W^* T)^{-1} W^* [A T, B]``, ``C T``, and the rounding of A_r; ``W``, ``T`` are left, right / sqrt(hsv)."""
-    root = np.sqrt(shared.hsv[:k])
-    W, T, AT = shared.left[:, :k] / root, shared.right[:, :k] / root, A_right[:, :k] / root
-    gram = W.conj().T @ T  # the identity, up to rounding that this solve takes out
-    reduced = np.linalg.solve(gram, W.conj().T @ np.concatenate([AT, B], axis=1))
-    A_r, B_r = reduced[:, :k], reduced[:, k:]
-    uncertainty = (4.0 + np.sqrt(W.shape[0])) * EPS * (np.abs(W).T @ np.abs(AT))
-    return A_r, B_r, C @ T, uncertainty
-
-
-def _truncate_dense(shared: Balancing, order: int) -> Truncation:
-    system = shared.system
-    assert isinstance(system, StateSpace)
-    A_r, B_r, C_r, uncertainty = _project(shared, order, system.A @ shared.right, system.B, system.C)
-    reduced = StateSpace(A_r, B_r, C_r, system.D, dt=system.dt)
-    _require_reduced_stable(reduced, shared.hsv, order)
-    perturbation = _first_order_effect(reduced, uncertainty)
-    return Truncation(
-        system=reduced, order=order, hsv=shared.hsv, bound=balanced_bound(shared.hsv, order) + perturbation,
-        floor=hankel_floor(shared.floor_hsv, order), status=f"balanced truncation to {order} states",
-        diagnostics={"states": order, "perturbation": perturbation},
-    )  # fmt: skip
-
-
-def _first_order_effect(system: StateSpace, uncertainty: Array, most: int = 64) -> float:
-    """What entries of ``A`` that are off by `uncertainty` change in the transfer function.
-
-    With ``R = (zI - A)^{-1}`` the change is ``C R dA R B``: columns of ``C R`` and rows of ``R B``, largest over
-    the frequencies of the least damped poles; twice that, for what lies between.
-    """
-    poles = system.poles
-    damping = discrete_margin(poles) if system.is_discrete else -poles.real / np.maximum(np.abs(poles), 1e-300)
-    least = poles[np.argsort(damping)[:most]]
-    omega = np.unique(np.concatenate([np.angle(least) if system.is_discrete else least.imag, [0.0]]))
-    eye = np.eye(system.n)
-    B, C = thin_generator(system.B), thin_generator(system.C.conj().T)
-    inward = frequency_response(StateSpace(system.A, B, eye, dt=system.dt), omega)
-    # (C R)^* = (conj(z) I - A^*)^{-1} C^*: the adjoint system at the mirrored frequency
-    outward = frequency_response(StateSpace(system.A.conj().T, C, eye, dt=system.dt), -omega)
-    rows, columns = np.linalg.norm(inward, axis=2).max(0), np.linalg.norm(outward, axis=2).max(0)
-    return float(2.0 * columns @ uncertainty @ rows)
-
-
-def _require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
-    try:
-        require_stable(reduced)
-    except StabilityError as error:
-        raise StabilityError(
-            f"truncation between sigma_{k} = {hsv[k - 1]:.6g} and sigma_{k + 1} = {hsv[k]:.6g} gave a pole outside the "
-            "stability region: they are too close to be told apart; choose another order",
-            error.poles,
-            error.margin,
-        ) from error
 
 
 def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) -> Truncation:
@@ -257,7 +202,7 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
         # poles alone, of a leading block, are cheap, and tell most of the k that do not fit
         if k > order and np.count_nonzero(np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0) > order:
             continue
-        A_r, B_r, C_r, uncertainty = _project(shared, k, A_right, B, C)
+        A_r, B_r, C_r, uncertainty = project(shared.left, shared.hsv, shared.right, k, A_right, B, C)
         if not system.conjugate_pairs:
             A_r, B_r, C_r = (np.asarray(array, dtype=complex) for array in (A_r, B_r, C_r))
         try:
@@ -267,7 +212,7 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
             )
             if diagonal.n > order:
                 continue
-            _require_reduced_stable(diagonal, shared.hsv, k)
+            require_reduced_stable(diagonal, shared.hsv, k)
         except (AccuracyError, StabilityError) as error:
             failure = failure or error
             continue

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.gramians.dense import DenseGramians, dense_gramians
 from theory.gramians.hankel import balancing_factors, causal_hankel_singular_values
-from theory.systems.system import DiagonalStateSpace, System
+from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 Array = NDArray[Any]
 
@@ -73,6 +74,14 @@ class Balancing:
     floor_hsv: Array  #: (..., N), the values that bound the error from below
     left: Array  #: (..., N, N), ``Lo U``
     right: Array  #: (..., N, N), ``Lc V``
+    proved: DenseGramians | None = None  #: of a dense system: what is known of its Gramians, and how well
+
+    @property
+    def ceiling_hsv(self) -> Array:
+        """What bounds the error from above, (..., N): of a dense system with the proved error added."""
+        if self.proved is None:
+            return self.hsv
+        return np.sort(self.hsv + self.proved.spectrum.error)[::-1]
 
 
 def balance(system: System) -> Balancing:
@@ -82,12 +91,17 @@ def balance(system: System) -> Balancing:
     ------
     StabilityError
         A pole lies on or outside the boundary.
+    AccuracyError
+        Neither float64 nor integers prove the Gramians of a dense system.
     """
     left, hsv, right = balancing_factors(system)
     floor_hsv = hsv
     if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
         floor_hsv = causal_hankel_singular_values(system)
-    return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=left, right=right)
+    proved = dense_gramians(system) if isinstance(system, StateSpace) and system.n else None
+    if proved is not None:
+        floor_hsv = np.minimum.accumulate(np.maximum(hsv - proved.spectrum.error, 0.0))
+    return Balancing(system=system, hsv=hsv, floor_hsv=floor_hsv, left=left, right=right, proved=proved)
 
 
 def real_order(system: System, order: int) -> int:
