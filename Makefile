@@ -25,7 +25,7 @@ MADE := $(VENV)/.made
 COMPARE_READY := $(VENV)/.ready-compare
 ALL_READY := $(VENV)/.ready-all
 
-.PHONY: help compare test processors mutants lint types contracts docs bench bench-train lock clean
+.PHONY: help compare test processors mutants lint types contracts docs record bench bench-train lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -57,6 +57,9 @@ contracts: $(ALL_READY) ## who may import whom
 docs: $(ALL_READY) ## build the documentation (docs/_build/html), executing its examples; warnings are errors
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+record: $(ALL_READY) ## record the runs that README and docs quote (RECORD=compare, or accuracy --data FOLDER)
+	$(RUN) docs/record.py $(or $(RECORD),compare)
 
 bench: $(ALL_READY) ## measure speed and accuracy against python-control, slycot and pyMOR
 	@$(INSTALL) --editable ".[bench]"

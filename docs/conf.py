@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,11 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "jupyter_execute"]
+exclude_patterns = ["_build", "_generated", "jupyter_execute"]
 nitpicky = True
 nitpick_ignore = [("py:class", "contextlib.ContextDecorator")]  # the standard library, whose inventory is elsewhere
 
-myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_render_markdown_format = "myst"  # CommonMark, the default, has no tables
@@ -59,7 +61,38 @@ numpydoc_class_members_toctree = False
 
 html_theme = "furo"
 html_title = "ssmreduce"
-html_static_path = ["_static"]
+html_static_path = ["_static", "_generated/static"]
+html_css_files = ["wide.css"]
+
+# Formulas are set without a network: the one file of MathJax that has its fonts inside comes with the site. The package
+# is a carrier of that file (MathJax 3.2.2, Apache-2.0); used as an extension it would copy 24 MB.
+GENERATED = Path(__file__).resolve().parent / "_generated"
+MATHJAX = "mathjax/tex-svg.js"
+mathjax_path = MATHJAX
+mathjax3_config = {
+    "tex": {"processEscapes": True},
+    "options": {"enableMenu": False, "processHtmlClass": "tex2jax_process|mathjax_process|math|output_area"},
+}
+
+
+def _ship_mathjax() -> None:
+    """Copy the one file and its licence beside the static files."""
+    target = GENERATED / "static" / MATHJAX
+    target.parent.mkdir(parents=True, exist_ok=True)
+    carrier = "sphinx-mathjax-offline"
+    found = [p for p in metadata.files(carrier) or () if p.as_posix().endswith(f"static/{MATHJAX}")]
+    shutil.copyfile(str(found[0].locate()), target)
+
+
+def _write_columns() -> None:
+    """The columns of a comparison, from where the table and the report have them."""
+    from ssmreduce.view.columns import glossary_in_markdown
+
+    (GENERATED / "columns.md").write_text(glossary_in_markdown(), encoding="utf-8")
+
+
+_ship_mathjax()
+_write_columns()
 
 
 def _exists(target: str) -> bool:

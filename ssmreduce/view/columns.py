@@ -172,4 +172,4 @@ def cells(findings: Findings, shown: tuple[Column, ...]) -> tuple[tuple[tuple[Ce
 def glossary_in_markdown() -> str:
     """Every column and its meaning as a definition list, for the documentation."""
     entries = (column for column in COLUMNS if column.meaning)
-    return "\n".join(f"{c.word}\n: {c.meaning[0].upper()}{c.meaning[1:]}. {c.detail}".rstrip() + "\n" for c in entries)
+    return "\n".join(f"{c.word}\n: {c.meaning}. {c.detail}".rstrip() + "\n" for c in entries)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,8 +56,8 @@ def plot(comparison: Findings) -> Figure:
     draw_errors(comparison, grid[0, 0])
     draw_hankel(comparison, grid[0, 1])
     order = showcase_order(comparison)
-    selecting = next((row for row in _at(comparison, order) if row.kept is not None and row.kept.ndim == 1), None)
-    making = next((row for row in _at(comparison, order) if row.kept is None and row.poles is not None), None)
+    selecting = _best(row for row in _at(comparison, order) if row.kept is not None and row.kept.ndim == 1)
+    making = _best(row for row in _at(comparison, order) if row.kept is None and row.poles is not None)
     draw_poles(comparison, making, grid[1, 0])
     draw_poles(comparison, selecting, grid[1, 1])
     name = literal(comparison.subject.get("name") or comparison.subject["kind"])
@@ -106,10 +107,15 @@ def _at(comparison: Findings, order: int | None) -> list[Row]:
     return [row for row in comparison.rows if row.order == order and row.delivered]
 
 
+def _best(rows: Iterable[Row]) -> Row | None:
+    return min(rows, key=lambda row: float(row.error.upper) if row.error else np.inf, default=None)
+
+
 def styles(comparison: Findings) -> dict[str, tuple[str, str]]:
     """Colour and marker of each method."""
     return {
-        method: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(comparison.methods)
+        method: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        for i, method in enumerate(comparison.methods)
     }
 
 
