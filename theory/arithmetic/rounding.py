@@ -29,6 +29,16 @@ TINY = 1e-290
 """Absolute slack for underflow: systems are scaled to norm one before any bound is taken."""
 
 
+OPERATIONS_4, OPERATIONS_40, OPERATIONS_400, OPERATIONS_4000, OPERATIONS_40000 = 1e-15, 1e-14, 1e-13, 1e-12, 1e-11
+"""Relative: each is more than what so many roundings, of terms of one sign, add up to (2.2e-16 each)."""
+
+SECOND_ORDER = 1.01
+"""Covers products of relative errors, each far below one percent, in what is bounded to first order."""
+
+SMALLEST = 1e-300
+"""Keeps a divisor or a width positive; systems are of size one, so that nothing true is this small."""
+
+
 def gamma(n: int) -> float:
     r"""Return a bound of :math:`\gamma_n` for complex dot products of length `n`: ``1.5 (n+4) u / (1 - (n+4) u)``.
 

@@ -15,9 +15,8 @@ import numpy as np
 from theory.arithmetic.threads import few_threads
 from theory.errors import InputError
 from theory.norms.bracket import Bracket
-from theory.norms.plan import decided
+from theory.norms.plan import Stability, decided
 from theory.norms.proofs.constants import Constant
-from theory.norms.proofs.stability import Stability
 from theory.norms.responses.dense import StaticGain
 from theory.systems.difference import difference
 from theory.systems.system import DiagonalStateSpace, System, require_stable, require_system

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import UNIT, frobenius, gamma, up
+from theory.arithmetic.rounding import OPERATIONS_4000, SECOND_ORDER, UNIT, frobenius, gamma, up
 from theory.systems.boundary import AXIS, CIRCLE
 from theory.systems.margin import discrete_margin
 
@@ -26,9 +26,6 @@ Array = NDArray[Any]
 
 CONVERGENT = 0.5
 """A Neumann series is summed where its ratio is below this: its sum is then at most twice its first terms."""
-
-SECOND_ORDER = 1.01
-"""Covers products of relative errors, each far below one percent, in what is bounded to first order."""
 
 
 class Inverse(NamedTuple):
@@ -98,7 +95,7 @@ def neumann(A: Array, chart: str, inverse: Inverse, h: Array) -> Neumann:
     quartic = (1.0 + x + squared + cubed) / (1.0 - np.minimum(fourth, CONVERGENT))
     bound = np.where(fourth < CONVERGENT, quartic, np.inf)
     linear = np.where(x < CONVERGENT, 1.0 / (1.0 - np.minimum(x, CONVERGENT)), np.inf)
-    return Neumann(Q, size_q, noise, (1 + 1e-12) * np.fmin(bound, linear))
+    return Neumann(Q, size_q, noise, (1 + OPERATIONS_4000) * np.fmin(bound, linear))
 
 
 def resolvent_bound(chart: str, centre: Array, h: Array, inverse: Inverse, series: Neumann) -> Array:

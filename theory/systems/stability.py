@@ -20,13 +20,13 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import UNIT, frobenius, gamma
+from theory.arithmetic.rounding import SECOND_ORDER, UNIT, frobenius, gamma
 from theory.errors import AccuracyError, StabilityError
 from theory.systems.boundary import INFINITY, charts, half_width, resonances
 from theory.systems.eigenvectors import diagonalized, spectrum_radii
 from theory.systems.graded_schur import Graded, graded
 from theory.systems.margin import discrete_margin, spectral_rounding
-from theory.systems.resolvent import CONVERGENT, SECOND_ORDER, neumann, resolvent_bound, verified_inverse
+from theory.systems.resolvent import CONVERGENT, neumann, resolvent_bound, verified_inverse
 from theory.systems.system import StateSpace
 from theory.systems.units import equilibrated, unit_time
 

@@ -12,6 +12,19 @@ from theory.systems.pairs import real_input, real_output
 
 Array = NDArray[Any]
 
+STIR = 1e-3
+"""Of the first vector's size: a random part, so that it is not orthogonal to the leading one."""
+
+EXHAUSTED = 1e-10
+"""What is left of a Krylov vector after orthogonalization, relative to it, below which it is rounding."""
+
+SETTLED, FLAT = 0.01, 0.002
+"""Shares of `rtol`: what a round must win of the gain to go on, and what five points about a peak may differ by."""
+
+NARROWER, INWARDS, OUTWARDS = 0.1, 0.15, 3.0
+"""Factors of the step: of a new round; about a peak that was enclosed; uphill, as the first step may be much too small.
+"""
+
 
 class Gains:
     r"""Largest gains, and the inputs that attain them, at points of the boundary.
@@ -60,7 +73,7 @@ class Gains:
         k = modes.B.shape[1]
         if start is None:
             dominant = np.argmax(np.abs(modes.local(chart, x).a.T) * modes.weights[:, None], axis=0)
-            start = modes.B[dominant].conj().T + 1e-3 * np.random.default_rng(0).normal(size=(k, x.size))
+            start = modes.B[dominant].conj().T + STIR * np.random.default_rng(0).normal(size=(k, x.size))
 
         def normal_map(v: Array) -> Array:
             y = _times(self.C, self.states(chart, x, _times(self.B, v)))
@@ -77,7 +90,7 @@ class Gains:
             for v in basis:
                 w = w - v * np.einsum("ks,ks->s", v.conj(), w)
             # what is left of an exhausted Krylov space is rounding, not orthogonal to the basis: it must not count
-            w, size = _unit(np.where(np.linalg.norm(w, axis=0) > 1e-10 * whole, w, 0.0))
+            w, size = _unit(np.where(np.linalg.norm(w, axis=0) > EXHAUSTED * whole, w, 0.0))
             if i + 1 < steps:
                 T[:, i, i + 1] = T[:, i + 1, i] = size
             basis.append(w)
@@ -99,12 +112,12 @@ class Gains:
         gains, V = self.estimate(chart, points, np.repeat(vector[:, None], 3, axis=1), steps)
         best, where, top = float(gains[1]), x, V[:, 1]
         for round_ in range(rounds):
-            found = self._climb_in(chart, where, np.linalg.qr(V)[0], width * 0.1**round_, rtol)
+            found = self._climb_in(chart, where, np.linalg.qr(V)[0], width * NARROWER**round_, rtol)
             gains, vectors = self.estimate(chart, np.array([found]), top[:, None], steps)
             gained, V = float(gains[0]) - best, np.hstack([V, vectors])
             if gained > 0:
                 best, where, top = float(gains[0]), found, vectors[:, 0]
-            if gained <= 0.01 * rtol * best:
+            if gained <= SETTLED * rtol * best:
                 break
         return best, where, top
 
@@ -131,11 +144,11 @@ class Gains:
                 a, b, c = values[top - 1 : top + 2]
                 bend = a - 2 * b + c
                 x += 0.5 * (a - c) / bend * (grid[1] - grid[0]) if bend < 0 else 0.0
-                width *= 0.15
-                if np.ptp(values) <= 0.002 * rtol * values.max():
+                width *= INWARDS
+                if np.ptp(values) <= FLAT * rtol * values.max():
                     break
             else:  # uphill, and faster: the first width may be much too small
-                width *= 3.0
+                width *= OUTWARDS
         return x
 
 

@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import SMALLEST
 from theory.norms.peaks.climb import Gains
 from theory.norms.peaks.peak import Peak
 from theory.norms.responses.modes import ModalSum
 
 Array = NDArray[Any]
+
+WORTH_A_STEP, WORTH_MORE = 0.3, 0.7
+"""Shares of the largest value: of the gain of orthogonal modes, to be estimated; of a rough estimate, to be refined."""
+
+NEAR_TOP, NEAR_TOP_AGAIN = 0.98, 0.7
+"""Shares of the largest gain from which a climb starts; in the second look, which has more time."""
+
+ASIDE = (-1.0, -0.4, 0.0, 0.4, 1.0)
+"""Points beside a resonance, in its stability margins: where modes interfere, peaks are there."""
 
 
 class Located(Peak):
@@ -40,17 +50,17 @@ class Located(Peak):
             return
         ceiling = max(float(sizes.max()) for _, _, sizes in self.grids)
         for chart, grid, sizes in self.grids:
-            chosen = np.flatnonzero(sizes > 0.3 * ceiling)
+            chosen = np.flatnonzero(sizes > WORTH_A_STEP * ceiling)
             chosen = chosen[np.argsort(sizes[chosen])[::-1][:most]]
             gains, vectors = self.gains.estimate(chart, grid[chosen], None, 2)
             final = np.argsort(gains)[::-1][:16]
-            final = final[gains[final] > 0.7 * gains.max(initial=0.0)]
-            self._climb_from(chart, grid, chosen[final], vectors[:, final], climbers=3, near_top=0.98)
+            final = final[gains[final] > WORTH_MORE * gains.max(initial=0.0)]
+            self._climb_from(chart, grid, chosen[final], vectors[:, final], climbers=3, near_top=NEAR_TOP)
 
     def _locate_anywhere(self, *, uniform: int = 512, finalists: int = 64) -> None:
         """The second look, on the circle: where modes interfere, as in errors, the peaks are beside the resonances."""
         ((chart, low, high),) = self.modes.charts()
-        aside = self.modes.margin * np.array([[-1.0], [-0.4], [0.0], [0.4], [1.0]])
+        aside = self.modes.margin * np.array(ASIDE)[:, None]
         grid = np.concatenate([np.linspace(low, high, uniform + 1), (self.modes.resonances(chart) + aside).ravel()])
         grid = np.unique(grid[(grid >= low) & (grid <= high)])
         pieces = [self.gains.estimate(chart, x, None, 3) for x in np.array_split(grid, 1 + grid.size // 512)]
@@ -58,7 +68,7 @@ class Located(Peak):
         beside = np.concatenate([[0.0], gains, [0.0]])
         top = np.flatnonzero((gains >= beside[:-2]) & (gains >= beside[2:]))
         top = top[np.argsort(gains[top])[::-1][:finalists]]
-        self._climb_from(chart, grid, top, vectors[:, top], climbers=24, near_top=0.7)
+        self._climb_from(chart, grid, top, vectors[:, top], climbers=24, near_top=NEAR_TOP_AGAIN)
 
     def _climb_from(
         self, chart: str, grid: Array, chosen: Array, vectors: Array, *, climbers: int, near_top: float
@@ -82,7 +92,7 @@ class Located(Peak):
         if not modes.reverse.any():
             return np.asarray(amplitudes)
         u = modes.C @ amplitudes + modes.D @ v
-        u = u / max(float(np.linalg.norm(u)), 1e-300)
+        u = u / max(float(np.linalg.norm(u)), SMALLEST)
         return np.asarray(np.where(modes.reverse, a.conj() * (modes.C.conj().T @ u), amplitudes))
 
     def move_to(self, modes: ModalSum) -> None:

@@ -15,7 +15,6 @@ from theory.norms.responses.compression import compress
 from theory.norms.responses.modes import ModalSum
 from theory.norms.responses.resolvent import Resolvent
 from theory.norms.responses.response import Response
-from theory.norms.responses.scalars import Scalars
 from theory.systems.boundary import AXIS, CIRCLE
 
 CANCELS = 1e-13
@@ -27,14 +26,14 @@ SPARE_CHANNELS = 2
 
 def locate(response: Response, rtol: float) -> Peak:
     """Find a large gain of a response, very likely the largest; nothing here is part of a proof."""
-    form = response.form
-    if isinstance(form, Scalars):  # samples come with the proof's local models
+    form, shape = response.form, response.shape
+    if shape == "scalars":  # samples come with the proof's local models
         return Peak(rtol)
-    if isinstance(form, ModalSum) and form.poles.size == 0:
+    if shape == "constant":
         return Peak(rtol, best=gain_of(form.D) if form.D.any() else 0.0)
-    if isinstance(form, ModalSum) and form.on_boundary.any():
+    if shape == "pole":
         return _pole(form, rtol)
-    if form.few:
+    if shape == "few":
         return Grid(compress(form) if isinstance(form, ModalSum) else form, rtol).search()
     peak = Located(compress(form, factor=SPARE_CHANNELS), rtol)
     peak.locate()
@@ -47,9 +46,9 @@ def attained(response: Response, peak: Peak) -> tuple[Any, Any]:
     if isinstance(form, Resolvent):
         where = peak.frequency
         return resolvent_gain(form, peak.chart, peak.where), abs(where) if form.real_system else where
-    if isinstance(form, Scalars):
+    if response.shape == "scalars":
         return peak.best, form.shaped(peak.where)
-    if form.poles.size == 0 or form.on_boundary.any():
+    if response.shape in ("constant", "pole"):
         return peak.best, peak.frequency
     vector = peak.vector if peak.vector is not None and peak.vector.size == form.B.shape[1] else None
     return attained_gain(form, peak.frequency, vector), peak.frequency

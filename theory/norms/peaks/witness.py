@@ -11,21 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import EXTENDED
+from theory.arithmetic.rounding import EXTENDED, OPERATIONS_4000, SECOND_ORDER, SMALLEST
 from theory.arithmetic.singular_value import gain_of
 from theory.norms.responses.modes import ModalSum
 from theory.norms.responses.resolvent import Resolvent
 from theory.systems.boundary import AXIS, CIRCLE, INFINITY
 from theory.systems.margin import discrete_margin
-from theory.systems.resolvent import SECOND_ORDER
 
 Array = NDArray[Any]
 
 SLIP = 4e-16
 """Distance of an evaluated point from the reported frequency: rad on the circle, relative near infinity; two units."""
 
-SMALLEST = 1e-300
-"""Keeps a half width positive, in rad."""
+POINT = 1e-30
+"""Absolute: distance from the unit circle of a point that is a float64 pair with its exact defect."""
+
+EXTENDED_SUM = 1e-9
+"""Relative: more than what rounding a bound of the rounding to float64 can hide."""
 
 
 def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
@@ -51,7 +53,7 @@ def extended_modes(modes: ModalSum, frequency: float) -> tuple[Array, Array]:
     value = 1 / distance
     value = np.where(modes.direct, value * (z_each + rest_each), value)
     with np.errstate(divide="ignore"):
-        relative = 16 * EXTENDED + np.asarray((4 * EXTENDED + 1e-30) / np.abs(distance), dtype=float)
+        relative = 16 * EXTENDED + np.asarray((4 * EXTENDED + POINT) / np.abs(distance), dtype=float)
     return value, relative
 
 
@@ -76,10 +78,10 @@ def attained_gain(modes: ModalSum, frequency: float, vector: Array | None = None
     size = np.abs(r).astype(float)
     terms = float(size @ modes.weights) + float(np.linalg.norm(modes.D))
     rounding = 4.0 * (modes.poles.size + p + m + 16) * EXTENDED * terms
-    error = 1.01 * (rounding + float((size * relative) @ modes.weights))
-    error += float(modes.loss(size[None] * (1 + 1e-12)).absolute[0])
+    error = SECOND_ORDER * (rounding + float((size * relative) @ modes.weights))
+    error += float(modes.loss(size[None] * (1 + OPERATIONS_4000)).absolute[0])
     norms = float(np.sqrt(np.vdot(u, u).real * np.vdot(v, v).real))
-    gain = float(np.abs(value)) * (1 - 4e-16) / (norms * (1 + 4e-16)) - error * (1 + 1e-9)
+    gain = float(np.abs(value)) * (1 - SLIP) / (norms * (1 + SLIP)) - error * (1 + EXTENDED_SUM)
     return max(gain * (1.0 - modes.relative_loss), 0.0) if np.isfinite(gain) else 0.0
 
 

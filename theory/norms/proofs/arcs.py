@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from theory.arithmetic.rounding import up
 from theory.norms.peaks.grid import Grid
 from theory.norms.peaks.peak import Peak
-from theory.norms.proofs.proof import Proved
+from theory.norms.proofs.proof import ByShape, Proved
 from theory.norms.responses.response import Response
 from theory.systems.boundary import half_width
 
@@ -101,7 +101,7 @@ class Cover:
         self.arcs += spent
 
 
-class Arcs:
+class Arcs(ByShape):
     """The gain between two samples is at most the larger one plus the curvature that Taylor coefficients allow.
 
     Applies: few inputs and outputs, so that every sample may have its singular values; every dense system.
@@ -109,10 +109,7 @@ class Arcs:
     """
 
     name = "arcs"
-
-    def applies(self, response: Response) -> bool:
-        """Whether samples are cheap."""
-        return response.searched and bool(getattr(response.form, "few", False))
+    shape = "few"
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
         """Cover the boundary, beginning with the grid on which the peak was found."""

@@ -6,12 +6,11 @@ import numpy as np
 
 from theory.arithmetic.singular_value import largest_gain
 from theory.norms.peaks.peak import Peak
-from theory.norms.proofs.proof import Proved
-from theory.norms.responses.modes import ModalSum
+from theory.norms.proofs.proof import ByShape, Proved
 from theory.norms.responses.response import Response
 
 
-class PoleOnBoundary:
+class PoleOnBoundary(ByShape):
     """Infinity is an upper bound, and where the residue of the pole does not cancel it is the norm.
 
     Applies: a diagonal system with a pole on the boundary, to the last bit (only :func:`theory.norms.linf_norm`).
@@ -19,17 +18,14 @@ class PoleOnBoundary:
     """
 
     name = "pole"
-
-    def applies(self, response: Response) -> bool:
-        """Whether a stored pole has the margin zero."""
-        return isinstance(response.form, ModalSum) and bool(response.form.on_boundary.any())
+    shape = "pole"
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
         """Nothing is to be done."""
         return Proved(np.inf, {})
 
 
-class Constant:
+class Constant(ByShape):
     """The largest singular value of D, by Gershgorin's discs of U* D*D U with a computed U.
 
     Applies: no state is left that an input reaches and an output sees.
@@ -37,10 +33,7 @@ class Constant:
     """
 
     name = "static"
-
-    def applies(self, response: Response) -> bool:
-        """Whether there are no modes."""
-        return isinstance(response.form, ModalSum) and response.form.poles.size == 0
+    shape = "constant"
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
         """Bound the largest singular value."""

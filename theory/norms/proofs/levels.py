@@ -20,19 +20,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import frobenius, gamma, up
+from theory.arithmetic.rounding import OPERATIONS_400, OPERATIONS_4000, OPERATIONS_40000, frobenius, gamma, up
 from theory.arithmetic.singular_value import largest_gain
 from theory.norms.loss import Loss
 from theory.norms.peaks.locate import Located
 from theory.norms.peaks.peak import Peak
+from theory.norms.proofs.arcs import SHORTEST
 from theory.norms.proofs.level_test import LevelTest
-from theory.norms.proofs.proof import Proved
+from theory.norms.proofs.proof import ByShape, Proved
 from theory.norms.responses.compression import compress
-from theory.norms.responses.modes import ModalSum, smallest_denominator
+from theory.norms.responses.modes import smallest_denominator
 from theory.norms.responses.response import Response
 from theory.systems.boundary import half_width
 
 Array = NDArray[Any]
+
+PLAUSIBLE = 0.25
+"""Share of the squared level that curvature must leave to the ends of an arc, or it is halved before any proof."""
+
+NOTEWORTHY = 0.2
+"""Share of `rtol` by which an estimate must exceed the largest gain so far to be climbed from."""
+
+FIRST_STEP, LEAST_STEP = 1e-3, 1e-12
+"""Steps of that climb, rad or rad/s with poles of size one: where there is no other point, and at least."""
 
 
 def spectral_bound(D: Array) -> float:
@@ -92,7 +102,7 @@ class LevelCover:
         size_b, size_q = np.abs(local.b), np.abs(local.q)
         mu = smallest_denominator(local, h)
         largest = np.abs(local.a) + size_b * h[:, None] / mu
-        tail = (size_b * size_q ** (K - 1) / mu ** (K + 1)) @ modes.weights * (1 + 1e-11)
+        tail = (size_b * size_q ** (K - 1) / mu ** (K + 1)) @ modes.weights * (1 + OPERATIONS_40000)
         sizes = [self._sizes(local.a, feedthrough=True)]
         term = local.b
         for _ in range(1, K):
@@ -104,10 +114,10 @@ class LevelCover:
         for k, size in enumerate(sizes):
             gain = gain + size * h**k
             second = second + (2.0 * comb(k, 2) * size * h ** (k - 2) if k > 1 else 0.0)
-        crude = (largest @ modes.weights + self.through) * (1 + 1e-11)
+        crude = (largest @ modes.weights + self.through) * (1 + OPERATIONS_40000)
         coarse = 2.0 * ((size_b * size_q / mu**3) @ modes.weights)
-        loss = modes.loss(largest * (1 + 1e-13))
-        return h, np.fmin(gain * (1 + 1e-12), crude), np.fmin(second, coarse) * (1 + 1e-11), loss
+        loss = modes.loss(largest * (1 + OPERATIONS_400))
+        return h, np.fmin(gain * (1 + OPERATIONS_4000), crude), np.fmin(second, coarse) * (1 + OPERATIONS_40000), loss
 
     # ------------------------------------------------------------------------------------------ the proof
     def prove(self, *, block: int = 256, rounds: int = 70) -> LevelCover:
@@ -133,7 +143,7 @@ class LevelCover:
                 target = loss.target(self.peak.level)
                 dismissed = gain <= target
                 need = target * target - h * h * target * second
-                plausible = ~dismissed & (need > 0.25 * target * target)
+                plausible = ~dismissed & (need > PLAUSIBLE * target * target)
                 for index in np.flatnonzero(plausible):
                     ready.append((float(l[index]), float(r[index]), float(np.sqrt(need[index]))))
                 split = ~dismissed & ~plausible
@@ -143,7 +153,7 @@ class LevelCover:
             bad = self._prove_points(chart, ready, points)
             l, r = np.concatenate([l, [item[0] for item in bad]]), np.concatenate([r, [item[1] for item in bad]])
             middle = 0.5 * (l + r)
-            stuck = ~((middle > l) & (middle < r)) | (r - l <= 1e-15 * np.maximum(np.abs(l), np.abs(r)))
+            stuck = ~((middle > l) & (middle < r)) | (r - l <= SHORTEST * np.maximum(np.abs(l), np.abs(r)))
             if stuck.any():
                 self._accept(chart, l[stuck], r[stuck])
             l, r, middle = l[~stuck], r[~stuck], middle[~stuck]
@@ -166,15 +176,17 @@ class LevelCover:
             gains, vectors = self.peak.gains.estimate(chart, x, first, steps)
             old = self.peak.best
             self.peak.note(chart, x, gains, vectors)
-            if self.peak.best > old * (1 + 0.2 * self.peak.rtol) and old > 0:
+            if self.peak.best > old * (1 + NOTEWORTHY * self.peak.rtol) and old > 0:
                 index = int(gains.argmax())
-                self.peak.climb(chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=1e-3)) + 1e-12)
+                self.peak.climb(
+                    chart, float(x[index]), vectors[:, index], float(np.diff(x).min(initial=FIRST_STEP)) + LEAST_STEP
+                )
             for i, point in enumerate(wanted[start : start + 256]):
                 points[point] = (float(gains[i]), vectors[:, i], np.inf)
         levels: dict[float, float] = {}
         promising, bad = [], []
         for item in ready:
-            if max(points[item[0]][0], points[item[1]][0]) * (1 + 1e-12) < item[2]:
+            if max(points[item[0]][0], points[item[1]][0]) * (1 + OPERATIONS_4000) < item[2]:
                 promising.append(item)
                 for point in item[:2]:
                     levels[point] = min(levels.get(point, np.inf), item[2])
@@ -205,7 +217,7 @@ class LevelCover:
         return start
 
 
-class Levels:
+class Levels(ByShape):
     """A level is proved at the ends of few, well-chosen arcs, by one Cholesky factorization each.
 
     Applies: a modal sum with many inputs and outputs.
@@ -213,10 +225,7 @@ class Levels:
     """
 
     name = "levels"
-
-    def applies(self, response: Response) -> bool:
-        """Whether it is a modal sum."""
-        return isinstance(response.form, ModalSum) and response.searched and not response.form.few
+    shape = "many"
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
         """Cover the boundary, of the system with at most n inputs and outputs."""

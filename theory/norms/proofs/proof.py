@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from theory.norms.peaks.peak import Peak
-from theory.norms.responses.response import Response
+from theory.norms.responses.response import Response, Shape
 
 
 class Proved(NamedTuple):
@@ -29,3 +29,13 @@ class Proof(Protocol):
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved | None:
         """Return an upper bound, or ``None`` where the proof fails. The peak grows when a larger gain is met."""
+
+
+class ByShape:
+    """A proof of all responses of one shape."""
+
+    shape: ClassVar[Shape]
+
+    def applies(self, response: Response) -> bool:
+        """Whether the response has the shape."""
+        return response.shape == self.shape

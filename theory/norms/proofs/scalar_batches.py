@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
 from theory.norms.peaks.peak import SHARE, Peak
-from theory.norms.proofs.proof import Proved
+from theory.norms.proofs.proof import ByShape, Proved
 from theory.norms.proofs.scalar_taylor import attained_gains, local_models
 from theory.norms.responses.response import Response
 from theory.norms.responses.scalars import ANGLE_SLACK, Scalars, centred, moved
@@ -31,6 +31,13 @@ VERTICES = 30
 """Rounds that cut around the vertex of the local parabola; what is left then is at rounding level and halved."""
 
 
+DROWNED = 8.0
+"""Gains below this many times their rounding need no proof relative to themselves: half of it is left when cut."""
+
+VERTEX_WIDTH, VERTEX_REACH, FAR_ABOVE = 0.6, 1.1, 1.5
+"""Cutting: half width of the piece around a vertex and how far out one counts, in half widths of the interval; and the
+share of the goal above which an interval is cut in three."""
+
 MAX_ROUNDS = 100
 """Rounds of cutting: a hundred halvings are beyond float64."""
 
@@ -39,7 +46,7 @@ MAX_INTERVALS = 20_000
 
 
 @dataclass(frozen=True)
-class TaylorModels:
+class TaylorModels(ByShape):
     """A short Taylor polynomial with a proved remainder on every interval, all channels as one array.
 
     Applies: a batch of stable scalar systems.
@@ -49,10 +56,7 @@ class TaylorModels:
     max_rounds: int = MAX_ROUNDS
     max_intervals: int = MAX_INTERVALS
     name = "taylor"
-
-    def applies(self, response: Response) -> bool:
-        """Whether it is a batch of scalar functions."""
-        return isinstance(response.form, Scalars)
+    shape = "scalars"
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved:
         """Cover the boundary of every channel; the peak becomes an array, one entry a channel."""
@@ -104,10 +108,10 @@ def _cover(
         better = attained > lower[channel[best]]
         best, attained = best[better], attained[better]
         lower[channel[best]], witness[channel[best]] = attained, centre[best]
-        goal = np.maximum(lower[channel] * (1.0 + SHARE * rtol), 8.0 * model.noise)
+        goal = np.maximum(lower[channel] * (1.0 + SHARE * rtol), DROWNED * model.noise)
         finest = 8 * ANGLE_SLACK if scalars.scale is None else 2 * EPS * np.abs(centre)
         stuck = high - low <= finest
-        stuck |= model.ceiling <= model.gain + 4.0 * model.noise  # only rounding is left
+        stuck |= model.ceiling <= model.gain + 0.5 * DROWNED * model.noise  # only rounding is left
         stuck |= (spent[channel] > max_intervals) | (rounds >= max_rounds)
         done = (model.ceiling <= goal) | stuck
         np.maximum.at(upper, channel[done], model.ceiling[done])
@@ -115,10 +119,12 @@ def _cover(
         channel, low, high, centre, T = (array[keep] for array in (channel, low, high, centre, T))
         with np.errstate(divide="ignore", invalid="ignore"):
             vertex = -0.5 * model.slope[keep] / model.curvature[keep]
-        peaked = (rounds <= VERTICES) & (model.curvature[keep] < 0) & ~model.near[keep] & (np.abs(vertex) < 1.1 * T)
-        three = model.near[keep] | (model.ceiling[keep] > 1.5 * goal[keep])
+        peaked = (
+            (rounds <= VERTICES) & (model.curvature[keep] < 0) & ~model.near[keep] & (np.abs(vertex) < VERTEX_REACH * T)
+        )
+        three = model.near[keep] | (model.ceiling[keep] > FAR_ABOVE * goal[keep])
         middle = np.where(peaked, vertex, 0.0)
-        width = np.where(peaked, 0.6 * T, np.where(three, T / 3.0, 0.0))
+        width = np.where(peaked, VERTEX_WIDTH * T, np.where(three, T / 3.0, 0.0))
         inner = [moved(scalars.scale, channel, centre, t) for t in (middle - width, middle + width)]
         channel, low, high = _pieces(channel, low, inner[0], inner[1], high)
     return lower, np.maximum(upper, lower), witness, {"intervals": int(spent.sum()), "rounds": rounds}

@@ -36,6 +36,9 @@ NEAR = 0.75
 POINT_SLACK = 2 * EPS
 """Absolute, on the circle: the angle of the evaluated point differs from the given centre by less than this."""
 
+SLOPE_SLACK = 1e-6
+"""Relative: more than the rounding of a slope that does not cancel; it is multiplied by `POINT_SLACK`."""
+
 UNDERFLOW = 1e-280
 """Absolute, with the largest residue or feedthrough near 1: covers whatever underflows."""
 
@@ -285,7 +288,7 @@ def attained_gains(scalars: Scalars, channel: Array, centre: Array) -> Array:
         beyond = np.where(growth * step < 0.5, 2.0 * magnitude[2] * step * step, np.inf)
         with np.errstate(divide="ignore", invalid="ignore"):  # |G(t)| >= Re(conj(G0) G(t)) / |G0|
             slope = np.where(length > 0, np.abs((coefficient[0].conj() * coefficient[1]).real) / length, 0.0)
-        lost = lost + step * (slope * (1.0 + 1e-6) + rounding[1] * magnitude[1]) + beyond
+        lost = lost + step * (slope * (1.0 + SLOPE_SLACK) + rounding[1] * magnitude[1]) + beyond
     return np.asarray(length * (1.0 - 8 * EPS) - lost)
 
 

@@ -24,16 +24,22 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from theory.arithmetic.definite import positive_definite
-from theory.arithmetic.rounding import UNIT, frobenius, gamma, row_norms, up
+from theory.arithmetic.rounding import OPERATIONS_40, SECOND_ORDER, UNIT, frobenius, gamma, row_norms, up
 from theory.equations.riccati import stabilizing_solution
 from theory.norms.peaks.locate import Located
 from theory.norms.peaks.peak import Peak
-from theory.norms.proofs.proof import Proved
-from theory.norms.proofs.supply import Form, Supply, provable, storage_form
-from theory.norms.responses.modes import ModalSum
+from theory.norms.proofs.proof import ByShape, Proved
+from theory.norms.proofs.supply import Form, Supply, storage_form
 from theory.norms.responses.response import Response
 
 Array = NDArray[Any]
+
+
+SOON, SOON_TWO_SIDED = 1e-3, 1e-2
+"""Relative change at which cyclic reduction ends; sooner, one in twenty two-sided systems fails at rtol = 1e-8."""
+
+CROSS_SHARE = 0.1
+"""Share of the slack of the states that the rounding of the second block may spend."""
 
 
 class StorageProof:
@@ -63,7 +69,7 @@ class StorageProof:
         if not (room > 0 and size > 0):
             return False
         slack = room / 3.0 / size**2 * self.system.weights**2
-        soon = 1e-2 if self.system.two_sided else 1e-3  # sooner, one in twenty two-sided systems fails at rtol = 1e-8
+        soon = SOON_TWO_SIDED if self.system.two_sided else SOON
         guess = self._guess(rate - room / 3.0, slack, ready=np.inf if patient else soon)
         if guess is None:
             return False
@@ -152,16 +158,16 @@ class StorageProof:
         both = pair.reshape(2, 2, -1).sum(axis=1).repeat(2, axis=0).reshape(2, -1) if system.paired else pair
         row_error = up(both[0] + 16 * UNIT * both[1] + supply.S_error, 16)
         # |2 x^* E u| <= sum x_i^2 e_i t_i + |u|^2 sum e_i / t_i, with t such that the first sum is a tenth of the slack
-        share = 0.1 * slack
+        share = CROSS_SHARE * slack
         loss = loss + share
         norm_B, norm_error = float(np.linalg.norm(rows)), float(np.linalg.norm(moved_error))
         corner_error = float(up((row_error**2 / share).sum(), n + 8))
-        corner_error += (gamma(n) + 4 * UNIT) * norm_B * float(frobenius(moved)) * 1.01 + norm_B * norm_error
+        corner_error += (gamma(n) + 4 * UNIT) * norm_B * float(frobenius(moved)) * SECOND_ORDER + norm_B * norm_error
         corner_error += supply.R_error + 4 * UNIT * float(frobenius(corner))
         if not (np.isfinite(loss).all() and corner_error < room):
             return None
-        top[np.diag_indices_from(top)] -= loss * (1 + 1e-14)
-        corner[np.diag_indices_from(corner)] -= 1.01 * corner_error
+        top[np.diag_indices_from(top)] -= loss * (1 + OPERATIONS_40)
+        corner[np.diag_indices_from(corner)] -= SECOND_ORDER * corner_error
         matrix = np.block([[top, cross], [cross.conj().T, corner]])
         diagonal = np.real(np.diag(matrix))
         if not (np.isfinite(matrix).all() and (diagonal > 0).all()):
@@ -169,7 +175,7 @@ class StorageProof:
         return np.asarray(0.5 * (matrix + matrix.conj().T))
 
 
-class StorageFunction:
+class StorageFunction(ByShape):
     """A matrix inequality that holds for the whole circle at once, whatever the number of peaks.
 
     Applies: a discrete-time diagonal system with many inputs and outputs, one direction or both, no pole on the circle.
@@ -177,11 +183,7 @@ class StorageFunction:
     """
 
     name = "storage"
-
-    def applies(self, response: Response) -> bool:
-        """Whether there is a form of the system on which a level is proved at once."""
-        modes = response.form
-        return isinstance(modes, ModalSum) and response.searched and not modes.few and provable(modes)
+    shape = "many"
 
     def prove(self, response: Response, peak: Peak, rtol: float) -> Proved | None:
         """Prove a level just above the peak; most often it fails because a larger gain was missed."""

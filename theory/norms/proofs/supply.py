@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import UNIT, frobenius, gamma, row_norms, up
+from theory.arithmetic.rounding import SECOND_ORDER, UNIT, frobenius, gamma, row_norms, up
 from theory.norms.loss import Loss
 from theory.norms.responses.compression import short_rows
 from theory.norms.responses.modes import ModalSum
@@ -33,6 +33,9 @@ from theory.systems.margin import disc_gap
 from theory.systems.pairs import real_input, real_output, real_state_matrix, real_state_times
 
 Array = NDArray[Any]
+
+LEAST_WEIGHT = 1e-12
+"""Of the largest weight: what a state that no output sees weighs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ class Form:
         """Sizes of the columns of C, those of a pair together, (N,): the scale of the states."""
         size = self.pairs(row_norms(self.C, axis=0))
         size = np.concatenate([size, size]) if self.paired else size
-        return np.asarray(np.maximum(size, 1e-12 * size.max(initial=0.0)))
+        return np.asarray(np.maximum(size, LEAST_WEIGHT * size.max(initial=0.0)))
 
     def state_size(self, modes: Array) -> float:
         """``|diag(weights) x|`` for the state x of these complex amplitudes of the modes, for an input of norm one."""
@@ -117,22 +120,17 @@ class Form:
         return share * float(np.linalg.norm(self.weights[: size.size] * size))
 
 
-def provable(modes: ModalSum) -> bool:
-    """Whether the modes are exact, in discrete time, and none is on the boundary."""
-    inexact = modes.perturbation is not None or modes.low is not None or modes.mode_losses is not None
-    return modes.discrete and not inexact and not modes.relative_loss and bool(modes.margin.min() > 0)
-
-
 def storage_form(modes: ModalSum) -> Form | None:
     """Return a modal sum in the form that is proved here, or ``None``: continuous, unstable, inexact modes."""
-    if not provable(modes):
+    inexact = modes.perturbation is not None or modes.low is not None or modes.mode_losses is not None
+    if not modes.discrete or inexact or modes.relative_loss or not modes.margin.min() > 0:
         return None
     poles, B, C, D, reverse, direct = modes.poles, modes.B, modes.C, modes.D, modes.reverse, modes.direct
     absolute = 0.0
     if direct.any():  # z / (z - l) = 1 + l / (z - l)
         size = UNIT * 16 * row_norms(C, axis=0) * row_norms(B) / modes.margin
         lost = gamma(B.shape[0]) * float(frobenius(C)) * float(frobenius(B)) + 2 * UNIT * float(frobenius(D))
-        absolute = 1.01 * (float(up(size.sum(), poles.size + 8)) + lost)
+        absolute = SECOND_ORDER * (float(up(size.sum(), poles.size + 8)) + lost)
         first = np.flatnonzero(direct[: poles.size // 2 if modes.paired else None])
         one, two = C[:, first], B[first]
         D = D + (real_output(one) @ real_input(two) if modes.paired else one @ two)
@@ -168,14 +166,14 @@ def _thinned(form: Form, margin: Array) -> Form:
     if B.shape[1] > 2 * n:
         B, residual, defect = short_rows(B)
         lost = form.pairs(residual) * form.pairs(row_norms(C, axis=0)) / margin
-        absolute, relative = absolute + 1.01 * float(up(lost.sum(), n + 8)), relative + defect
+        absolute, relative = absolute + SECOND_ORDER * float(up(lost.sum(), n + 8)), relative + defect
     if C.shape[0] > 2 * n:
         adjoint, residual, defect = short_rows(C.conj().T)
         C = np.ascontiguousarray(adjoint.conj().T)
         lost = form.pairs(residual) * form.pairs(row_norms(B)) / margin
-        absolute, relative = absolute + 1.01 * float(up(lost.sum(), n + 8)), relative + defect
+        absolute, relative = absolute + SECOND_ORDER * float(up(lost.sum(), n + 8)), relative + defect
     D = np.zeros((C.shape[0], B.shape[1]), dtype=B.dtype)
-    return replace(form, B=B, C=C, D=D, loss=Loss(absolute=absolute, relative=up(1.01 * relative)))
+    return replace(form, B=B, C=C, D=D, loss=Loss(absolute=absolute, relative=up(SECOND_ORDER * relative)))
 
 
 class Supply:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import gamma, row_norms, up
+from theory.arithmetic.rounding import SECOND_ORDER, gamma, row_norms, up
 from theory.norms.responses.modes import ModalSum
 
 Array = NDArray[Any]
@@ -36,7 +36,9 @@ def compress(modes: ModalSum, *, factor: int = 1) -> ModalSum:
         C = np.ascontiguousarray(adjoint.conj().T)
         losses, relative = losses + error * row_norms(B, axis=1), relative + defect
     D = np.zeros((C.shape[0], B.shape[1]))
-    return replace(modes, B=B, C=C, D=D, relative_loss=up(1.01 * relative), mode_losses=up(1.01 * losses, 8))
+    return replace(
+        modes, B=B, C=C, D=D, relative_loss=up(SECOND_ORDER * relative), mode_losses=up(SECOND_ORDER * losses, 8)
+    )
 
 
 def short_rows(B: Array) -> tuple[Array, Array, float]:
@@ -44,6 +46,8 @@ def short_rows(B: Array) -> tuple[Array, Array, float]:
     n, m = B.shape
     Q, R = np.linalg.qr(B.conj().T)
     L = np.ascontiguousarray(R.conj().T)
-    residual = row_norms(B - L @ Q.conj().T, axis=1) + gamma(n) * row_norms(L, axis=1) * np.linalg.norm(Q) * 1.01
-    defect = float(np.linalg.norm(Q.conj().T @ Q - np.eye(n))) + 1.01 * gamma(m) * n
+    residual = (
+        row_norms(B - L @ Q.conj().T, axis=1) + gamma(n) * row_norms(L, axis=1) * np.linalg.norm(Q) * SECOND_ORDER
+    )
+    defect = float(np.linalg.norm(Q.conj().T @ Q - np.eye(n))) + SECOND_ORDER * gamma(m) * n
     return L, residual, defect

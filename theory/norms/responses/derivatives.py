@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import frobenius, gamma
+from theory.arithmetic.rounding import OPERATIONS_4000, frobenius, gamma
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ def derivative_bounds(
             weight = 1.0 if i == j else 2.0
             error = error + weight * (noise[i] * size[j] + size[i] * noise[j] + rounding * size[i] * size[j])
         curvature = curvature + k * (k - 1) * (frobenius(H) + error) * h ** (k - 2)
-    return g[1] * (1 + 1e-12), 2.0 * g[2] * (1 + 1e-12), curvature * (1 + 1e-12)
+    return g[1] * (1 + OPERATIONS_4000), 2.0 * g[2] * (1 + OPERATIONS_4000), curvature * (1 + OPERATIONS_4000)
 
 
 def _adjoint(stack: Array) -> Array:

@@ -25,7 +25,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import TINY, frobenius, gamma, row_norms, up
+from theory.arithmetic.rounding import (
+    OPERATIONS_40,
+    OPERATIONS_400,
+    OPERATIONS_40000,
+    SMALLEST,
+    TINY,
+    frobenius,
+    gamma,
+    row_norms,
+    up,
+)
 from theory.norms.loss import Loss
 from theory.norms.responses.derivatives import derivative_bounds
 from theory.systems.boundary import AXIS, CIRCLE, charts, resonances
@@ -38,6 +48,9 @@ Array = NDArray[Any]
 
 FEW_ENTRIES = 64
 """Inputs times outputs, or states if fewer, up to which a sample gets its singular values; above, levels are proved."""
+
+MINIMIZER = 8e-16
+"""Relative: rounding of ``1 - t Im q`` where the least denominator is attained."""
 
 MOST_ARCS = 20_000
 """Arcs that the covering of a chart may cost: some seconds. What is left then keeps the bound that it has."""
@@ -213,7 +226,7 @@ class ModalSum:
     def evaluate(self, a: Array) -> tuple[Array, Array]:
         """Return ``D + C diag(a) B`` for every row of `a`, (S, p, m), and a bound (S,) of its rounding error."""
         p, m, n = self.C.shape[0], self.B.shape[1], self.poles.size
-        if p * m <= 64:
+        if p * m <= FEW_ENTRIES:
             residues = (self.C.T[:, :, None] * self.B[:, None, :]).reshape(n, p * m)
             value = (a @ residues).reshape(-1, p, m)
         else:
@@ -243,7 +256,7 @@ class ModalSum:
         """Return the modal response at the points `x`, (S, p, m), its rounding, (S,), and its loss."""
         a = self.local(chart, x).a
         value, rounding = self.evaluate(a)
-        return value, rounding, self.loss(np.abs(a) * (1 + 1e-14))
+        return value, rounding, self.loss(np.abs(a) * (1 + OPERATIONS_40))
 
     def arc(self, chart: str, centre: Array, h: Array) -> Arc:
         """Return samples and bounds on the arcs ``|t| <= h`` about the centres."""
@@ -259,7 +272,7 @@ class ModalSum:
 
         remainder = tail(2)
         first, second = size_b @ weights + 2.0 * h * remainder, 2.0 * remainder
-        crude = (largest @ weights + frobenius(self.D)) * (1 + 1e-11)
+        crude = (largest @ weights + frobenius(self.D)) * (1 + OPERATIONS_40000)
         curvature = np.full(h.size, np.inf)
         if self.order > 2:
             coefficients, noise = [value], [rounding]
@@ -268,17 +281,17 @@ class ModalSum:
                 coefficients.append(self.evaluate(term)[0] - self.D)
                 noise.append(up(gamma(n + 60) * (size @ weights + through)))
                 term, size = term * (-1j * local.q), size * size_q
-            bounds = derivative_bounds(coefficients, noise, tail(self.order) * (1 + 1e-11), h, crude)
+            bounds = derivative_bounds(coefficients, noise, tail(self.order) * (1 + OPERATIONS_40000), h, crude)
             first, second, curvature = np.fmin(first, bounds[0]), np.fmin(second, bounds[1]), bounds[2]
         return Arc(
             value=value,
             rounding=rounding,
-            loss_centre=self.loss(np.abs(local.a) * (1 + 1e-14)),
-            first=first * (1 + 1e-11),
-            second=second * (1 + 1e-11),
+            loss_centre=self.loss(np.abs(local.a) * (1 + OPERATIONS_40)),
+            first=first * (1 + OPERATIONS_40000),
+            second=second * (1 + OPERATIONS_40000),
             curvature=curvature,
             crude=crude,
-            loss=self.loss(largest * (1 + 1e-13)),
+            loss=self.loss(largest * (1 + OPERATIONS_400)),
         )
 
     def accept(self, settled: Array) -> None:
@@ -289,12 +302,12 @@ def smallest_denominator(modes: LocalModes, half: Array) -> Array:
     r"""Lower bounds of :math:`\min_{|t|\le h}|1+jqt|`, (S, N); :math:`|\Re q|/|q|` is the least over all real t."""
     q, damping = modes.q, np.abs(modes.damping)
     size = q.real**2 + q.imag**2
-    floor = damping / np.sqrt(np.maximum(size, 1e-300))
-    t = np.clip(q.imag / np.maximum(size, 1e-300), -half[:, None], half[:, None])
+    floor = damping / np.sqrt(np.maximum(size, SMALLEST))
+    t = np.clip(q.imag / np.maximum(size, SMALLEST), -half[:, None], half[:, None])
     distance = np.hypot(1.0 - t * q.imag, t * damping)
     # the clipped minimiser is inexact by rounding: 1 - t Im q has an absolute error of a few units
-    distance = distance - 8e-16 * (1.0 + np.abs(t * q.imag))
-    return np.asarray(np.maximum(np.maximum(distance, floor * (1.0 - 1e-14)), 1e-300))
+    distance = distance - MINIMIZER * (1.0 + np.abs(t * q.imag))
+    return np.asarray(np.maximum(np.maximum(distance, floor * (1.0 - OPERATIONS_40)), SMALLEST))
 
 
 def scales(B: Array, C: Array, D: Array) -> tuple[float, float]:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import frobenius, gamma, up
+from theory.arithmetic.rounding import OPERATIONS_40000, SECOND_ORDER, frobenius, gamma, up
 from theory.norms.loss import Loss
 from theory.norms.responses.derivatives import derivative_bounds
 from theory.norms.responses.modes import Arc
 from theory.systems.boundary import AXIS, CIRCLE, charts, resonances
-from theory.systems.resolvent import neumann, resolvent_bound, verified_inverse
+from theory.systems.resolvent import CONVERGENT, neumann, resolvent_bound, verified_inverse
 from theory.systems.stability import INVERSIONS, stable_count
 
 Array = NDArray[Any]
@@ -105,11 +105,11 @@ class Resolvent:
         if self.A_error == self.B_error == self.C_error == 0.0:
             return Loss(absolute=np.zeros(size.size))
         factor = 1.0 if chart in (CIRCLE, AXIS) else reach  # (sI - A)^{-1} = -j tau (I + j tau A)^{-1}
-        size, left, right = 1.01 * size * factor, 1.01 * left * factor, 1.01 * right * factor
+        size, left, right = SECOND_ORDER * size * factor, SECOND_ORDER * left * factor, SECOND_ORDER * right * factor
         shift = size * self.A_error
-        right = (right + size * self.B_error) / (1.0 - np.minimum(shift, 0.5))
+        right = (right + size * self.B_error) / (1.0 - np.minimum(shift, CONVERGENT))
         total = (left * self.A_error + self.C_error) * right + left * self.B_error
-        return Loss(absolute=np.where(shift < 0.5, np.where(np.isnan(total), np.inf, total), np.inf))
+        return Loss(absolute=np.where(shift < CONVERGENT, np.where(np.isnan(total), np.inf, total), np.inf))
 
     def _value(self, chart: str, x: Array, g: Array, relative: Array) -> tuple[Array, Array]:
         # near infinity (sI - A)^{-1} = -j tau (I + j tau A)^{-1}
@@ -162,7 +162,7 @@ class Resolvent:
         self._last = resolvent_bound(chart, centre, h, inverse, series)
         ok = np.isfinite(relative) & np.isfinite(grown)
         first, second, curvature, crude = (
-            np.where(ok, item, np.inf) * (1 + 1e-11) for item in (first, second, curvature, crude)
+            np.where(ok, item, np.inf) * (1 + OPERATIONS_40000) for item in (first, second, curvature, crude)
         )
         size, at_left, at_right = self._sizes(g, relative)
         loss_centre = self._loss(chart, np.abs(centre), size, at_left, at_right)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -14,6 +15,11 @@ from theory.norms.responses.scalars import Scalars
 from theory.systems.system import System
 
 Array = NDArray[Any]
+
+
+Shape = Literal["scalars", "constant", "pole", "few", "many"]
+"""A batch of scalar functions; no modes at all; a pole on the boundary; few inputs and outputs, so that every sample
+has its singular values; a modal sum with many."""
 
 
 class Boundary(Protocol):
@@ -78,11 +84,17 @@ class Response:
     replaces: bool = False
     last: bool = True
 
-    @property
-    def searched(self) -> bool:
-        """Whether the largest gain must be searched: not of a constant, nor with a pole on the boundary."""
+    @cached_property
+    def shape(self) -> Shape:
+        """What kind of search and proof it calls for."""
         form = self.form
-        return not isinstance(form, ModalSum) or bool(form.poles.size and not form.on_boundary.any())
+        if isinstance(form, Scalars):
+            return "scalars"
+        if isinstance(form, ModalSum) and not form.poles.size:
+            return "constant"
+        if isinstance(form, ModalSum) and form.on_boundary.any():
+            return "pole"
+        return "few" if form.few else "many"
 
     def whole(self, lower: Any, upper: Any) -> tuple[Any, Any]:
         """Undo the scaling of both ends, outwards where that is not exact."""

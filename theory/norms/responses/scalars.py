@@ -15,6 +15,9 @@ from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
 
+NARROW = 1e-3
+"""Relative: intervals of the axis below this are halved in frequency, which is exact; wider ones in angle."""
+
 ANGLE_SLACK = 16 * EPS
 """Absolute, on the circle: intervals are widened by this, for the rounding of centres, ends and of sin and cos."""
 
@@ -114,7 +117,7 @@ def centred(scale: Array | None, channel: Array, low: Array, high: Array) -> tup
     alpha = scale[channel]
     centre = alpha * np.tan(0.5 * (np.arctan(low / alpha) + np.arctan(high / alpha)))
     with np.errstate(invalid="ignore"):
-        narrow = high - low < 1e-3 * (alpha + np.abs(low))
+        narrow = high - low < NARROW * (alpha + np.abs(low))
         centre = np.clip(np.where(narrow, 0.5 * (low + high), centre), low, high)
         x = centre / alpha
         # (y - x) / (1 + x y) for y = end / alpha; both ends have the sign of the centre: nothing cancels
