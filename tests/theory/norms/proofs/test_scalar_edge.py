@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from theory.norms.proofs.scalar_taylor import local_models
-from theory.norms.responses.scalars import exponents, moved, scalars_of
+from theory.norms.responses.scalars import moved, scalars_of
 from theory.systems.system import DiagonalStateSpace
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -52,8 +52,8 @@ def test_the_ceiling_is_above_every_gain_and_not_far(discrete: bool, order: int)
     for seed in range(draws(20)):
         rng = np.random.default_rng([seed, discrete, order])
         system, centre, T = aimed(rng, discrete=discrete, reach=float(rng.uniform(0.3, 0.74)))
-        exponent = exponents(system)
-        scalars = scalars_of(system, exponent)
+        scalars = scalars_of(system)
+        exponent = scalars.exponent
         zero = np.zeros(1, dtype=int)
         model = local_models(scalars, zero, np.array([centre]), np.array([T]), order)
         ceiling = float(np.ldexp(model.ceiling, exponent)[0])
@@ -71,8 +71,8 @@ def test_a_pole_that_is_too_near_is_bounded_by_its_peak(discrete: bool) -> None:
     for seed in range(draws(20)):
         rng = np.random.default_rng([seed, discrete])
         system, centre, T = aimed(rng, discrete=discrete, reach=float(rng.uniform(0.8, 1.5)))
-        exponent = exponents(system)
-        scalars, zero = scalars_of(system, exponent), np.zeros(1, dtype=int)
+        scalars, zero = scalars_of(system), np.zeros(1, dtype=int)
+        exponent = scalars.exponent
         model = local_models(scalars, zero, np.array([centre]), np.array([T]), 3)
         ceiling = float(np.ldexp(model.ceiling, exponent)[0])
         pole = system.poles[0]

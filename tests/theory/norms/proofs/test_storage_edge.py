@@ -16,6 +16,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+from theory.norms.loss import Loss
 from theory.norms.proofs.storage_function import StorageProof
 from theory.norms.proofs.supply import Form
 
@@ -61,7 +62,7 @@ def drawn(rng: np.random.Generator, kind: str, *, solvable: bool = False) -> tup
     W = (U * 10.0 ** rng.uniform(-14, 0, N)) @ U.conj().T
     cancels = kind in ("P B cancels", "poles side by side")
     wanted = W if cancels else (0.0 if two_sided else C.conj().T @ C) + size * W
-    form = Form(poles=poles, paired=paired, B=B, C=C, D=D, extra=0.0, inflation=0.0, two_sided=two_sided)
+    form = Form(poles=poles, paired=paired, B=B, C=C, D=D, loss=Loss(), two_sided=two_sided)
     P = form.parts(wanted)
     if solvable or not cancels:
         P = tuple(part / gap for part, gap in zip(P, form.gaps, strict=True))
