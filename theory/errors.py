@@ -5,6 +5,7 @@ Every class is also the Python builtin that a caller would expect, so ``except V
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,6 +120,14 @@ class MissingDependencyError(SSMReduceError, ImportError):
     def __init__(self, package: str, extra: str) -> None:
         self.package, self.extra = package, extra
         super().__init__(f"{package} is not installed; run: pip install 'ssmreduce[{extra}]'")
+
+
+def optional_package(package: str, extra: str) -> Any:
+    """Import a package that is not always there, or say which extra brings it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise MissingDependencyError(package, extra) from None
 
 
 def require_finite(**arrays: np.ndarray) -> None:

@@ -298,7 +298,7 @@ def as_layer_or_system(source: Any, **options: Any) -> SSMLayer | System:
     ------
     InputError, TimeBaseError
     """
-    from theory.errors import TimeBaseError
+    from theory.systems.given import as_system
     from theory.systems.system import DiagonalStateSpace
 
     if isinstance(source, (SSMLayer, StateSpace, DiagonalStateSpace)):
@@ -315,17 +315,7 @@ def as_layer_or_system(source: Any, **options: Any) -> SSMLayer | System:
     if all(hasattr(source, key) for key in ("A", "B", "C", "D")):
         if options:
             raise InputError(f"options ({', '.join(options)}) go with a mapping of parameters, not with a state space")
-        dt = getattr(source, "dt", None)
-        if dt is None and type(source).__module__.partition(".")[0] == "control":
-            raise TimeBaseError(
-                "this python-control system leaves its time base open (dt=None): set dt=0 (continuous time), "
-                "or the sample time",
-                dt,
-            )
-        base = None if dt is None or (dt == 0 and dt is not False) else 1.0 if dt is True else float(dt)
-        return StateSpace(
-            np.asarray(source.A), np.asarray(source.B), np.asarray(source.C), np.asarray(source.D), dt=base
-        )
+        return as_system(source)
     if hasattr(source, "layers") and hasattr(source, "params"):
         raise InputError(
             f"this is a whole model: pass one of its {len(source.layers)} layers (model.layers[0]), or use reduce_model"

@@ -13,11 +13,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
-from theory.arithmetic.rounding import UNIT, gamma
+from theory.arithmetic.rounding import TINY, UNIT, gamma
 
 Array = NDArray[Any]
+
+
+def is_regular(V: Array, W: Array) -> bool:
+    r"""Whether an approximate inverse `W` proves that `V`, (n, n), is regular, however its rows and columns are scaled.
+
+    With :math:`E\ge|I-WV|` elementwise, rounding included, WV is regular if the spectral radius of E is below one, and
+    that it is if :math:`Ex<x` for one positive x (Collatz); :math:`x=(I-E)^{-1}\mathbf 1` is the candidate. The
+    radius of :math:`|V^{-1}||V|` is the condition number of V under its best scaling (Bauer, Numer. Math. 5, 1963): a
+    triangular matrix, and one whose states come in units far apart, are not refused for that.
+    """
+    n, size = V.shape[0], np.abs(W)
+    with np.errstate(all="ignore"):
+        E = np.abs(np.eye(n) - W @ V) * (1 + 4 * UNIT) + gamma(n) * (size @ np.abs(V))
+        E = E * (1 + gamma(n)) + TINY
+        if not np.isfinite(E).all():
+            return False
+        _, (units, _) = scipy.linalg.matrix_balance(E, permute=False, separate=True)  # powers of two: exact
+        E = E * units / units[:, None] + TINY
+        try:
+            x = np.linalg.solve(np.eye(n) - E, np.ones(n))
+        except np.linalg.LinAlgError:
+            return False
+        return bool((x > 0).all() and (E @ x * (1 + gamma(n)) < x).all())
 
 
 @dataclass(frozen=True, kw_only=True)

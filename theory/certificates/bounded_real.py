@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
 from theory.certificates.riccati import riccati_candidates
-from theory.errors import ConvergenceError, InputError, MissingDependencyError
+from theory.errors import ConvergenceError, InputError, MissingDependencyError, optional_package
+from theory.systems.given import SystemLike, as_system
 from theory.systems.pairs import real_embedding
 from theory.systems.realization import dense
 from theory.systems.system import StateSpace, System, require_stable
@@ -65,7 +66,7 @@ class Certificate:
     status: str
 
 
-def bounded_real_certificate(system: System, gamma: float, *, solver: str | None = None) -> Certificate:
+def bounded_real_certificate(system: SystemLike, gamma: float, *, solver: str | None = None) -> Certificate:
     r"""Look for a proof that :math:`\|G\|_\infty < \gamma`, and check it.
 
     Parameters
@@ -101,6 +102,7 @@ def bounded_real_certificate(system: System, gamma: float, *, solver: str | None
     embedding; the complex `P` is the average of its two halves. Where the solver stops short of a proof, solutions of
     the Riccati equation are checked in its place (:mod:`theory.certificates.riccati`).
     """
+    system = as_system(system)
     if not np.isfinite(gamma) or gamma <= 0:
         raise InputError(f"gamma must be a positive number, got {gamma!r}")
     require_stable(system)
@@ -230,10 +232,7 @@ def _real(system: StateSpace) -> StateSpace:
 
 def _solve(system: StateSpace, solver: str | None) -> tuple[Array, str, str]:
     """Minimise the largest eigenvalue of ``M(P)``."""
-    try:
-        import cvxpy
-    except ImportError:
-        raise MissingDependencyError("cvxpy", "control") from None
+    cvxpy = optional_package("cvxpy", "control")
     installed = [name for name in SOLVERS if name in cvxpy.installed_solvers()]
     chosen = solver or (installed[0] if installed else "")
     if chosen not in installed:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from theory.equations.kautz import pair_functions
 from theory.equations.lyapunov import diagonal_factor, real_factor
 from theory.gramians.dense import dense_gramians
+from theory.systems.given import SystemLike, as_system
 from theory.systems.margin import pole_gap
 from theory.systems.pairs import both_halves, real_input
-from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
+from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
 
 Array = NDArray[Any]
 
@@ -27,7 +28,7 @@ def stacked_output(system: DiagonalStateSpace) -> Array:
     return np.concatenate([system.C, system.C_reverse], axis=-2)
 
 
-def gramians(system: System) -> tuple[Array, Array]:
+def gramians(system: SystemLike) -> tuple[Array, Array]:
     r"""Return the controllability and the observability Gramian, :math:`(P, Q)`.
 
     For a diagonal system with stored poles :math:`\lambda_i` in discrete time
@@ -63,6 +64,7 @@ def gramians(system: System) -> tuple[Array, Array]:
     For Hankel singular values and balancing take :func:`gramian_factors`: the products here carry half the digits of
     the small ones. Dense: from the factors.
     """
+    system = as_system(system)
     if isinstance(system, StateSpace):
         Lc, Lo = gramian_factors(system)
         return Lc @ Lc.conj().T, Lo @ Lo.conj().T
@@ -95,7 +97,7 @@ def _real_form(direct: Array, mixed: Array) -> Array:
     return np.concatenate([top, low], axis=-2)
 
 
-def gramian_factors(system: System) -> tuple[Array, Array]:
+def gramian_factors(system: SystemLike) -> tuple[Array, Array]:
     r"""Return :math:`(L_c, L_o)` with :math:`P=L_cL_c^*` and :math:`Q=L_oL_o^*`, computed without forming P and Q.
 
     Same system, shapes and conventions as :func:`gramians`; the factors are square, real for a real system.
@@ -116,6 +118,7 @@ def gramian_factors(system: System) -> tuple[Array, Array]:
     with a proof of stability and of what it is off by; where that is too much, in integers
     (:mod:`theory.gramians.dense`).
     """
+    system = as_system(system)
     if isinstance(system, StateSpace):
         return dense_gramians(system).factors() if system.n else (np.zeros((0, 0)), np.zeros((0, 0)))
     require_stable(system)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from theory.arithmetic.rounding import UNIT
 from theory.gramians.dense import dense_gramians
 from theory.gramians.gramians import controllability_factor
+from theory.systems.given import SystemLike, as_system
 from theory.systems.margin import pole_gap
 from theory.systems.pairs import real_output
 from theory.systems.realization import anticausal_part, causal_part, feedthrough_of_delay, standard_form
-from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable, require_system
+from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
 
 Array = NDArray[Any]
 
@@ -27,7 +28,7 @@ ENTRIES = 1 << 15
 """Terms that are worked on at once: a few arrays of them fit the second-level cache."""
 
 
-def h2_norm(system: System) -> Any:
+def h2_norm(system: SystemLike) -> Any:
     r"""Return the H2 norm.
 
     .. math:: \|G\|_2^2=\frac1{2\pi}\int\|G\|_F^2\,d\omega=\sum_k\|h_k\|_F^2=\|D\|_F^2+\|CL_c\|_F^2,\qquad P=L_cL_c^*
@@ -58,7 +59,7 @@ def h2_norm(system: System) -> Any:
     of a factor; relative error a small multiple of eps times :math:`\|C\|\|L_c\|/\|CL_c\|`. Cost O(n^2 m + n^2 p).
     Dense: O(n^3), proved to a relative error of 1e-7, and of 1e-10 up to a few dozen states.
     """
-    require_system(system)
+    system = as_system(system)
     if isinstance(system, StateSpace):
         energy = dense_gramians(system).energy_norm() if system.n else 0.0
         infinite = not system.is_discrete and bool(system.D.any())

@@ -16,13 +16,14 @@ from theory.gramians.gramians import (
     observability_factor,
     scaled_cholesky_factors,
 )
+from theory.systems.given import SystemLike, as_system
 from theory.systems.realization import standard_form
 from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 
 Array = NDArray[Any]
 
 
-def hankel_singular_values(system: System) -> Array:
+def hankel_singular_values(system: SystemLike) -> Array:
     r"""Return :math:`\sigma_1\ge\dots\ge\sigma_N\ge0`, the singular values of the Hankel operator of :math:`(A,B,C)`.
 
     Parameters
@@ -53,6 +54,7 @@ def hankel_singular_values(system: System) -> Array:
     Of a dense system the error is proved (:mod:`theory.gramians.dense`): in float64 where at most
     :math:`10^{-6}\sigma_1` of it cannot be excluded, else in integers, where every value is right to its last digits.
     """
+    system = as_system(system)
     if isinstance(system, StateSpace) and system.n:
         return dense_gramians(system).spectrum.hsv
     if _is_symmetric(system):
@@ -93,7 +95,7 @@ def _closed_form_may_do(system: System) -> bool:
     return isinstance(system, DiagonalStateSpace) and not system.batch_shape and min(system.n, system.m, system.p) > 1
 
 
-def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tuple[Array, Array, Array]:
+def balancing_factors(system: SystemLike, *, closed_form_tol: float = 1e-13) -> tuple[Array, Array, Array]:
     r"""Return :math:`L_oU,\ \Sigma,\ L_cV` of the singular value decomposition :math:`L_o^*L_c=U\Sigma V^*`.
 
     Parameters
@@ -121,6 +123,7 @@ def balancing_factors(system: System, *, closed_form_tol: float = 1e-13) -> tupl
     :math:`\tfrac12\varepsilon(\|d_c\circ L_ou_i\|^2+\|d_o\circ L_cv_i\|^2)/\sigma_i`, which is what is compared with
     the tolerance.
     """
+    system = as_system(system)
     if _is_symmetric(system):
         require_stable(system)
         return _symmetric_balancing(system)  # type: ignore[arg-type]
@@ -158,7 +161,7 @@ def _decompose(Lc: Array, Lo: Array) -> tuple[Array, Array, Array]:
     return Lo @ U, hsv, Lc @ np.swapaxes(Vh, -1, -2).conj()
 
 
-def causal_hankel_singular_values(system: System) -> Array:
+def causal_hankel_singular_values(system: SystemLike) -> Array:
     r"""Return the Hankel singular values of the strictly causal part, the larger of both directions per index.
 
     For ``delay=0`` the strictly causal part of :math:`zC(zI-\Lambda)^{-1}B` is :math:`(\Lambda,B,C\Lambda)`. Any
@@ -167,6 +170,7 @@ def causal_hankel_singular_values(system: System) -> Array:
 
     Parameters, returns, errors: as :func:`hankel_singular_values`.
     """
+    system = as_system(system)
     if not isinstance(system, DiagonalStateSpace):
         return hankel_singular_values(system)
     values = hankel_singular_values(standard_form(system.replace(C_reverse=None)))
@@ -176,7 +180,7 @@ def causal_hankel_singular_values(system: System) -> Array:
     return np.maximum(values, hankel_singular_values(standard_form(reverse)))
 
 
-def hankel_norm(system: System) -> Any:
+def hankel_norm(system: SystemLike) -> Any:
     r"""Return :math:`\sigma_1`, the norm of the Hankel operator; 0 for a static system; an array for a batch.
 
     Parameters, errors: as :func:`hankel_singular_values`.

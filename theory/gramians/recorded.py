@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import InputError
+from theory.systems.given import SystemLike, as_system
 from theory.systems.scan import Record, channels_of, record, require_scannable, states_of
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
 
-def recorded_reachability(system: DiagonalStateSpace, inputs: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def recorded_reachability(system: SystemLike, inputs: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     r"""Return :math:`P=\mathrm{E}\,x_tx_t^*` over recorded inputs, started at rest.
 
     Parameters
@@ -49,6 +50,7 @@ def recorded_reachability(system: DiagonalStateSpace, inputs: ArrayLike, lengths
     -----
     One scan and one product of the states with themselves: O(N L k^2) time, memory bounded.
     """
+    system = as_system(system, diagonal=True)
     require_scannable(system)
     require_stable(system)
     signals = record(inputs, lengths, channels_of(system, system.m))
@@ -58,7 +60,7 @@ def recorded_reachability(system: DiagonalStateSpace, inputs: ArrayLike, lengths
     return total / signals.count
 
 
-def recorded_observability(system: DiagonalStateSpace, gradients: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def recorded_observability(system: SystemLike, gradients: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     r"""Return :math:`Q=\tfrac1N\sum\sum_ta_ta_t^*`, the sensitivity of a scalar to the states, from that to the output.
 
     Parameters
@@ -79,6 +81,7 @@ def recorded_observability(system: DiagonalStateSpace, gradients: ArrayLike, len
     The gradient with respect to the state is the adjoint scan :math:`a_t=A^*a_{t+1}+C^*g_t`, backwards in time; of a
     reverse direction, forwards. One sample more or less of delay is not distinguished: the mean runs over all samples.
     """
+    system = as_system(system, diagonal=True)
     require_scannable(system)
     require_stable(system)
     signals = record(gradients, lengths, channels_of(system, system.p), "gradients")

@@ -17,12 +17,12 @@ from theory.gramians.gramians import _closed_form as closed_form
 from theory.gramians.gramians import _gaps as gaps
 from theory.gramians.gramians import _real_form as real_form
 from theory.gramians.gramians import stacked_output
-from theory.systems.system import DiagonalStateSpace, require_system
+from theory.systems.given import SystemLike, as_system
 
 Array = NDArray[Any]
 
 
-def time_limited_gramians(system: DiagonalStateSpace, horizon: int) -> tuple[Array, Array]:
+def time_limited_gramians(system: SystemLike, horizon: int) -> tuple[Array, Array]:
     r"""Return :math:`(P_L,Q_L)` of a diagonal system, in closed form.
 
     .. math:: (P_L)_{ij}=(BB^*)_{ij}\,\frac{1-(\lambda_i\bar\lambda_j)^L}{1-\lambda_i\bar\lambda_j}
@@ -49,7 +49,7 @@ def time_limited_gramians(system: DiagonalStateSpace, horizon: int) -> tuple[Arr
     cancellation; its limit L is taken where g = 0. Accurate to a few eps times L g, which is at most the logarithm of
     what is left of the mode. :cite:p:`GJ90`
     """
-    require_system(system, diagonal=True)
+    system = as_system(system, diagonal=True)
     if not system.is_discrete:
         raise TimeBaseError("a horizon is a number of samples: the system must run in discrete time", system.dt)
     if isinstance(horizon, (bool, np.bool_)) or not isinstance(horizon, (int, np.integer)) or horizon < 1:

@@ -19,11 +19,12 @@ from theory.norms.plan import Stability, decided
 from theory.norms.proofs.constants import Constant
 from theory.norms.responses.dense import StaticGain
 from theory.systems.difference import difference
-from theory.systems.system import DiagonalStateSpace, System, require_stable, require_system
+from theory.systems.given import SystemLike, as_system
+from theory.systems.system import DiagonalStateSpace, System, require_stable
 from theory.systems.units import unit_time
 
 
-def hinf_norm(system: System, rtol: float = 1e-8) -> Bracket:
+def hinf_norm(system: SystemLike, rtol: float = 1e-8) -> Bracket:
     r"""Bracket the H-infinity norm: :math:`\text{lower}\le\sup_\omega\sigma_{\max}(G(\omega))\le\text{upper}`.
 
     `lower` is a gain attained at `frequency`, rounded down by its evaluation error; `upper` is proved, with
@@ -64,10 +65,11 @@ def hinf_norm(system: System, rtol: float = 1e-8) -> Bracket:
     function.
     Not certified: the input data themselves, taken as exact float64 numbers.
     """
+    system = as_system(system)
     return _norm(system, rtol, stable=True)
 
 
-def linf_norm(system: System, rtol: float = 1e-8) -> Bracket:
+def linf_norm(system: SystemLike, rtol: float = 1e-8) -> Bracket:
     """Bracket the L-infinity norm, the largest gain on the boundary; poles outside the stability region are allowed.
 
     A pole on the boundary gives ``upper = inf`` (and ``lower = inf`` where it is proved to be there).
@@ -83,10 +85,11 @@ def linf_norm(system: System, rtol: float = 1e-8) -> Bracket:
     -------
     Bracket
     """
+    system = as_system(system)
     return _norm(system, rtol, stable=False)
 
 
-def error_norm(G: System, Gr: System, rtol: float = 1e-8) -> Bracket:
+def error_norm(G: SystemLike, Gr: SystemLike, rtol: float = 1e-8) -> Bracket:
     """Bracket the H-infinity norm of ``G - Gr``; states that both have bit for bit cancel exactly.
 
     Parameters
@@ -119,7 +122,6 @@ def error_norm(G: System, Gr: System, rtol: float = 1e-8) -> Bracket:
 
 @few_threads
 def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
-    require_system(system)
     if not (isinstance(rtol, (int, float, np.number)) and np.isfinite(rtol) and rtol > 0):
         raise InputError(f"rtol must be a positive number, got {rtol!r}")
     silent, scalar = system.p == 0 or system.m == 0, system.p == 1 and system.m == 1

@@ -15,6 +15,7 @@ from theory.reduction.bounds import balanced_bound, hankel_floor
 from theory.reduction.dense_truncation import project, require_reduced_stable, truncate_dense
 from theory.reduction.diagonalization import diagonalize
 from theory.reduction.modal_truncation import modal_truncation
+from theory.systems.given import SystemLike, as_system
 from theory.systems.pairs import real_input, real_output, real_state_times
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
@@ -22,7 +23,7 @@ Array = NDArray[Any]
 
 
 def balanced_truncation(
-    system: System,
+    system: SystemLike,
     order: int | None = None,
     rtol: float | None = None,
     *,
@@ -83,6 +84,7 @@ def balanced_truncation(
     the written system is :func:`theory.norms.error_norm`. Not certified: that the order is the smallest possible.
     Cost O(N^3) time, O(N^2) memory.
     """
+    system = as_system(system)
     if (order is None) == (rtol is None):
         raise InputError("give either order or rtol")
     shared = balance(system) if balancing is None else balancing

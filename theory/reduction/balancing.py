@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from theory.gramians.dense import DenseGramians, dense_gramians
 from theory.gramians.hankel import balancing_factors, causal_hankel_singular_values
+from theory.systems.given import SystemLike, as_system
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 Array = NDArray[Any]
@@ -84,7 +85,7 @@ class Balancing:
         return np.sort(self.hsv + self.proved.spectrum.error)[::-1]
 
 
-def balance(system: System) -> Balancing:
+def balance(system: SystemLike) -> Balancing:
     r"""Return :math:`L_oU` and :math:`L_cV` of the singular value decomposition :math:`L_o^*L_c=U\Sigma V^*`.
 
     Raises
@@ -94,6 +95,7 @@ def balance(system: System) -> Balancing:
     AccuracyError
         Neither float64 nor integers prove the Gramians of a dense system.
     """
+    system = as_system(system)
     left, hsv, right = balancing_factors(system)
     floor_hsv = hsv
     if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.arithmetic.rounding import EPS
 from theory.errors import InputError, OrderError
-from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.systems.given import SystemLike, as_system
+from theory.systems.system import require_stable
 
 Array = NDArray[Any]
 
@@ -108,7 +109,7 @@ def hankel_floor(hsv: ArrayLike, order: int) -> Any:
     return floor if floor.ndim else float(floor)
 
 
-def modal_bound(system: DiagonalStateSpace, removed: ArrayLike) -> Any:
+def modal_bound(system: SystemLike, removed: ArrayLike) -> Any:
     r"""Bound the error of leaving out stored states.
 
     .. math:: \|G-G_r\|_\infty\le\sum_{i\ \text{removed}}\frac{\kappa\,\|c_i\|\|b_i\|}{1-|\lambda_i|}
@@ -135,6 +136,7 @@ def modal_bound(system: DiagonalStateSpace, removed: ArrayLike) -> Any:
     StabilityError
         A pole lies on or outside the boundary.
     """
+    system = as_system(system, diagonal=True)
     require_stable(system)
     gone = system.keep(removed)
     gain = np.linalg.norm(gone.C, axis=-2)

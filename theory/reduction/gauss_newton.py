@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.reduction.recorded_refit import Refit, real_output, refit_output
+from theory.systems.given import SystemLike, as_system
 from theory.systems.scan import Record, channels_of, drive, packed, record, require_scannable, scan
 from theory.systems.system import DiagonalStateSpace, require_stable
 
@@ -52,7 +53,7 @@ class Fit:
 
 
 def gauss_newton(
-    system: DiagonalStateSpace,
+    system: SystemLike,
     inputs: ArrayLike,
     outputs: ArrayLike,
     lengths: ArrayLike | None = None,
@@ -89,6 +90,7 @@ def gauss_newton(
     Fit
         The error never rises: a step that does not lower it is not taken. Stable.
     """
+    system = as_system(system, diagonal=True)
     require_scannable(system)
     require_stable(system)
     given = record(inputs, lengths, channels_of(system, system.m))

@@ -27,7 +27,8 @@ from theory.reduction.a_posteriori import error_bound
 from theory.reduction.balanced_truncation import truncate
 from theory.reduction.balancing import Balancing, Truncation, balance, real_order
 from theory.reduction.bounds import hankel_floor
-from theory.systems.system import DiagonalStateSpace, require_stable, require_system
+from theory.systems.given import SystemLike, as_system
+from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ the record. 1e-12 left poles of modulus 1.01 on trained layers, 1e-9 none."""
 
 
 def pair_truncation(
-    system: DiagonalStateSpace,
+    system: SystemLike,
     order: int,
     P: Array,
     Q: Array | None = None,
@@ -75,7 +76,7 @@ def pair_truncation(
     ------
     StabilityError, OrderError, AccuracyError, DimensionError, InputError
     """
-    require_system(system, diagonal=True)
+    system = as_system(system, diagonal=True)
     require_stable(system)
     P = _checked("P", P, system)
     Q = gramians(system)[1] if Q is None else _checked("Q", Q, system)

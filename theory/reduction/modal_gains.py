@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.systems.system import DiagonalStateSpace, require_stable, require_system
+from theory.systems.given import SystemLike, as_system
+from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
@@ -42,7 +43,7 @@ GOLDEN_STEPS = 40
 """Golden-section steps from one grid cell: the angle to 1e-9 of a cell, the value (flat at a maximum) to rounding."""
 
 
-def last_gains(system: DiagonalStateSpace) -> Array:
+def last_gains(system: SystemLike) -> Array:
     r"""Return :math:`\|c_i\|\|b_i\|/(1-|\lambda_i|)`, LAST's closed form, (..., n).
 
     In continuous time the denominator is :math:`-\Re\lambda_i`.
@@ -55,13 +56,13 @@ def last_gains(system: DiagonalStateSpace) -> Array:
     StabilityError
         A pole lies on or outside the stability boundary.
     """
-    require_system(system, diagonal=True)
+    system = as_system(system, diagonal=True)
     require_stable(system)
     gains: Array = np.linalg.norm(system.C, axis=-2) * np.linalg.norm(system.B, axis=-1) / system.margin
     return gains
 
 
-def modal_gain_bounds(system: DiagonalStateSpace) -> Array:
+def modal_gain_bounds(system: SystemLike) -> Array:
     r"""Return the sound closed form :math:`k\,(\|c_i\|+\|c_{r,i}\|)\|b_i\|/(1-|\lambda_i|)`, (..., n).
 
     :math:`k=2` for conjugate pairs and 1 for complex systems; :math:`c_r` is the reverse output matrix of a
@@ -73,13 +74,14 @@ def modal_gain_bounds(system: DiagonalStateSpace) -> Array:
     StabilityError
         A pole lies on or outside the stability boundary.
     """
+    system = as_system(system, diagonal=True)
     bound = last_gains(system)
     if system.C_reverse is not None:
         bound = bound + np.linalg.norm(system.C_reverse, axis=-2) * np.linalg.norm(system.B, axis=-1) / system.margin
     return 2.0 * bound if system.conjugate_pairs else bound
 
 
-def modal_gains(system: DiagonalStateSpace) -> Array:
+def modal_gains(system: SystemLike) -> Array:
     r"""Return the H-infinity gain of every stored pole alone, with its conjugate if it has one, (..., n).
 
     The gain is :math:`\max_\theta \sigma_{\max}(g_i(e^{j\theta}))`, for bidirectional systems of the two-sided sum (an
@@ -109,7 +111,7 @@ def modal_gains(system: DiagonalStateSpace) -> Array:
     then golden sections around the best three local maxima, all poles at once. Cost O(n (m + p)).
     The values are estimates to rounding, not proved bounds; the proved ones are :func:`modal_gain_bounds`.
     """
-    require_system(system, diagonal=True)
+    system = as_system(system, diagonal=True)
     require_stable(system)
     b_norm = np.linalg.norm(system.B, axis=-1)
     c_norm = np.linalg.norm(system.C, axis=-2)

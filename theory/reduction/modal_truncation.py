@@ -11,13 +11,14 @@ from theory.errors import InputError
 from theory.gramians.hankel import causal_hankel_singular_values, hankel_singular_values
 from theory.reduction.balancing import Balancing, Truncation, real_order
 from theory.reduction.bounds import hankel_floor, modal_bound
-from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.systems.given import SystemLike, as_system
+from theory.systems.system import require_stable
 
 Array = NDArray[Any]
 
 
 def modal_truncation(
-    system: DiagonalStateSpace, keep: ArrayLike, *, hsv: Array | None = None, balancing: Balancing | None = None
+    system: SystemLike, keep: ArrayLike, *, hsv: Array | None = None, balancing: Balancing | None = None
 ) -> Truncation:
     r"""Keep the stored states `keep` and leave the others out; poles, ``B`` and ``C`` of the kept ones stay bit-equal.
 
@@ -44,8 +45,7 @@ def modal_truncation(
     ------
     StabilityError, InputError
     """
-    if not isinstance(system, DiagonalStateSpace):
-        raise InputError("modal truncation needs a DiagonalStateSpace; diagonalize a dense system first")
+    system = as_system(system, diagonal=True)
     require_stable(system)
     kept = kept_indices(keep, system.n)
     removed = np.setdiff1d(np.arange(system.n), kept)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError
+from theory.systems.given import SystemLike, as_system
 from theory.systems.scan import Record, aligned_states, channels_of, record, require_scannable
 from theory.systems.system import DiagonalStateSpace, require_stable
 
@@ -52,7 +53,7 @@ def with_real_output(system: DiagonalStateSpace, output: Array, D: Array) -> Dia
 
 
 def refit_output(
-    system: DiagonalStateSpace,
+    system: SystemLike,
     inputs: ArrayLike,
     outputs: ArrayLike,
     lengths: ArrayLike | None = None,
@@ -84,6 +85,7 @@ def refit_output(
     ------
     StabilityError, DimensionError, InputError
     """
+    system = as_system(system, diagonal=True)
     require_scannable(system)
     require_stable(system)
     given = record(inputs, lengths, channels_of(system, system.m))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from theory.errors import DimensionError, InputError, TimeBaseError
+from theory.systems.given import SystemLike, as_system
 from theory.systems.realization import dense, standard_form, with_conjugates
-from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_system
+from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 
-def difference(G: System, Gr: System) -> System:
+def difference(G: SystemLike, Gr: SystemLike) -> System:
     """Return ``G - Gr``; diagonal where both are diagonal, else dense.
 
     States that both systems have bit for bit (pole, row of B, column of C) cancel exactly: the error of a
@@ -23,8 +24,8 @@ def difference(G: System, Gr: System) -> System:
     InputError
         A bidirectional system meets a dense one or one of other delays, or a batch meets a dense system.
     """
-    require_system(G)
-    require_system(Gr)
+    G = as_system(G)
+    Gr = as_system(Gr)
     if G.dt != Gr.dt:
         raise TimeBaseError(f"the systems have different time bases, dt = {G.dt} and {Gr.dt}", G.dt, Gr.dt)
     if G.D.shape != Gr.D.shape:

@@ -7,20 +7,26 @@ The functions on systems use one sample time.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from theory.arithmetic.rounding import EPS
-from theory.errors import InputError, TimeBaseError, require_finite
-from theory.systems.margin import discrete_margin
+from theory.arithmetic.near_inverse import is_regular
+from theory.errors import AccuracyError, DimensionError, InputError, TimeBaseError, require_finite
+from theory.systems.given import SystemLike, as_system
+from theory.systems.margin import discrete_margin, spectral_rounding
+from theory.systems.numeric import finite, real, validated_dt
 from theory.systems.realization import feedthrough_of_delay
-from theory.systems.system import DiagonalStateSpace, StateSpace, System, validated_dt
+from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 Array = NDArray[Any]
-Rule = Literal["zoh", "bilinear"]
+LOGARITHM_TOL = 1e-9
+"""Relative to the norm of A: what the exponential of its logarithm may be off by; well-conditioned ones reach 1e-15."""
+
+Rule = Literal["zoh", "bilinear", "tustin"]
 
 
 class Discretized(NamedTuple):
@@ -39,9 +45,15 @@ class Undiscretized(NamedTuple):
 
 
 def _diagonal_arguments(poles: ArrayLike, B: ArrayLike, step: ArrayLike) -> tuple[Array, Array, Array]:
-    pole, gain = np.asarray(poles, dtype=np.complex128), np.asarray(B, dtype=np.complex128)
-    width = np.broadcast_to(np.asarray(step, dtype=float), pole.shape)
-    require_finite(poles=pole, B=gain, step=width)
+    pole, gain = finite("poles", poles, force_complex=True), finite("B", B, force_complex=True)
+    width = real("step", step)
+    require_finite(step=width)
+    try:
+        width = np.broadcast_to(width, pole.shape)
+    except ValueError:
+        raise DimensionError(
+            "step must have a shape that goes with poles", poles=pole.shape, step=width.shape
+        ) from None
     if (width <= 0).any():
         raise InputError(f"step must be positive; the smallest is {width.min():g}")
     return pole, gain, width
@@ -158,12 +170,12 @@ def inverse_bilinear(poles: ArrayLike, B: ArrayLike, step: ArrayLike | None = No
     return Undiscretized(2.0 * half / width, ((1.0 - half) / width)[..., None] * gain)
 
 
-def discretize(system: System, dt: float, rule: Rule = "zoh") -> System:
+def discretize(system: SystemLike, dt: float, rule: Rule = "zoh") -> System:
     r"""Return the discrete-time system of sample time `dt`.
 
     ``"zoh"``: the same outputs at the sampling instants for inputs that are constant in between.
     ``"bilinear"``: :math:`G_d(z)=G\bigl(\tfrac2{dt}\tfrac{z-1}{z+1}\bigr)`, which keeps the H-infinity norm and the
-    Hankel singular values :cite:p:`G84`.
+    Hankel singular values :cite:p:`G84`; ``"tustin"`` is its other name.
 
     Parameters
     ----------
@@ -171,7 +183,7 @@ def discretize(system: System, dt: float, rule: Rule = "zoh") -> System:
         Continuous time. A diagonal system stays diagonal (and a batch a batch).
     dt : float
         Sample time in seconds.
-    rule : {"zoh", "bilinear"}
+    rule : {"zoh", "bilinear", "tustin"}
 
     Raises
     ------
@@ -179,11 +191,14 @@ def discretize(system: System, dt: float, rule: Rule = "zoh") -> System:
         The system runs in discrete time already, or `dt` is not a positive number.
     InputError
         The bilinear rule meets a pole at 2/dt.
+    AccuracyError
+        Rounding cannot tell whether there is one.
 
     Notes
     -----
     Dense zero-order hold: one matrix exponential of the block matrix [[A, B], [0, 0]] dt.
     """
+    system = as_system(system)
     if system.is_discrete:
         raise TimeBaseError("the system runs in discrete time already", system.dt)
     if (h := validated_dt(dt)) is None:
@@ -213,23 +228,28 @@ def discretize(system: System, dt: float, rule: Rule = "zoh") -> System:
     return StateSpace(A_d, h * mapped_B, C_d, D + 0.5 * h * C @ mapped_B, dt=h)
 
 
-def undiscretize(system: System, rule: Rule = "zoh") -> System:
+def undiscretize(system: SystemLike, rule: Rule = "zoh") -> System:
     """Return the continuous-time system that :func:`discretize` turns into this one (principal logarithm).
 
     Parameters
     ----------
     system : StateSpace or DiagonalStateSpace
         Discrete time; a diagonal one in the standard form (``delay=1``, one direction).
-    rule : {"zoh", "bilinear"}
+    rule : {"zoh", "bilinear", "tustin"}
 
     Raises
     ------
     TimeBaseError
         The system runs in continuous time.
     InputError
-        A pole has no image: 0 ("zoh"), -1 ("bilinear"), or, for a real dense system under "zoh", a pole on the
-        negative real axis (there the principal logarithm is not real).
+        A pole has no image: 0 ("zoh"; of a dense system that is not triangular a pole that rounding cannot tell from
+        0), -1 ("bilinear"), or, for a real dense system under "zoh", a pole on the negative real axis (there the
+        principal logarithm is not real).
+    AccuracyError
+        The exponential of the computed logarithm is not `A` to `LOGARITHM_TOL`, or rounding cannot tell whether there
+        is a pole at -1.
     """
+    system = as_system(system)
     if not system.is_discrete:
         raise TimeBaseError("the system runs in continuous time already", system.dt)
     _check_rule(rule)
@@ -251,13 +271,12 @@ def undiscretize(system: System, rule: Rule = "zoh") -> System:
         return StateSpace(A, B, C, D, dt=None)
     if rule == "zoh":
         poles = system.poles
-        lost = np.abs(poles) <= EPS * np.abs(poles).max(initial=0.0)
+        lost = np.abs(poles) <= spectral_rounding(A)
         if system.is_real:
             lost |= (poles.real < 0) & (poles.imag == 0)
         if lost.any():
             raise InputError(f"the pole {poles[lost][0]:.6g} has no continuous-time image under zero-order hold")
-        log = scipy.linalg.logm(A)
-        log = log.real if system.is_real else log
+        log = _logarithm(A)
         block = np.zeros((2 * n, 2 * n), dtype=log.dtype)
         block[:n, :n], block[:n, n:] = log, np.eye(n) * h
         held = scipy.linalg.expm(block)[:n, n:]  # h phi_1(log A)
@@ -269,13 +288,44 @@ def undiscretize(system: System, rule: Rule = "zoh") -> System:
     return StateSpace(A_c, B_c, C_c, D - C @ scipy.linalg.lu_solve(factor, B), dt=None)
 
 
+def _logarithm(A: Array) -> Array:
+    """The principal logarithm, real for a real A without poles on the negative real axis, or an error."""
+    # an upper triangular matrix is not brought to Schur form, which would round small poles away
+    order = slice(None) if np.triu(A, 1).any() else slice(None, None, -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy's own doubts are checked here
+        log = scipy.linalg.logm(A[order, order])[order, order]
+        log = log if np.iscomplexobj(A) else log.real
+        back = scipy.linalg.expm(log)
+    error = float(np.linalg.norm(back - A) / np.linalg.norm(A))
+    if not error <= LOGARITHM_TOL:
+        raise AccuracyError(
+            f"the exponential of the computed logarithm is off by {error:.2g} of A's norm: A has no logarithm that "
+            "float64 can reach; scale the states alike, or pass the system in diagonal form",
+            error,
+        )
+    return np.asarray(log)
+
+
 def _check_rule(rule: str) -> None:
-    if rule not in ("zoh", "bilinear"):
-        raise InputError(f"the discretization rule is 'zoh' or 'bilinear', got {rule!r}")
+    if rule not in ("zoh", "bilinear", "tustin"):
+        raise InputError(f"the discretization rule is 'zoh' or 'bilinear' (also called 'tustin'), got {rule!r}")
 
 
-def _factor(matrix: Array, complaint: str) -> tuple[Array, Array]:
-    """LU factors of a matrix that must be invertible."""
-    if matrix.size and np.linalg.matrix_rank(matrix) < matrix.shape[0]:
-        raise InputError(f"the system has {complaint}")
-    return scipy.linalg.lu_factor(matrix)
+def _factor(matrix: Array, pole: str) -> tuple[Array, Array]:
+    """LU factors of a matrix that is proved to be regular; a singular one means that the system has this `pole`."""
+    n = matrix.shape[0]
+    if n == 0:
+        return matrix, np.zeros(0, dtype=int)
+    functions: Any = scipy.linalg.get_lapack_funcs(("getrf", "getri"), (matrix,))
+    getrf, getri = functions
+    factor, pivots, info = getrf(matrix)
+    if info > 0:
+        raise InputError(f"the system has {pole}")
+    inverse, info = getri(factor, pivots, lwork=64 * n)
+    if info != 0 or not is_regular(matrix, inverse):
+        raise AccuracyError(
+            f"rounding cannot tell whether the system has {pole}: choose another sample time",
+            float(np.linalg.cond(matrix)),
+        )
+    return factor, pivots

@@ -36,6 +36,12 @@ def real_output(C: Array) -> Array:
     return np.asarray(2.0 * np.concatenate([C.real, -C.imag], axis=-1))
 
 
+def product(C: Array, B: Array, conjugate_pairs: bool) -> Array:
+    """``C B``, of conjugate pairs ``2 Re(C B)``: both halves together."""
+    stored = C @ B
+    return np.asarray(2.0 * stored.real if conjugate_pairs else stored)
+
+
 def real_embedding(matrix: Array) -> Array:
     """``[[Re X, -Im X], [Im X, Re X]]``: what a complex matrix X does to real and imaginary parts."""
     return np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])

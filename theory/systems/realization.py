@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from theory.errors import DimensionError, InputError
-from theory.systems.pairs import both_halves, real_input, real_output, real_state_matrix
-from theory.systems.system import DiagonalStateSpace, StateSpace, System
+from theory.errors import InputError
+from theory.systems.given import SystemLike, as_system
+from theory.systems.pairs import both_halves, product
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 
 def feedthrough_of_delay(system: DiagonalStateSpace) -> NDArray[Any]:
     """``C B`` (``2 Re(C B)`` for conjugate pairs), (..., p, m): what ``delay=0`` adds to ``D``."""
-    product = system.C @ system.B
-    return 2.0 * product.real if system.conjugate_pairs else product
+    return product(system.C, system.B, system.conjugate_pairs)
 
 
 def causal_part(system: DiagonalStateSpace) -> DiagonalStateSpace:
@@ -46,7 +45,7 @@ def standard_form(system: DiagonalStateSpace) -> DiagonalStateSpace:
     return system.replace(C=system.C * system.poles[..., None, :], D=system.D + feedthrough_of_delay(system), delay=1)
 
 
-def dense(system: System) -> StateSpace:
+def dense(system: SystemLike) -> StateSpace:
     """Return the dense realization of one causal system, in the standard form.
 
     Conjugate pairs become the real system with twice as many states: first the real, then the imaginary parts.
@@ -58,15 +57,8 @@ def dense(system: System) -> StateSpace:
     InputError
         The system is bidirectional, hence not causal.
     """
-    if isinstance(system, StateSpace):
-        return system
-    if system.batch_shape:
-        raise DimensionError("a batch has no single dense realization; index it first", batch=system.batch_shape)
-    standard = standard_form(system)
-    A, B, C = np.diag(standard.poles), standard.B, standard.C
-    if standard.conjugate_pairs:
-        A, B, C = real_state_matrix(standard.poles), real_input(B), real_output(C)
-    return StateSpace(A, B, C, standard.D, dt=standard.dt)
+    given = as_system(system)
+    return given if isinstance(given, StateSpace) else given.dense()
 
 
 def with_conjugates(system: DiagonalStateSpace) -> DiagonalStateSpace:

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.arithmetic.exact import two_sum
 from theory.errors import DimensionError, InputError, TimeBaseError
+from theory.systems.given import SystemLike, as_system
 from theory.systems.margin import discrete_margin, state_scaling
+from theory.systems.numeric import finite, real
 from theory.systems.realization import anticausal_part, causal_part, standard_form
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
@@ -19,7 +21,7 @@ Array = NDArray[Any]
 _TWO_PI = (6.283185307179586, 2.4492935982947064e-16)  # 2 pi as head + tail
 
 
-def frequency_response(system: System, omega: ArrayLike) -> Array:
+def frequency_response(system: SystemLike, omega: ArrayLike) -> Array:
     r"""Return :math:`G(e^{j\omega})`, in continuous time :math:`G(j\omega)`.
 
     For a diagonal system each resolvent is evaluated from the margin :math:`1-|\lambda|` and the angle difference
@@ -47,7 +49,8 @@ def frequency_response(system: System, omega: ArrayLike) -> Array:
     Diagonal: O(k n p m). Dense: one complex Schur form, then back substitution for all frequencies at once, O(n^3 + k
     n^2 m).
     """
-    grid = np.atleast_1d(np.asarray(omega, dtype=float))
+    system = as_system(system)
+    grid = np.atleast_1d(real("omega", omega))
     if grid.ndim != 1 or np.isnan(grid).any() or (system.is_discrete and np.isinf(grid).any()):
         raise InputError("omega must be a one-dimensional array of frequencies, finite in discrete time")
     if isinstance(system, StateSpace):
@@ -142,7 +145,7 @@ def _dense_response(system: StateSpace, omega: Array) -> Array:
     return response
 
 
-def impulse_response(system: System, length: int) -> Array:
+def impulse_response(system: SystemLike, length: int) -> Array:
     r"""Return the Markov parameters :math:`h_0,\dots,h_{\text{length}-1}` of a causal discrete-time system.
 
     ``delay=1``: :math:`h_0=D,\ h_k=CA^{k-1}B`; ``delay=0``: :math:`h_0=D+CB,\ h_k=C\Lambda^kB`.
@@ -166,9 +169,9 @@ def impulse_response(system: System, length: int) -> Array:
     InputError
         The system is bidirectional, or `length` is negative.
     """
+    system = as_system(system)
     _require_discrete(system, "impulse_response")
-    if length < 0:
-        raise InputError(f"length must not be negative, got {length}")
+    length = _whole(length, at_least=0)
     if isinstance(system, DiagonalStateSpace):
         standard = standard_form(system)
         response = np.empty((*system.batch_shape, length, system.p, system.m), dtype=complex)
@@ -186,7 +189,7 @@ def impulse_response(system: System, length: int) -> Array:
     return markov
 
 
-def two_sided_impulse_response(system: System, length: int) -> Array:
+def two_sided_impulse_response(system: SystemLike, length: int) -> Array:
     r"""Return :math:`h_{-(\text{length}-1)},\dots,h_0,\dots,h_{\text{length}-1}`; lag 0 sits at index ``length - 1``.
 
     The output is :math:`y_k=\sum_i h_i u_{k-i}`; negative lags belong to the reverse direction, and are zero without
@@ -198,9 +201,9 @@ def two_sided_impulse_response(system: System, length: int) -> Array:
     -------
     ndarray, shape (..., 2 length - 1, p, m)
     """
+    system = as_system(system)
     _require_discrete(system, "two_sided_impulse_response")
-    if length < 1:
-        raise InputError(f"length must be at least 1, got {length}")
+    length = _whole(length, at_least=1)
     bidirectional = isinstance(system, DiagonalStateSpace) and system.is_bidirectional
     forward = impulse_response(causal_part(system) if isinstance(system, DiagonalStateSpace) else system, length)
     both = np.concatenate([np.zeros_like(forward[..., 1:, :, :]), forward], axis=-3)
@@ -221,7 +224,7 @@ def _powers(poles: Array, count: int) -> Array:
     return powers
 
 
-def simulate(system: System, u: ArrayLike, x0: ArrayLike | None = None) -> Array:
+def simulate(system: SystemLike, u: ArrayLike, x0: ArrayLike | None = None) -> Array:
     r"""Return the output for the input `u`, sample by sample.
 
     The state obeys :math:`x_k=\Lambda x_{k-1}+Bu_k` with :math:`x_{-1}` = `x0`; ``delay=0`` outputs
@@ -246,18 +249,22 @@ def simulate(system: System, u: ArrayLike, x0: ArrayLike | None = None) -> Array
     ------
     TimeBaseError, DimensionError
     """
+    system = as_system(system)
     _require_discrete(system, "simulate")
-    signal = np.asarray(u)
+    signal = finite("u", u)
     if signal.ndim < 2 or signal.shape[-1] != system.m:
         raise DimensionError(f"u must have shape (..., L, m) with m = {system.m}", u=signal.shape)
+    start = None if x0 is None else finite("x0", x0)
+    if start is not None:
+        _require_state(start, system, signal)
     if isinstance(system, StateSpace):
-        start = np.zeros(system.n) if x0 is None else np.asarray(x0)
+        start = np.zeros(system.n) if start is None else start
         states = _dense_states(system, signal, start)
         return states @ system.C.T + signal @ system.D.T  # type: ignore[no-any-return]
     if system.conjugate_pairs and signal.dtype.kind == "c":  # 2 Re(C x) is not linear over the complex numbers
-        return simulate(system, signal.real, x0) + 1j * simulate(system, signal.imag)
+        return simulate(system, signal.real, start) + 1j * simulate(system, signal.imag)
     through = signal @ np.swapaxes(system.D, -1, -2)
-    output = _scan_output(system.poles, system.B, system.C, signal, x0, system.delay)
+    output = _scan_output(system.poles, system.B, system.C, signal, start, system.delay)
     if system.C_reverse is not None:
         flipped = signal[..., ::-1, :]
         output = (
@@ -267,11 +274,11 @@ def simulate(system: System, u: ArrayLike, x0: ArrayLike | None = None) -> Array
     return (2.0 * output.real if system.conjugate_pairs else output) + through  # type: ignore[no-any-return]
 
 
-def _scan_output(poles: Array, B: Array, C: Array, u: Array, x0: ArrayLike | None, delay: int) -> Array:
+def _scan_output(poles: Array, B: Array, C: Array, u: Array, x0: Array | None, delay: int) -> Array:
     driven = u @ np.swapaxes(B, -1, -2)  # (..., L, n)
     state = np.zeros(driven.shape[:-2] + driven.shape[-1:], dtype=complex)
     if x0 is not None:
-        state = state + np.asarray(x0)
+        state = state + x0
     states = np.empty((*state.shape[:-1], *driven.shape[-2:]), dtype=complex)
     for k in range(driven.shape[-2]):
         if delay:
@@ -291,6 +298,24 @@ def _dense_states(system: StateSpace, u: Array, x0: Array) -> Array:
         states[..., k, :] = state
         state = state @ system.A.T + driven[..., k, :]
     return states
+
+
+def _whole(length: Any, *, at_least: int) -> int:
+    if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < at_least:
+        raise InputError(f"length must be a whole number of samples, at least {at_least}, got {length!r}")
+    return int(length)
+
+
+def _require_state(x0: Array, system: System, u: Array) -> None:
+    """Refuse a state that is not of the system's size, or does not go with the signals' leading axes."""
+    batch = system.batch_shape if isinstance(system, DiagonalStateSpace) else ()
+    try:
+        np.broadcast_shapes(x0.shape[:-1], u.shape[:-2], batch)
+        fits = x0.shape[-1:] == (system.n,)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise DimensionError(f"x0 must have shape (..., n) with n = {system.n}", x0=x0.shape, u=u.shape)
 
 
 def _require_discrete(system: System, name: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError, InputError, TimeBaseError, require_finite
-from theory.systems.system import DiagonalStateSpace, require_system
+from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
 
@@ -98,8 +98,7 @@ def record(values: ArrayLike, lengths: ArrayLike | None, channels: int, name: st
 
 
 def require_scannable(system: DiagonalStateSpace) -> None:
-    """Refuse what has no scan: dense systems, continuous time."""
-    require_system(system, diagonal=True)
+    """Refuse what has no scan: continuous time."""
     if not system.is_discrete:
         raise TimeBaseError("recorded signals are samples: the system must run in discrete time", system.dt)
 

@@ -13,37 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DimensionError, InputError, StabilityError, TimeBaseError, require_finite
+from theory.errors import DimensionError, InputError, StabilityError, TimeBaseError, optional_package, require_finite
 from theory.systems.margin import discrete_margin, spectral_rounding
+from theory.systems.numeric import numeric, validated_dt
+from theory.systems.pairs import product, real_input, real_output, real_state_matrix
 
 Array = NDArray[Any]
 
 
 def _frozen(name: str, value: ArrayLike, *, force_complex: bool = False) -> Array:
     """Copy to a read-only float64 or complex128 array."""
-    try:
-        array = np.array(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{name} is not a rectangular array of numbers: {error}") from error
-    if array.dtype.kind not in "buifc":
-        raise InputError(f"{name} has dtype {array.dtype}; numbers are needed")
-    array = array.astype(np.complex128 if force_complex or array.dtype.kind == "c" else np.float64)
+    array = numeric(name, value, force_complex=force_complex)
     array.setflags(write=False)
     return array
-
-
-def validated_dt(dt: float | None) -> float | None:
-    """Check a time base: ``None`` is continuous time, a positive number is the sample time in seconds."""
-    if dt is None:
-        return None
-    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
-    if not number or not np.isfinite(dt) or dt <= 0:
-        raise TimeBaseError(
-            f"dt must be None (continuous time) or a positive sample time, got {dt!r}; "
-            "python-control's dt=0 is None here, its dt=True is dt=1.0",
-            dt,
-        )
-    return float(dt)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,6 +106,24 @@ class StateSpace:
     def poles(self) -> Array:
         """Eigenvalues of ``A``, shape (n,)."""
         return np.linalg.eigvals(self.A) if self.n else np.zeros(0, complex)
+
+    def to_control(self) -> Any:
+        """Return python-control's ``StateSpace`` with the same matrices; continuous time is its ``dt = 0``.
+
+        Every function of ours takes such a system back.
+
+        Raises
+        ------
+        MissingDependencyError
+            python-control is not installed (the extra ``control``).
+        InputError
+            A matrix is complex: python-control computes with real ones.
+        """
+        if not self.is_real:
+            raise InputError("python-control takes real matrices, and this system is complex")
+        control = optional_package("control", "control")
+        matrices = (np.array(matrix) for matrix in (self.A, self.B, self.C, self.D))
+        return control.StateSpace(*matrices, 0 if self.dt is None else self.dt)
 
     def __repr__(self) -> str:
         time = f"dt={self.dt:g}" if self.is_discrete else "continuous"
@@ -237,6 +237,33 @@ class DiagonalStateSpace:
         """
         return discrete_margin(self.poles) if self.is_discrete else -self.poles.real
 
+    def dense(self) -> StateSpace:
+        """Return the dense realization of one causal system, in the standard form.
+
+        Conjugate pairs become the real system with twice as many states: first the real, then the imaginary parts.
+
+        Raises
+        ------
+        DimensionError
+            It is a batch; index it first.
+        InputError
+            It is bidirectional, hence not causal.
+        """
+        if self.batch_shape:
+            raise DimensionError("a batch has no single dense realization; index it first", batch=self.batch_shape)
+        if self.is_bidirectional:
+            raise InputError("a bidirectional system is not causal: take causal_part and anticausal_part")
+        poles, B, C, D = self.poles, self.B, self.C, self.D
+        if self.delay == 0:
+            C, D = C * poles, D + product(C, B, self.conjugate_pairs)
+        if not self.conjugate_pairs:
+            return StateSpace(np.diag(poles), B, C, D, dt=self.dt)
+        return StateSpace(real_state_matrix(poles), real_input(B), real_output(C), D, dt=self.dt)
+
+    def to_control(self) -> Any:
+        """Return python-control's ``StateSpace`` of :meth:`dense`: see :meth:`StateSpace.to_control`."""
+        return self.dense().to_control()
+
     def keep(self, index: ArrayLike) -> DiagonalStateSpace:
         """Return the system of the states `index` only (integer indices or a boolean mask along n)."""
         chosen = np.asarray(index)
@@ -273,27 +300,12 @@ class DiagonalStateSpace:
 System = StateSpace | DiagonalStateSpace
 
 
-def require_system(system: object, *, diagonal: bool = False) -> None:
-    """Raise :class:`InputError` that says what to pass, unless `system` is one of ours (`diagonal`: a diagonal one)."""
-    wanted = DiagonalStateSpace if diagonal else (StateSpace, DiagonalStateSpace)
-    if isinstance(system, wanted):
-        return
-    given, names = type(system), "a DiagonalStateSpace" if diagonal else "a StateSpace or DiagonalStateSpace"
-    advice = ""
-    if isinstance(getattr(system, "system", None), wanted):
-        advice = "; pass its .system"
-    elif not diagonal and all(hasattr(system, name) for name in "ABCD"):
-        advice = "; pass StateSpace(A, B, C, D, dt=...) of its matrices"
-    raise InputError(f"{names} is needed, got {given.__module__}.{given.__qualname__}{advice}")
-
-
 def require_stable(system: System) -> None:
     """Raise :class:`StabilityError` that names the poles on or outside the stability boundary.
 
     The poles of a diagonal system are taken at their word, to the last bit. Those of a dense one are computed, and one
     within rounding of the boundary (:func:`theory.systems.margin.spectral_rounding`) counts as on it.
     """
-    require_system(system)
     poles, vague = system.poles, 0.0
     if isinstance(system, DiagonalStateSpace):
         margin = system.margin
@@ -305,10 +317,13 @@ def require_stable(system: System) -> None:
         worst = float(margin.min())
         region = "the open unit disc" if system.is_discrete else "the open left half plane"
         where = np.argwhere(bad)[0].tolist()
+        if isinstance(system, DiagonalStateSpace):
+            advice = "drop these states (system.keep) or clip them as the model would"
+        else:
+            advice = "linf_norm and frequency_response take such systems; all else needs its stable part"
         raise StabilityError(
             f"{int(bad.sum())} of {poles.size} poles are not inside {region}; the first is {poles[tuple(where)]:.6g} "
-            f"at index {where}, the smallest margin is {worst:.3g}; drop these states (system.keep) or clip them as "
-            "the model would",
+            f"at index {where}, the smallest margin is {worst:.3g}; {advice}",
             poles[bad],
             worst,
         )

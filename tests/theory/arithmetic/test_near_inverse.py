@@ -4,7 +4,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from theory.arithmetic.near_inverse import NearInverse
+from theory.arithmetic.near_inverse import NearInverse, is_regular
 
 mp.mp.dps = 50
 
@@ -52,3 +52,24 @@ def test_an_inverse_that_is_far_off_is_refused(rng: np.random.Generator) -> None
     V = rng.normal(size=(4, 4))
     assert NearInverse.of(V, 2.0 * np.linalg.inv(V)) is None
     assert NearInverse.of(V, np.full((4, 4), np.nan)) is None
+
+
+def test_regular_matrices_are_proved_in_any_units(rng: np.random.Generator) -> None:
+    for _ in range(8):
+        V = rng.normal(size=(5, 5))
+        rows, columns = 2.0 ** rng.integers(-200, 200, (2, 5))
+        assert is_regular(V, np.linalg.inv(V))
+        assert is_regular(rows[:, None] * V * columns, np.linalg.inv(V) / columns[:, None] / rows)
+        upper = np.triu(1e6 * V, 1) + np.eye(5)
+        assert is_regular(upper, np.linalg.inv(upper))  # of condition 1e30
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-16, 1e-3])
+def test_a_singular_matrix_is_never_proved_regular(off: float, rng: np.random.Generator) -> None:
+    for _ in range(20):
+        V = rng.integers(-9, 10, (4, 4)).astype(float)
+        V[3] = V[0] + V[1] - V[2]
+        W = np.linalg.inv(V + max(off, 1e-15) * rng.normal(size=(4, 4)))
+        assert not is_regular(V, W)
+    assert not is_regular(np.zeros((2, 2)), np.eye(2))
+    assert not is_regular(np.eye(2), np.full((2, 2), np.inf))

@@ -8,7 +8,7 @@ from hypothesis import given
 from strategies import dense_systems, diagonal_systems
 from tolerance import EPS, relative, tol
 
-from theory.errors import InputError, TimeBaseError
+from theory.errors import AccuracyError, InputError, TimeBaseError
 from theory.gramians.hankel import hankel_singular_values
 from theory.systems.discretization import (
     bilinear,
@@ -170,3 +170,74 @@ def test_static_systems_only_change_their_time_base():
         assert there.dt == 0.1
         assert there.D == 2.0
         assert undiscretize(there, rule).dt is None
+
+
+def transfer(system: StateSpace, z: mpmath.mpc) -> mpmath.mpf:
+    """C (z I - A)^{-1} B + D of one input and output, in the working precision of mpmath."""
+    A = mpmath.matrix(system.A.tolist())
+    states = mpmath.lu_solve(z * mpmath.eye(system.n) - A, mpmath.matrix(system.B.tolist()))
+    return (mpmath.matrix(system.C.tolist()) * states)[0] + mpmath.mpf(float(system.D[0, 0]))
+
+
+BADLY_SCALED = {
+    "time scales": ([[-1e17, 0], [0, -1]], 1.0),
+    "units": ([[-1.0, 1e12], [-1e-12, -1.0]], 1e-3),
+    "both": ([[0, 1e-8, 0], [-(2e10 + 4e8 / 6), -3.0, 2e10], [200 / 3, 0, -200 / 3]], 1.0),
+    "triangular": ([[-0.32, 3e4, 3e4, 3e4], [0, -0.30, 3e4, 3e4], [0, 0, -0.31, 3e4], [0, 0, 0, -0.33]], 0.1),
+}
+
+
+@pytest.mark.parametrize("name", BADLY_SCALED)
+def test_the_bilinear_rule_takes_stable_systems_in_any_units(name: str) -> None:
+    """They cannot have a pole at 2/dt; the transfer functions agree at corresponding points."""
+    A, dt = BADLY_SCALED[name]
+    system = StateSpace(A, np.ones((len(A), 1)), np.ones((1, len(A))))
+    found = discretize(system, dt, "bilinear")
+    with mpmath.workdps(60):
+        z = mpmath.expj(1)
+        wanted, got = transfer(system, 2 / mpmath.mpf(dt) * (z - 1) / (z + 1)), transfer(found, z)
+        assert abs(got - wanted) <= 1e-9 * abs(wanted)
+
+
+def test_the_inverse_bilinear_rule_takes_triangular_systems() -> None:
+    A = [[0.32, 3e4, 3e4, 3e4], [0, 0.30, 3e4, 3e4], [0, 0, 0.31, 3e4], [0, 0, 0, 0.33]]
+    system = StateSpace(A, np.ones((4, 1)), np.ones((1, 4)), dt=1.0)
+    found = undiscretize(system, "tustin")
+    with mpmath.workdps(60):
+        z = mpmath.expj(1)
+        wanted, got = transfer(system, z), transfer(found, 2 * (z - 1) / (z + 1))
+        assert abs(got - wanted) <= 1e-9 * abs(wanted)
+
+
+def test_a_pole_without_image_is_named_or_called_undecided() -> None:
+    with pytest.raises(InputError, match="a pole at 2/dt"):
+        discretize(StateSpace(np.diag([-1.0, 4.0]), np.ones((2, 1)), np.ones((1, 2))), 0.5, "bilinear")
+    with pytest.raises(InputError, match="a pole at -1"):
+        undiscretize(StateSpace(np.diag([0.5, -1.0]), np.ones((2, 1)), np.ones((1, 2)), dt=1.0), "bilinear")
+    A = np.array([[1.0, 2.0], [3.0, 2.0]])  # poles 4 and -1
+    with pytest.raises(InputError, match="a pole at 2/dt"):
+        discretize(StateSpace(A, np.ones((2, 1)), np.ones((1, 2))), 0.5, "bilinear")
+    for k in (3.0, 7.0, 11.0):  # a pole at 4 / k, up to rounding
+        with pytest.raises((InputError, AccuracyError), match="a pole at 2/dt"):
+            discretize(StateSpace(A / k, np.ones((2, 1)), np.ones((1, 2))), 0.5 * k, "bilinear")
+
+
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("rate", [50.0, 300.0])
+def test_fast_poles_of_a_triangular_matrix_come_back(lower: bool, rate: float) -> None:
+    """exp(-50) is 1e-22 of the other pole, and still not zero."""
+    A = np.array([[-rate, 1.0], [0.0, -1.0]])
+    A = A.T if lower else A
+    stiff = StateSpace(A, [[1.0], [1.0]], [[1.0, 1.0]])
+    back = undiscretize(discretize(stiff, 1.0))
+    assert np.sort(back.poles.real) == pytest.approx([-rate, -1.0], rel=1e-13)
+    assert np.abs(back.A - stiff.A).max() <= 1e-12 * rate
+    assert np.abs(back.B - stiff.B).max() <= 1e-12 * rate
+
+
+def test_a_logarithm_that_is_wrong_is_an_error() -> None:
+    A = np.array([[1e-8, 3e8, 1e9], [0.0, 2e-8, 7e8], [0.0, 0.0, 3e-8]])
+    with pytest.raises(AccuracyError, match="logarithm"):
+        undiscretize(StateSpace(A, np.ones((3, 1)), np.ones((1, 3)), dt=1.0))
+    with pytest.raises(InputError, match="no continuous-time image"):
+        undiscretize(StateSpace(np.array([[0.0, 1.0], [0.0, 0.5]]), np.ones((2, 1)), np.ones((1, 2)), dt=1.0))
