@@ -34,7 +34,11 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_generated", "jupyter_execute"]
 nitpicky = True
-nitpick_ignore = [("py:class", "contextlib.ContextDecorator")]  # the standard library, whose inventory is elsewhere
+nitpick_ignore = [  # the standard library, whose inventory is elsewhere
+    ("py:class", "abc.ABC"),
+    ("py:class", "contextlib.ContextDecorator"),
+    ("py:class", "enum.Enum"),
+]
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -64,10 +68,10 @@ html_title = "ssmreduce"
 html_static_path = ["_static", "_generated/static"]
 html_css_files = ["wide.css"]
 
-# Formulas are set without a network: the one file of MathJax that has its fonts inside comes with the site. The package
+# Formulas are set without a network: one file of MathJax, fonts and extensions inside, comes with the site. The package
 # is a carrier of that file (MathJax 3.2.2, Apache-2.0); used as an extension it would copy 24 MB.
 GENERATED = Path(__file__).resolve().parent / "_generated"
-MATHJAX = "mathjax/tex-svg.js"
+MATHJAX = "mathjax/tex-svg-full.js"
 mathjax_path = MATHJAX
 mathjax3_config = {
     "tex": {"processEscapes": True},

@@ -135,6 +135,7 @@ def compare(
     report(0, total, "norm of the layer")
     if isinstance(source, SSMLayer):
         source.require_stable()
+    subject, margin = subject_of(source, system), margins(source)
     norm = worst(hinf_norm(system, rtol=rtol))
     hsv = np.sort(hankel_singular_values(system).ravel())[::-1]
     work: list[Work] = []
@@ -143,12 +144,12 @@ def compare(
     def found(**told: Any) -> Comparison:
         rows = tuple(item.row for item in work if item.finished)
         return Comparison(
-            subject=subject_of(source, system),
+            subject=subject,
             norm=norm,
             rows=rows,
             hsv=hsv,
             poles=system.poles,
-            margin=margins(source),
+            margin=margin,
             violations=(*violated(rows), *violations, *conflicts(rows)),
             provenance=provenance(seed, rtol, crosscheck, sweep_points, time.perf_counter() - start) | told,
         )

@@ -14,7 +14,7 @@ from ssmreduce.methods.selection import Selection
 
 @dataclass(frozen=True, kw_only=True)
 class Magnitude(Selection):
-    """Keeps the poles with the largest |pole| |b| |c|."""
+    """Keeps the poles with the largest product of their modulus and the norms of their rows of B and columns of C."""
 
     title = "magnitude"
     allocation = "uniform"

@@ -36,7 +36,7 @@ class Named:
 
     @property
     def name(self) -> str:
-        """Registered name, with the parameters that differ from the registered ones; :meth:`Registry.find` reads it."""
+        """Registered name, with the parameters that differ from the registered ones; ``Registry.find`` reads it."""
         return self.registry.name_of(self)
 
     @property
