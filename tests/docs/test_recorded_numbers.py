@@ -175,3 +175,23 @@ def test_the_readme_quotes_the_recorded_benchmarks() -> None:
     assert f"takes {wall:.2f} s to a proved relative width of 1e-8, a {ratio:.0f}th of python-control's time" in told
     wall, ratio = of(s4d, "ssmreduce", "wall"), of(s4d, "python-control", "ratio_wall")
     assert re.search(rf"an S4D layer of 256 channels {wall:.2f} s, a {ratio:.0f}(?:rd|th|st|nd)", told)
+
+
+PRINTED = json.loads((ROOT / "docs" / "recorded" / "tables.json").read_text(encoding="utf-8"))["tables"]
+
+
+@pytest.mark.parametrize("table", PRINTED, ids=lambda table: f"{table['file']}: {table['head'][:30]}")
+def test_printed_tables_are_those_of_the_record(table: dict[str, Any]) -> None:
+    lines = rows_between((ROOT / table["file"]).read_text(encoding="utf-8"), table["head"])
+    assert [[cell.strip() for cell in line[1:-1].split("|")] for line in lines] == table["rows"]
+    assert table["date"]
+    assert table["commit"]
+
+
+@pytest.mark.parametrize("table", PRINTED[:2], ids=["training", "inference"])
+def test_printed_ratios_are_those_of_the_times_beside_them(table: dict[str, Any]) -> None:
+    """Ratios are medians of ratios, so they need not be quotients of medians; they are close to them."""
+    for row in table["rows"]:
+        if row[1]:
+            theirs, ours, ratio = (float(cell.strip("*").split(" ")[0]) for cell in row[1:4])
+            assert ratio == pytest.approx(theirs / ours, rel=0.2)
