@@ -36,7 +36,7 @@ FAILED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One change of one file, and the tests that must notice."""
+    """One change of one file, and the arguments of pytest for the tests that must notice."""
 
     name: str
     file: str
@@ -136,10 +136,10 @@ def main() -> int:
             finally:
                 trees.put(tree)
 
-        files = sorted({test.partition("::")[0] for mutant in mutants for test in mutant.tests})
-        print(f"{len(mutants)} mutants, {len(files)} test files, {options.jobs} at a time", flush=True)
-        for file, (word, text, seconds) in zip(files, pool.map(lambda f: timed(None, [f]), files), strict=True):
-            print(f"  unchanged {seconds:6.1f} s  {word}  {file}", flush=True)
+        asked = sorted({tuple(mutant.tests) for mutant in mutants})
+        print(f"{len(mutants)} mutants, {len(asked)} sets of tests, {options.jobs} at a time", flush=True)
+        for tests, (word, text, seconds) in zip(asked, pool.map(lambda t: timed(None, list(t)), asked), strict=True):
+            print(f"  unchanged {seconds:6.1f} s  {word}  {' '.join(tests)}", flush=True)
             if word == "broken":
                 print(text)
                 return 1

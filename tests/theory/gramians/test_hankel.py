@@ -128,27 +128,30 @@ def test_diagonal_equals_dense(system):
     assert np.abs(got - wanted).max() <= tol(2 * system.n, amplification(system) / system.margin.min()) * wanted[0]
 
 
-@given(diagonal_systems(discrete=True, delay=None, closest=0.1, badly_scaled=False, max_n=4, max_io=2))
+@given(diagonal_systems(discrete=True, delay=None, closest=0.4, badly_scaled=False, max_n=4, max_io=2))
 def test_they_are_the_singular_values_of_the_hankel_matrix(system):
-    causal = standard_form(system)
-    half = 400
+    causal, half = standard_form(system), 80  # 0.6**80 is below eps
     taps = impulse_response(causal, 2 * half)[1:]
     p, m = system.p, system.m
-    matrix = np.array([[taps[i + j] for j in range(40)] for i in range(40)]) if causal.margin.min() > 0.6 else None
+    matrix = np.array([[taps[i + j] for j in range(half)] for i in range(half)])
     wanted = causal_hankel_singular_values(system)
-    if matrix is not None:  # 0.4**40 is below eps
-        values = np.linalg.svd(matrix.transpose(0, 2, 1, 3).reshape(40 * p, 40 * m), compute_uv=False)[: wanted.size]
-        assert np.abs(values - wanted[: values.size]).max() <= tol(40, amplification(causal)) * max(wanted[0], 1e-300)
+    values = np.linalg.svd(matrix.transpose(0, 2, 1, 3).reshape(half * p, half * m), compute_uv=False)[: wanted.size]
+    assert np.abs(values - wanted[: values.size]).max() <= tol(half, amplification(causal)) * max(wanted[0], 1e-300)
     assert hankel_norm(causal) == wanted[0]
 
 
 @given(diagonal_systems(bidirectional=True, delay=None, closest=1e-3, badly_scaled=False))
 def test_both_directions(system):
+    """Nehari: the strictly causal part of either direction, and of the two the larger value, one by one."""
     values = causal_hankel_singular_values(system)
-    C = system.C if system.delay else system.C * system.poles
-    forward = hankel_singular_values(system.replace(C=C, C_reverse=None, delay=1))
-    room = tol(2 * system.n, amplification(system)) * values[0]
-    assert np.all(values >= forward - room)
+    one, other = (
+        hankel_singular_values(
+            system.replace(C=C if delay else C * system.poles, C_reverse=None, delay=1, delay_reverse=1, D=None)
+        )
+        for C, delay in ((system.C, system.delay), (system.C_reverse, system.delay_reverse))
+    )
+    room = tol(2 * system.n, amplification(system)) * max(one[0], other[0])
+    assert np.abs(values - np.maximum(one, other)).max() <= room
     stacked = system.replace(C=np.vstack([system.C, system.C_reverse]), C_reverse=None, D=None)
     assert np.abs(hankel_singular_values(system) - hankel_singular_values(stacked)).max() <= room
 
