@@ -14,6 +14,8 @@ from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "docs"))
+
 # The kernels that execute the examples import the same checkout.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 # The matrices here are small: one thread is as fast, and kernels do not fight for the cores.
@@ -142,6 +144,14 @@ def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     return None
 
 
+def _fill(app: Any, docname: str, source: list[str]) -> None:
+    """Put the tables that come from the registries into a page."""
+    from registry_tables import filled
+
+    source[0] = filled(source[0])
+
+
 def setup(app: Any) -> None:
-    """Connect the resolver of names."""
+    """Connect the resolver of names, and the tables."""
+    app.connect("source-read", _fill)
     app.connect("missing-reference", _resolve)

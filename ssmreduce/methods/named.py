@@ -1,7 +1,7 @@
 """Values with names: a method or an allocation is a frozen dataclass, and its name is what rows, files and JSON say.
 
 ``"balanced"`` is short for the registered value; ``"balanced(condition_limit=1e12)"`` is that value with another
-parameter. :attr:`Named.name` writes such a text and :meth:`Registry.find` reads it; nothing in it is executed.
+parameter. :attr:`Named.name` writes such a text and ``Registry.find`` reads it; nothing in it is executed.
 """
 
 from __future__ import annotations

@@ -152,6 +152,9 @@ model = ssmreduce.load(ssmreduce.shipped_checkpoint("digits_s5"))
 record = ssmreduce.reduce_model(model, 0.5, "newest(step=3)").training["reduction"]
 assert (record["method"], record["allocation"]) == ("newest(step=3)", "uniform")
 assert main(["compare", "--methods", "newest,newest(step=1e-3)", "--orders", "4", "--crosscheck", "none"]) == 0
+sys.path.append("docs")
+import registry_tables
+assert "| `newest` | Keeps the states that were stored last, counted in steps. |" in registry_tables.methods()
 try:
     main(["reduce", "--help"])
 except SystemExit:

@@ -28,6 +28,12 @@ class GlobalThreshold(Allocation):
 
     criterion: Literal["hinf", "last", "last_released", "aire", "lamp"]
 
+    @property
+    def summary(self) -> str:
+        """Whose scores."""
+        whose = "exact H-infinity gains, squared," if self.criterion == "hinf" else f"{self.criterion} scores"
+        return f"As many states as one threshold over the prefix-normalised {whose} of all layers keeps, at least one."
+
     def spread(self, layers: Sequence[SSMLayer], sizes: Sequence[int], budget: int) -> tuple[int, ...]:
         """Keep the `budget` largest scores, the best of each layer among them; ties go to earlier layers."""
         ranked = [_by_rank(self._scores(layer)) for layer in layers]
