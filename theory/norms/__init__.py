@@ -55,7 +55,8 @@ def hinf_norm(system: SystemLike, rtol: float = 1e-8) -> Bracket:
 
     Notes
     -----
-    Method: branch and bound over arcs of the boundary; on each arc the curvature of :math:`\|G(t)u\|^2` is
+    Method: two loops, over ways of writing the system and over proofs (:mod:`theory.norms.plan`). For few channels,
+    branch and bound over arcs of the boundary; on each arc the curvature of :math:`\|G(t)u\|^2` is
     bounded from Taylor coefficients and the modes' exact derivatives (:mod:`theory.norms.proofs.arcs`).
     Dense systems are diagonalised with a proved remainder; where eigenvectors fail, a verified resolvent is used.
     With many channels the level is proved for the whole circle at once, by a storage function

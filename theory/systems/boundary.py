@@ -41,10 +41,3 @@ def half_width(chart: str, left: Array, right: Array) -> Array:
     if chart == CIRCLE:
         return np.asarray(np.tan((right - left) / 4.0) * (1 + 1e-15) + 1e-15)
     return np.asarray((right - left) / 2.0 * (1 + 1e-15) + 4.5e-16 * np.maximum(np.abs(left), np.abs(right)))
-
-
-def frequency(chart: str, where: float) -> float:
-    """Turn a coordinate into rad/sample or rad/s."""
-    if chart != INFINITY:
-        return float(where)
-    return float("inf") if where == 0.0 else float(1.0 / where)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.systems.boundary import CIRCLE, frequency
+from theory.systems.boundary import CIRCLE, INFINITY
 
 Array = NDArray[Any]
 
@@ -30,4 +30,6 @@ class Peak:
     @property
     def frequency(self) -> Any:
         """Where it is, in rad/sample or rad/s."""
-        return self.where if np.ndim(self.where) else frequency(self.chart, self.where)
+        if np.ndim(self.where) or self.chart != INFINITY:
+            return self.where
+        return float("inf") if self.where == 0.0 else float(1.0 / self.where)

@@ -104,7 +104,7 @@ class Cover:
 class Arcs(ByShape):
     """The gain between two samples is at most the larger one plus the curvature that Taylor coefficients allow.
 
-    Applies: few inputs and outputs, so that every sample may have its singular values; every dense system.
+    Applies: few inputs and outputs, so that every sample may have its singular values; every resolvent.
     Cost: some ten to some thousand arcs, each O(n p m) for modes and O(n^3) for a resolvent.
     """
 

@@ -13,7 +13,7 @@ from theory.norms.responses.response import Response
 class PoleOnBoundary(ByShape):
     """Infinity is an upper bound, and where the residue of the pole does not cancel it is the norm.
 
-    Applies: a diagonal system with a pole on the boundary, to the last bit (only :func:`theory.norms.linf_norm`).
+    Applies: a diagonal system with a pole on the boundary, to the last bit (only ``linf_norm`` takes such systems).
     Cost: none.
     """
 
@@ -26,7 +26,7 @@ class PoleOnBoundary(ByShape):
 
 
 class Constant(ByShape):
-    """The largest singular value of D, by Gershgorin's discs of U* D*D U with a computed U.
+    """The largest singular value of D, by Gershgorin's discs of ``D* D`` in computed coordinates.
 
     Applies: no state is left that an input reaches and an output sees.
     Cost: O(p m min(p, m)).
