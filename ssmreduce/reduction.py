@@ -19,6 +19,7 @@ from ssmreduce.methods.registry import METHODS, Method, largest, system_of
 from theory.errors import InputError
 from theory.norms.bracket import Bracket
 from theory.reduction.balancing import Remark, Truncation
+from theory.reduction.bounds import require_consistent
 from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
@@ -206,6 +207,7 @@ def _written(
             rounding = np.asarray(rounding_bound(reduced, layer.system))
         reduced = layer.system
     scalar = rounding.ndim == 0
+    require_consistent(floor=truncation.floor, bound=truncation.bound + rounding)
     remarks = truncation.remarks
     if truncation.order < asked and Remark.FEWER_STATES not in remarks:
         remarks = (Remark.FEWER_STATES, *remarks)

@@ -24,6 +24,7 @@ from theory.gramians.float_proof import FloatGramians, float_gramians
 from theory.gramians.proof import Growing, Plant, ReachProof, Unproved, float_norm
 from theory.gramians.scaling import Scaled, scaled
 from theory.systems.margin import discrete_margin, spectral_rounding
+from theory.systems.stability import proved_by_diagonal
 from theory.systems.system import StateSpace
 
 Array = NDArray[Any]
@@ -269,11 +270,7 @@ def _margins(system: StateSpace) -> tuple[Array, Array]:
 
 def _refuse_boundary(system: StateSpace) -> None:
     """A pole on the boundary to its last bits counts as on it, unless the matrix is triangular: then as written."""
-    if not np.tril(system.A, -1).any() or not np.triu(system.A, 1).any():
-        diagonal = np.diag(system.A).astype(complex)
-        margin = discrete_margin(diagonal) if system.is_discrete else -diagonal.real
-        if not (margin > 0).all():
-            raise _unstable(system, "as the diagonal of a triangular A says")
+    if proved_by_diagonal(system):
         return
     poles, margin = _margins(system)
     vague = np.minimum(spectral_rounding(system.A), 2.0 * EPS * np.abs(poles))

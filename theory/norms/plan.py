@@ -24,7 +24,7 @@ from theory.norms.responses.dense import Eigenvectors, GradedSchur, OwnCoordinat
 from theory.norms.responses.diagonal import Modes, ScalarSums
 from theory.norms.responses.resolvent import Resolvent
 from theory.norms.responses.response import Kind, Response
-from theory.systems.stability import proved_by_discs, refuse
+from theory.systems.stability import proved_by_diagonal, proved_by_discs, refuse
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 RESPONSES: list[Kind] = [
@@ -85,7 +85,7 @@ class Stability:
     def __init__(self, system: System, unit: float, *, owed: bool) -> None:
         self.system, self.unit = system, unit
         # the poles of a diagonal system are known, and were looked at
-        self.proven = not owed or isinstance(system, DiagonalStateSpace) or system.n == 0
+        self.proven = not owed or isinstance(system, DiagonalStateSpace) or system.n == 0 or proved_by_diagonal(system)
         self.resolvent: Resolvent | None = None
 
     def ready(self, response: Response) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.arithmetic.rounding import EPS
-from theory.errors import InputError, OrderError
+from theory.errors import AccuracyError, InputError, OrderError
 from theory.systems.given import SystemLike, as_system
 from theory.systems.system import require_stable
 
@@ -145,3 +145,40 @@ def modal_bound(system: SystemLike, removed: ArrayLike) -> Any:
     terms = (2.0 if gone.conjugate_pairs else 1.0) * gain * np.linalg.norm(gone.B, axis=-1) / gone.margin
     bound = terms.sum(-1) * (1.0 + (gone.n + gone.m + gone.p + 16) * EPS)
     return bound if np.ndim(bound) else float(bound)
+
+
+def require_consistent(*, floor: ArrayLike, bound: ArrayLike, error: tuple[ArrayLike, ArrayLike] | None = None) -> None:
+    r"""Raise where :math:`\text{floor}\le\|G-G_r\|_\infty\le\text{bound}` cannot hold for what was computed.
+
+    A last look: each number comes with a proof of its own, and two that contradict each other say that one of the
+    proofs, or the arithmetic under it, is wrong.
+
+    Parameters
+    ----------
+    floor, bound : array_like, keyword only
+        Of a reduction, one each for every channel of a batch.
+    error : (lower, upper), optional, keyword only
+        Both ends of the certified error.
+
+    Raises
+    ------
+    AccuracyError
+        Names the part that failed; ``condition`` is the quotient of the two numbers.
+    """
+    lower, upper = (floor, bound) if error is None else error
+    pairs = (
+        ("the floor", floor, "the bound", bound),
+        ("the floor", floor, "the certified error", upper),
+        ("the certified error", lower, "the bound", bound),
+    )
+    for smaller, left, larger, right in pairs:
+        wrong = ~(np.asarray(left, dtype=float) <= np.asarray(right, dtype=float))
+        if wrong.any():
+            one, other = (
+                float(np.broadcast_to(np.asarray(x, dtype=float), wrong.shape)[wrong][0]) for x in (left, right)
+            )
+            raise AccuracyError(
+                f"{smaller}, {one:.6g}, is above {larger}, {other:.6g}: one of them is wrong; please report the "
+                "system, and take the certified error (error_norm) until then",
+                one / other if other else float("inf"),
+            )

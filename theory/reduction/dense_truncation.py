@@ -26,7 +26,7 @@ from theory.gramians.proof import float_norm
 from theory.gramians.scaling import scaled
 from theory.norms import error_norm
 from theory.reduction.balancing import Balancing, Truncation
-from theory.reduction.bounds import balanced_bound, hankel_floor
+from theory.reduction.bounds import balanced_bound, hankel_floor, require_consistent
 from theory.systems.margin import discrete_margin
 from theory.systems.response import frequency_response
 from theory.systems.system import StateSpace, System, require_stable
@@ -55,8 +55,9 @@ def truncate_dense(shared: Balancing, order: int) -> Truncation:
         reduced, bound, perturbation = _from_integers(system, proved, order)
     else:
         reduced, bound, perturbation = _from_floats(shared, system, order)
+    floor = hankel_floor(shared.floor_hsv, order)
     return Truncation(
-        system=reduced, order=order, hsv=shared.hsv, bound=bound, floor=hankel_floor(shared.floor_hsv, order),
+        system=reduced, order=order, hsv=shared.hsv, bound=bound, floor=floor,
         status=f"balanced truncation to {order} states", diagnostics={"states": order, "perturbation": perturbation},
     )  # fmt: skip
 
@@ -79,7 +80,9 @@ def _from_floats(shared: Balancing, system: StateSpace, order: int) -> tuple[Sta
     require_reduced_stable(reduced, shared.hsv, order)
     perturbation = _first_order_effect(reduced, uncertainty)
     expected = float(balanced_bound(shared.hsv, order) + perturbation)
-    return reduced, _certified(system, reduced, expected), perturbation
+    bound, error = _certified(system, reduced, expected)
+    require_consistent(floor=hankel_floor(shared.floor_hsv, order), bound=bound, error=error)
+    return reduced, bound, perturbation
 
 
 def require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
@@ -95,20 +98,21 @@ def require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
         ) from error
 
 
-def _certified(system: StateSpace, reduced: StateSpace, expected: float) -> float:
-    """`expected`, if the certified error is not more, else that."""
-    upper = math.inf
+def _certified(system: StateSpace, reduced: StateSpace, expected: float) -> tuple[float, tuple[float, float]]:
+    """`expected`, if the certified error is not more, else that; and the certified error, from below and above."""
+    lower, upper = 0.0, math.inf
     for rtol in CERTIFY_RTOL:
-        upper = min(upper, float(error_norm(system, reduced, rtol).upper))
+        error = error_norm(system, reduced, rtol)
+        lower, upper = max(lower, float(error.lower)), min(upper, float(error.upper))
         if upper <= expected:
-            return expected
+            return expected, (lower, upper)
     if not math.isfinite(upper):
         raise AccuracyError(
             f"the error of the reduced system of {reduced.n} states cannot be proved in float64: choose another order, "
             "scale the states alike, or pass the system in modal (diagonal) form",
             upper,
         )
-    return upper
+    return upper, (lower, upper)
 
 
 def _first_order_effect(system: StateSpace, uncertainty: Array, most: int = 64) -> float:
@@ -149,7 +153,7 @@ def _from_integers(system: StateSpace, proved: DenseGramians, order: int) -> tup
     changed = float(units.gain(_effect(primed, *off)))
     bound = (2.0 * float(units.gain(tail)) + changed) * (1.0 + (system.n + 8) * EPS)
     if not math.isfinite(bound):
-        bound = _certified(system, small, 0.0)
+        bound = _certified(system, small, 0.0)[0]
     elif changed > NEGLIGIBLE * bound:
         with contextlib.suppress(SSMReduceError):  # then the bound that is there stays
             bound = min(bound, float(error_norm(system, small, CERTIFY_RTOL[0]).upper))

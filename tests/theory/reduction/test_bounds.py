@@ -6,8 +6,8 @@ from hypothesis import given
 from strategies import diagonal_systems
 from tolerance import tol
 
-from theory.errors import InputError, OrderError, StabilityError
-from theory.reduction.bounds import balanced_bound, hankel_floor, hsv_allowance, modal_bound
+from theory.errors import AccuracyError, InputError, OrderError, StabilityError
+from theory.reduction.bounds import balanced_bound, hankel_floor, hsv_allowance, modal_bound, require_consistent
 from theory.systems.response import frequency_response
 from theory.systems.system import DiagonalStateSpace
 
@@ -104,3 +104,19 @@ def test_two_directions_attain_the_factor_2():
 def test_unstable():
     with pytest.raises(StabilityError):
         modal_bound(DiagonalStateSpace([1.0], [[1]], [[1]]), [0])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "part"),
+    [
+        ({"floor": 2.0, "bound": 1.0}, "the floor.*above the bound"),
+        ({"floor": 2.0, "bound": 5.0, "error": (1.0, 1.5)}, "the floor.*above the certified error"),
+        ({"floor": 0.0, "bound": 5.0, "error": (6.0, 7.0)}, "the certified error.*above the bound"),
+        ({"floor": [0.0, 3.0], "bound": [1.0, 2.0]}, "3, is above the bound, 2"),
+        ({"floor": 0.0, "bound": float("nan")}, "above the bound"),
+    ],
+)
+def test_contradictions_are_named(numbers, part):
+    with pytest.raises(AccuracyError, match=part):
+        require_consistent(**numbers)
+    require_consistent(floor=[0.0, 1.0], bound=[0.0, 1.0], error=([0.0, 1.0], [0.0, 1.0]))
