@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from html.parser import HTMLParser
@@ -14,6 +15,8 @@ from layer_cases import s5_params
 
 from ssmreduce import Comparison, compare, layer_from_params
 from ssmreduce.progress import progress_bar
+from ssmreduce.results import Findings
+from ssmreduce.view.columns import columns
 from ssmreduce.view.pages import comparison_sheet
 from ssmreduce.view.plot import COLOURS, MARKERS, image, plot, showcase_order
 from ssmreduce.view.table import printed
@@ -204,3 +207,27 @@ def test_progress_draws_a_bar_on_a_terminal() -> None:
     with progress_bar(stream=stream) as report:
         report(1, 2, "reduce: modal, order 2")
     assert "reduce: modal" in stream.getvalue()
+
+
+def test_titles_contents_and_meanings_are_the_same_everywhere(comparison: Comparison) -> None:
+    text, page = str(comparison), html.unescape(comparison.to_html())
+    shown = columns(comparison)
+    assert [column.heading.title for column in shown if column.heading.title not in text] == []
+    for column in shown:
+        assert f">{column.heading.title}</th>" in page
+        assert column.meaning in text
+        assert column.meaning[1:] in page
+        assert column.detail in page
+        for row in comparison.rows:
+            cell = column.content(row, False)
+            content = cell if isinstance(cell, str) else cell.text
+            assert content in text
+            assert f">{content}" in page
+    assert "python-control" not in {column.heading.title for column in shown}  # nobody was asked
+
+
+def test_views_of_the_data_alone(comparison: Comparison) -> None:
+    """A view needs the data, not the comparison: what came back from JSON looks the same."""
+    data = Findings.from_json(comparison.to_json())
+    assert str(comparison_sheet(data)) == str(comparison)
+    assert type(data) is Findings
