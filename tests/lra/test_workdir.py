@@ -18,8 +18,9 @@ from lra.config import load_config
 from lra.devices import ONE_DEVICE
 from lra.errors import BusyError, CheckpointError, ConfigError, DivergenceError, NotFiniteError
 from lra.lock import locked
+from lra.tasks import load_task
 from lra.train import Run, train_and_evaluate
-from lra.workdir import LOCK, claimed
+from lra.workdir import LOCK, claimed, restore
 
 pytestmark = pytest.mark.jax
 
@@ -100,7 +101,6 @@ def retold(path: Path, template, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda info: info["config"].update(lr=1.0), "whose lr is 1.0"),
         (lambda info: info["config"]["s5"].update(clip_eigs=True), "whose clip_eigs is True"),
         (lambda info: info["task"].update(n_classes=3), "n_classes differs"),
         (lambda info: info.update(config=3), "damaged"),
@@ -109,13 +109,24 @@ def retold(path: Path, template, change) -> None:
         (lambda info: info.update(best=[]), "damaged"),
     ],
 )
-def test_a_checkpoint_of_another_run_is_refused(stopped, tmp_path, change, message):
+def test_a_checkpoint_of_another_run_is_not_restored(stopped, tmp_path, change, message):
+    config, workdir, template = stopped
+    path = tmp_path / "last.safetensors"
+    path.write_bytes((workdir / path.name).read_bytes())
+    task = load_task("digits")
+    assert restore(path, template, config, task, ONE_DEVICE)[1]["best"]["epoch"] == 1
+    retold(path, template, change)
+    with pytest.raises(CheckpointError, match=message):
+        restore(path, template, config, task, ONE_DEVICE)
+
+
+def test_a_run_is_not_resumed_from_the_checkpoint_of_another(stopped, tmp_path):
     """Even where ``config.json`` says what was asked for: the checkpoint remembers its own config."""
     config, workdir, template = stopped
     for name in ("last.safetensors", "config.json"):
         (tmp_path / name).write_bytes((workdir / name).read_bytes())
-    retold(tmp_path / "last.safetensors", template, change)
-    with pytest.raises(CheckpointError, match=message):
+    retold(tmp_path / "last.safetensors", template, lambda info: info["config"].update(lr=1.0))
+    with pytest.raises(CheckpointError, match="whose lr is"):
         train_and_evaluate(config, tmp_path, quiet=True)
 
 
