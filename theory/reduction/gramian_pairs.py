@@ -46,6 +46,7 @@ def pair_truncation(
     regularization: float = REGULARIZATION,
     condition_limit: float = 1e8,
     balancing: Balancing | None = None,
+    bounds: bool = True,
 ) -> Truncation:
     r"""Truncate the realization in which `P` and `Q` are equal and diagonal.
 
@@ -65,6 +66,9 @@ def pair_truncation(
         As for :func:`theory.reduction.balanced_truncation.balanced_truncation`.
     balancing : Balancing, optional, keyword only
         Of the exact Gramians, for `hsv` and `floor`; computed when left out.
+    bounds : bool, keyword only
+        ``False`` leaves out the bound (infinite) and the floor (zero), which cost more than the truncation: for a
+        search over many orders.
 
     Returns
     -------
@@ -80,8 +84,11 @@ def pair_truncation(
     require_stable(system)
     P = _checked("P", P, system)
     Q = gramians(system)[1] if Q is None else _checked("Q", Q, system)
-    exact = balance(system) if balancing is None else balancing
     left, values, right = pair_factors(system, P, Q, regularization)
+    if not bounds:
+        found = truncate(Balancing(system=system, hsv=values, floor_hsv=values, left=left, right=right), order, condition_limit)
+        return replace(found, bound=0.0 * found.bound + np.inf, floor=0.0 * found.floor)
+    exact = balance(system) if balancing is None else balancing
     shared = Balancing(system=system, hsv=values, floor_hsv=exact.floor_hsv, left=left, right=right)
     found = truncate(shared, order, condition_limit)
     if found.order == system.n:

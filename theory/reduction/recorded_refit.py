@@ -185,3 +185,19 @@ class Moments:
             quadratic = quadratic + 2.0 * ((columns.conj() * self.xu).sum(axis=1) * e).sum(axis=1).real
         total = (quadratic - 2.0 * linear).real
         return total if self.batch else float(total[0])
+
+
+def recorded_outputs(system: DiagonalStateSpace, inputs: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """Return what a system makes of recorded inputs, started at rest: (N, L, p), zero past the end of a sequence."""
+    require_scannable(system)
+    given, output = record(inputs, lengths, channels_of(system, system.m)), real_output(system)
+    width = system.batch_shape[0] if system.batch_shape else system.p
+    kind = float if system.conjugate_pairs else complex
+    found = np.zeros((*given.values.shape[:2], width), dtype=kind)
+    for rows, states in aligned_states(system, given):
+        u = given.values[rows] * given.mask[rows][..., None]
+        if system.batch_shape:
+            found[rows] = np.einsum("slhk,hk->slh", states, output[:, 0]) + u * system.D[:, 0, 0]
+        else:
+            found[rows] = states @ output.T + u @ system.D.T
+    return found

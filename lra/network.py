@@ -1,0 +1,231 @@
+"""Our models as `ssmreduce.network.Network`: recorded inputs, logits, gradients, with reduced layers in place.
+
+Reduced layers run padded with zero states to the size of the whole model's, which changes no output: one compilation
+serves every order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from lra.evaluate import rebuild
+from lra.models.norm import BatchNorm
+from ssmreduce import Model, SSMLayer
+from ssmreduce.network import Parts, Pass
+
+Array = Any
+Interceptor = Callable[..., Any]
+
+
+class LraNetwork:
+    """A trained model of this repository with some inputs of its task.
+
+    Parameters
+    ----------
+    model : Model
+        What `ssmreduce.load` read from an exported checkpoint: layers, statistics, decoder, options.
+    x : ndarray
+        Prepared inputs, (N, L, d_input) or ids (N, L); for a retrieval task the first documents of all pairs, then the
+        second ones: 2 N rows.
+    lengths : ndarray of int, optional
+        One for each row of `x`, for padded tasks.
+    batch : int
+        Examples that run at a time.
+    """
+
+    def __init__(self, model: Model, x: np.ndarray, lengths: np.ndarray | None = None, batch: int = 50) -> None:
+        self.model, self.x, self.lengths, self.batch = model, x, lengths, batch
+        self.options = dict(model.options)
+        self.pairs = bool(self.options.get("retrieval", False))
+        self.masked = bool(self.options.get("padded", False)) and (
+            model.architecture == "s4d" or bool(self.options.get("mask_padding", False))
+        )
+        self._sizes = tuple(layer.order for layer in model.layers)
+        self._norms = _norm_places(model.batch_stats)
+        decoder = model.params["decoder"]
+        self._decoder = ("decoder", "layer2") if "layer2" in decoder else ("decoder",)
+        whole = self._variables(self.parts)
+        self._module = rebuild(model.architecture, whole, self.options)
+        self._plain = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, ()))
+        self._recording = {}
+        self._pull = jax.jit(self._gradients)
+
+    @property
+    def parts(self) -> Parts:
+        """The whole model's parts."""
+        decoder = _at(self.model.params, self._decoder)
+        return Parts(
+            layers=self.model.layers,
+            norms=tuple(tuple(np.asarray(_at(self.model.batch_stats, place)[key]) for key in ("mean", "var")) for place in self._norms),
+            decoder=(np.asarray(decoder["kernel"]), np.asarray(decoder["bias"])),
+        )  # fmt: skip
+
+    @property
+    def count(self) -> int:
+        """Number of examples."""
+        return len(self.x) // 2 if self.pairs else len(self.x)
+
+    def with_parts(self, parts: Parts) -> Model:
+        """Return the model with these parts, at their own sizes, ready to be saved."""
+        model = self.model.replace_layers(parts.layers)
+        tree = {**{key: value for key, value in model.tree.items() if "/" not in str(key)}}
+        flat = dict(model.tree) if not tree else _flat(model.tree)
+        changes = {"/".join(("params", *self._decoder, name)): value for name, value in zip(("kernel", "bias"), parts.decoder or ())}
+        for place, values in zip(self._norms, parts.norms):
+            changes |= {"/".join(("batch_stats", *place, name)): value for name, value in zip(("mean", "var"), values)}
+        for key, value in changes.items():
+            flat[key] = np.asarray(value, dtype=np.asarray(flat[key]).dtype)
+        return Model(tree=flat, options=model.options, training=model.training, format=model.format, path=model.path)
+
+    def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
+        """Run the network with these parts on the examples `rows`."""
+        variables = jax.device_put(self._variables(parts))
+        which = tuple(sorted(record))
+        if which and which not in self._recording:
+            self._recording[which] = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, which))
+        step = self._recording[which] if which else self._plain
+        found = [jax.device_get(step(variables, *self._batch(part))) for part in self._split(rows)]
+        weights = np.array([len(part) for part in self._split(rows)], dtype=float)
+        counts = [item["counts"] for item in found]
+        moments = []
+        for i in range(len(self._norms)):
+            share = np.array([float(count[i]) for count in counts]) if counts[0] else weights
+            share = share / share.sum()
+            mean = sum(s * item["moments"][i][0].astype(float) for s, item in zip(share, found))
+            square = sum(s * item["moments"][i][1].astype(float) for s, item in zip(share, found))
+            moments.append((mean, np.maximum(square - mean**2, 0.0)))
+        inputs = {i: self._joined([item["inputs"][k] for item in found], axis=1).swapaxes(0, 1) for k, i in enumerate(which)}
+        lengths = None
+        if self.masked and self.lengths is not None:
+            lengths = np.asarray(self.lengths)[self._sequences(rows)]
+        return Pass(
+            logits=np.concatenate([item["logits"] for item in found]),
+            features=np.concatenate([item["features"] for item in found]),
+            moments=tuple(moments), inputs=inputs, lengths=lengths,
+        )  # fmt: skip
+
+    def gradients(self, parts: Parts, rows: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Gradients of ``sum(v * logits)`` with respect to every layer's output, (S, L, H) each."""
+        variables, found, start = jax.device_put(self._variables(parts)), [], 0
+        for part in self._split(rows):
+            found.append(jax.device_get(self._pull(variables, *self._batch(part), v[start : start + len(part)])))
+            start += len(part)
+        return tuple(self._joined([item[i] for item in found], axis=1).swapaxes(0, 1) for i in range(len(self._sizes)))
+
+    # ------------------------------------------------------------------------------------------ inside
+    def _split(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Batches of equal size: at most two shapes are compiled."""
+        return np.array_split(np.asarray(rows), max(1, -(-len(rows) // self.batch)))
+
+    def _sequences(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows, np.asarray(rows) + self.count]) if self.pairs else np.asarray(rows)
+
+    def _batch(self, rows: np.ndarray) -> tuple[Array, Array | None]:
+        which = self._sequences(rows)
+        return jnp.asarray(self.x[which]), None if self.lengths is None else jnp.asarray(self.lengths[which])
+
+    def _joined(self, parts: list[np.ndarray], axis: int) -> np.ndarray:
+        """Batches along the axis of sequences; the two halves of pairs each in order."""
+        if not self.pairs:
+            return np.concatenate(parts, axis=axis)
+        halves = [np.split(part, 2, axis=axis) for part in parts]
+        return np.concatenate([half[0] for half in halves] + [half[1] for half in halves], axis=axis)
+
+    def _variables(self, parts: Parts) -> dict[str, Any]:
+        """The tree that the module runs, every layer at the whole model's size."""
+        padded = [_padded(layer, size) for layer, size in zip(parts.layers, self._sizes, strict=True)]
+        params = self.model.replace_layers(padded).params
+        if parts.decoder is not None:
+            kernel, bias = (np.asarray(part, dtype=np.float32) for part in parts.decoder)
+            params = _with(params, self._decoder, {"kernel": kernel, "bias": bias})
+        variables = {"params": params}
+        if self._norms:
+            stats = self.model.batch_stats
+            for place, (mean, var) in zip(self._norms, parts.norms, strict=True):
+                stats = _with(stats, place, {"mean": np.float32(mean), "var": np.float32(var)})
+            variables["batch_stats"] = stats
+        return variables
+
+    def _pass(self, variables: Any, x: Array, lengths: Array | None, which: tuple[int, ...]) -> dict[str, Any]:
+        seen: list[Array] = []
+        held: dict[str, Any] = {"moments": [], "counts": []}
+
+        def watch(following: Interceptor, args: Any, kwargs: Any, context: Any) -> Any:
+            module = context.module
+            if context.method_name == "__call__":
+                if module.name == "seq":
+                    seen.append(args[0])
+                elif isinstance(module, BatchNorm):
+                    mean, square, count = _moments(*args, **kwargs)
+                    held["moments"].append((mean, square))
+                    held["counts"].append(count)
+                elif module.path == self._decoder:
+                    held["features"] = args[0]
+            return following(*args, **kwargs)
+
+        with nn.intercept_methods(watch):
+            logits = self._module.apply(variables, x, lengths)
+        return held | {"logits": logits, "inputs": [seen[i] for i in which]}
+
+    def _gradients(self, variables: Any, x: Array, lengths: Array | None, v: Array) -> list[Array]:
+        shape = (x.shape[1], x.shape[0], self.model.layers[0].n_channels)
+        zeros = [jnp.zeros(shape) for _ in self._sizes]
+
+        def scalar(pushes: list[Array]) -> Array:
+            order = iter(pushes)
+
+            def push(following: Interceptor, args: Any, kwargs: Any, context: Any) -> Any:
+                result = following(*args, **kwargs)
+                if context.module.name == "seq" and context.method_name == "__call__":
+                    return result + next(order)
+                return result
+
+            with nn.intercept_methods(push):
+                return (v * self._module.apply(variables, x, lengths)).sum()
+
+        return jax.grad(scalar)(zeros)
+
+
+def _padded(layer: SSMLayer, size: int) -> SSMLayer:
+    return layer if layer.order == size else layer.padded(size)
+
+
+def _moments(x: Array, training: bool = False, mask: Array | None = None) -> tuple[Array, Array, Array]:
+    """Mean and mean square of what enters a batch norm, and how many samples that is."""
+    if mask is None:
+        return x.mean((0, 1)), (x * x).mean((0, 1)), jnp.asarray(float(x.shape[0] * x.shape[1]))
+    valid, count = jnp.where(mask[..., None], x, 0), jnp.maximum(mask.sum(), 1)
+    return valid.sum((0, 1)) / count, (valid * valid).sum((0, 1)) / count, count.astype(float)
+
+
+def _norm_places(stats: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Paths of the batch norms in the order in which they run: those of the blocks, then the last one."""
+    encoder = stats.get("encoder", {})
+    blocks = sorted((name for name in encoder if name.startswith("layers_")), key=lambda name: int(name.split("_")[1]))
+    return tuple(("encoder", name, "norm") for name in blocks) + ((("encoder", "norm"),) if "norm" in encoder else ())
+
+
+def _at(tree: Mapping[str, Any], place: Sequence[str]) -> Any:
+    for name in place:
+        tree = tree[name]
+    return tree
+
+
+def _with(tree: Mapping[str, Any], place: Sequence[str], leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tree with some leaves replaced."""
+    if not place:
+        return {**tree, **leaves}
+    return {**tree, place[0]: _with(tree[place[0]], place[1:], leaves)}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

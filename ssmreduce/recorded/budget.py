@@ -1,0 +1,103 @@
+r"""One budget of states over all layers, by what reducing each layer does to the logits.
+
+:math:`e_i(r)` is the divergence of the whole model's logits from those of the model in which layer i alone has r states;
+the sum over the layers stands for the effect of all of them. Measured at a few orders, log-linear between, and divided
+exactly by dynamic programming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.network import divergence
+from ssmreduce.recorded.recording import Recording
+from ssmreduce.recorded.stages import REFUSALS, refitted_alone, run_logits, truncated
+from theory.errors import OrderError
+
+Array = NDArray[Any]
+
+TEMPERATURE = 4.0
+"""Of the logits when effects are measured: differences count before they change a prediction."""
+CURVE_POINTS = 7
+"""Orders at which a layer's effect is measured."""
+
+
+def curve_orders(n: int, points: int = CURVE_POINTS) -> tuple[int, ...]:
+    """Orders from 1 to n - 1, spread geometrically."""
+    if n < 2:
+        return ()
+    return tuple(sorted({int(round(value)) for value in np.geomspace(1, n - 1, points)}))
+
+
+def effect_curves(
+    recording: Recording, kind: str, report: Callable[[str], None] = lambda text: None
+) -> tuple[tuple[Array, Array], ...]:
+    """Orders and effects, (orders, effects), of every layer; an order that cannot be delivered has infinite effect."""
+    whole, curves = recording.whole.logits.astype(float), []
+    for index, layer in enumerate(recording.parts.layers):
+        orders, effects = curve_orders(layer.order), []
+        for order in orders:
+            report(f"effect of layer {index + 1} with {order} of {layer.order} states ({kind})")
+            try:
+                smaller = refitted_alone(recording, index, truncated(recording, index, kind, order))
+            except REFUSALS:
+                effects.append(np.inf)
+                continue
+            parts = recording.parts.with_layer(index, smaller)
+            logits = run_logits(recording.network, parts, recording.rows)
+            effects.append(divergence(whole, logits, TEMPERATURE) if np.isfinite(logits).all() else np.inf)
+        curves.append((np.array(orders, dtype=int), np.array(effects)))
+    return tuple(curves)
+
+
+def interpolated(orders: Array, effects: Array, n: int) -> Array:
+    """The effect at 1 ... n states: log-linear between the measured orders, never rising, zero at n."""
+    floor = 1e-12
+    finite = np.isfinite(effects)
+    cost = np.full(n + 1, np.inf)
+    if finite.any():
+        least = np.minimum.accumulate(np.where(finite, effects, np.inf))  # more states never hurt
+        known = np.log(np.maximum(least[np.isfinite(least)], floor))
+        at = orders[np.isfinite(least)]
+        inner = np.arange(at[0], n)
+        cost[at[0] : n] = np.exp(np.interp(inner, at, known))
+    cost[n] = 0.0
+    return cost
+
+
+def divide(costs: Sequence[Array], budget: int) -> tuple[int, ...]:
+    """Orders, at least 1 each and `budget` together at most, with the least sum of costs; exact.
+
+    Parameters
+    ----------
+    costs : sequence of ndarray
+        ``costs[i][r]`` is the effect of r states in layer i; infinite where impossible.
+    budget : int
+        States of all layers together.
+    """
+    if budget < len(costs):
+        raise OrderError(f"{len(costs)} layers need at least one state each, the budget is {budget}", budget, len(costs))
+    best = np.zeros(budget + 1)
+    choices = []
+    for cost in costs:
+        table = np.full(budget + 1, np.inf)
+        choice = np.zeros(budget + 1, dtype=int)
+        for r in range(1, min(len(cost) - 1, budget) + 1):
+            if not np.isfinite(cost[r]):
+                continue
+            reached = best[: budget + 1 - r] + cost[r]
+            better = reached < table[r:]
+            table[r:][better], choice[r:][better] = reached[better], r
+        best = table
+        choices.append(choice)
+    if not np.isfinite(best[budget]):
+        raise OrderError(f"no division of {budget} states is attainable", budget, 0)
+    orders, left = [], budget
+    for choice in reversed(choices):
+        orders.append(int(choice[left]))
+        left -= orders[-1]
+    return tuple(reversed(orders))

@@ -1,0 +1,118 @@
+"""What a network did on some unlabelled examples: the inputs of its layers, its logits, what its logits feel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.network import Network, Parts, Pass
+from theory.errors import InputError
+from theory.gramians.gramians import gramians
+from theory.gramians.recorded import recorded_observability, recorded_reachability
+from theory.gramians.time_limited import time_limited_gramians
+from theory.reduction.recorded_refit import recorded_outputs
+
+Array = NDArray[Any]
+
+OBSERVABILITIES = ("exact", "time_limited", "output", "mixture")
+"""What stands for the observability Gramian: the infinite one, that over the length of the sequences, what the logits
+feel, and the mean of the last two after each was scaled to the same effect."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The whole model on the examples `rows`: one pass, one pass of gradients, and what follows from them.
+
+    Parameters
+    ----------
+    network : Network
+    rows : ndarray of int
+        Positions of the examples.
+    seed : int
+        Of the random directions of the logits.
+    """
+
+    network: Network
+    rows: Array
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rows.size == 0:
+            raise InputError("a recording needs at least one example")
+
+    @property
+    def parts(self) -> Parts:
+        """The whole model."""
+        return self.network.parts
+
+    @cached_property
+    def whole(self) -> Pass:
+        """The whole model's pass, with the inputs of all layers."""
+        found = self.network.run(self.parts, self.rows, record=range(len(self.parts.layers)))
+        if not np.isfinite(found.logits).all():
+            raise InputError("the network gives logits that are not finite: look at it before it is reduced")
+        return found
+
+    def inputs(self, index: int) -> Array:
+        """Inputs of a layer, (S, L, m)."""
+        return self.whole.inputs[index]
+
+    def outputs(self, index: int) -> Array:
+        """Outputs of a layer, (S, L, p): of its system, in float64."""
+        return self._outputs[index]
+
+    @cached_property
+    def _outputs(self) -> tuple[Array, ...]:
+        layers = self.parts.layers
+        return tuple(
+            recorded_outputs(layer.system, self.inputs(i), self.whole.lengths).astype(np.float32)
+            for i, layer in enumerate(layers)
+        )
+
+    @cached_property
+    def gradients(self) -> tuple[Array, ...]:
+        """Gradients of random, centred combinations of the logits with respect to every layer's output."""
+        v = np.random.default_rng(self.seed).standard_normal(self.whole.logits.shape)
+        v -= v.mean(axis=1, keepdims=True)
+        return self.network.gradients(self.parts, self.rows, v.astype(np.float32))
+
+    @cached_property
+    def reachability(self) -> tuple[Array, ...]:
+        """Recorded reachability Gramian of every layer."""
+        return tuple(
+            recorded_reachability(layer.system, self.inputs(i), self.whole.lengths)
+            for i, layer in enumerate(self.parts.layers)
+        )
+
+    def observability(self, index: int, kind: str) -> Array | None:
+        """What stands for the observability Gramian of a layer; ``None`` is the exact one."""
+        if kind not in OBSERVABILITIES:
+            raise InputError(f"observability must be one of {', '.join(OBSERVABILITIES)}, got {kind!r}")
+        system = self.parts.layers[index].system
+        if kind == "exact":
+            return None
+        if kind == "time_limited":
+            return time_limited_gramians(system, self.inputs(index).shape[1])[1]
+        felt = recorded_observability(system, self.gradients[index], self.whole.lengths)
+        if kind == "output":
+            return felt
+        P, limited = self.reachability[index], time_limited_gramians(system, self.inputs(index).shape[1])[1]
+        return _mean_of(limited, felt, P)
+
+    def exact_observability(self, index: int) -> Array:
+        """The infinite observability Gramian of a layer."""
+        return gramians(self.parts.layers[index].system)[1]
+
+
+def _mean_of(one: Array, other: Array, P: Array) -> Array:
+    """Mean of two Gramians, each scaled to trace 1 with P (all channels of a batch together)."""
+
+    def scaled(Q: Array) -> Array:
+        weight = float(np.einsum("...ij,...ji->...", P, Q).real.sum())
+        return Q / weight if weight > 0 else Q
+
+    return np.asarray(0.5 * (scaled(one) + scaled(other)))

@@ -1,0 +1,112 @@
+"""The stages that make a reduced model act like the whole one on recorded examples, each a function of the parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.network import Network, Parts, log_softmax
+from ssmreduce.recorded.recording import Recording
+from theory.errors import AccuracyError, InputError, OrderError, StabilityError
+from theory.reduction.gauss_newton import gauss_newton
+from theory.reduction.gramian_pairs import pair_truncation
+from theory.reduction.recorded_refit import refit_output
+from theory.systems.system import DiagonalStateSpace, System
+
+Array = NDArray[Any]
+
+REFUSALS = (AccuracyError, InputError, OrderError, StabilityError)
+"""What makes a candidate fall out instead of ending the search."""
+
+DECODER_RIDGES = (1e-3, 1e-2, 1e-1)
+"""Relative to the mean squared feature; which one is decided on held-out examples."""
+
+
+def truncated(recording: Recording, index: int, kind: str, order: int) -> SSMLayer:
+    """One layer cut to `order` states by the recorded P and the observability Gramian of a kind."""
+    layer = recording.parts.layers[index]
+    if order >= layer.order:
+        return layer
+    found = pair_truncation(
+        layer.system, order, recording.reachability[index], recording.observability(index, kind), bounds=False
+    )
+    return written(layer, found.system)
+
+
+def written(layer: SSMLayer, system: System) -> SSMLayer:
+    """The layer that computes `system`, as stored; refused where storage loses its stability."""
+    assert isinstance(system, DiagonalStateSpace)
+    found = layer.with_system(system)
+    found.require_stable()
+    return found
+
+
+def refitted_alone(recording: Recording, index: int, layer: SSMLayer) -> SSMLayer:
+    """C and D of one layer fitted on the whole model's own record of it."""
+    if layer is recording.parts.layers[index]:
+        return layer
+    fit = refit_output(layer.system, recording.inputs(index), recording.outputs(index), recording.whole.lengths)
+    return written(layer, fit.system)
+
+
+def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0) -> Parts:
+    """Layer by layer, with the inputs that the reduced layers before it give, towards the whole model's outputs.
+
+    `iterations` Gauss-Newton steps on poles and B; 0 fits C and the diagonal of D alone. Layers that are not reduced are
+    left alone.
+    """
+    for index, layer in enumerate(parts.layers):
+        if layer is recording.parts.layers[index]:
+            continue
+        seen = recording.network.run(parts, recording.rows, record=(index,))
+        record = (seen.inputs[index], recording.outputs(index), seen.lengths)
+        try:
+            if iterations:
+                system: System = gauss_newton(layer.system, *record, iterations=iterations).system
+            else:
+                system = refit_output(layer.system, *record).system
+            parts = parts.with_layer(index, written(layer, system))
+        except REFUSALS:
+            continue  # the layer stays as it was: the judge sees what that is worth
+    return parts
+
+
+def pair_norms(recording: Recording, parts: Parts) -> Parts:
+    """Move the statistics of the batch norms by what reduction changed in them, on the same examples."""
+    if not parts.norms:
+        return parts
+    before, after = recording.whole.moments, recording.network.run(parts, recording.rows).moments
+    whole = recording.parts.norms
+    moved = tuple(
+        (mean + m1 - m0, var * np.where(v0 > 0, v1 / np.where(v0 > 0, v0, 1.0), 1.0))
+        for (mean, var), (m0, v0), (m1, v1) in zip(whole, before, after, strict=True)
+    )
+    return replace(parts, norms=moved)
+
+
+def fit_decoder(recording: Recording, parts: Parts, ridge: float) -> Parts:
+    """Correct the decoder so that the reduced model's features give the whole model's logits: ridge, closed form."""
+    if parts.decoder is None:
+        return parts
+    found = recording.network.run(parts, recording.rows)
+    if found.features is None:
+        return parts
+    kernel, bias = (np.asarray(part, dtype=float) for part in parts.decoder)
+    F, wanted = found.features.astype(float), log_softmax(recording.whole.logits.astype(float))
+    wanted = wanted - wanted.mean(axis=1, keepdims=True)
+    given = F @ kernel + bias
+    rest = wanted - (given - given.mean(axis=1, keepdims=True))
+    centre, offset = F.mean(axis=0), rest.mean(axis=0)
+    X = F - centre
+    gram = X.T @ X
+    step = np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), X.T @ (rest - offset))
+    return replace(parts, decoder=(kernel + step, bias + offset - centre @ step))
+
+
+def run_logits(network: Network, parts: Parts, rows: Array) -> Array:
+    """Logits in float64."""
+    return network.run(parts, rows).logits.astype(float)
