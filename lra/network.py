@@ -62,9 +62,13 @@ class LraNetwork:
         decoder = _at(self.model.params, self._decoder)
         return Parts(
             layers=self.model.layers,
-            norms=tuple(tuple(np.asarray(_at(self.model.batch_stats, place)[key]) for key in ("mean", "var")) for place in self._norms),
+            norms=tuple(self._statistics(place) for place in self._norms),
             decoder=(np.asarray(decoder["kernel"]), np.asarray(decoder["bias"])),
-        )  # fmt: skip
+        )
+
+    def _statistics(self, place: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        held = _at(self.model.batch_stats, place)
+        return np.asarray(held["mean"]), np.asarray(held["var"])
 
     @property
     def count(self) -> int:
@@ -74,12 +78,14 @@ class LraNetwork:
     def with_parts(self, parts: Parts) -> Model:
         """Return the model with these parts, at their own sizes, ready to be saved."""
         model = self.model.replace_layers(parts.layers)
-        tree = {**{key: value for key, value in model.tree.items() if "/" not in str(key)}}
-        flat = dict(model.tree) if not tree else _flat(model.tree)
-        changes = {"/".join(("params", *self._decoder, name)): value for name, value in zip(("kernel", "bias"), parts.decoder or ())}
+        flat = _flat(model.tree)
+        changes = {
+            ("params", *self._decoder, name): value for name, value in zip(("kernel", "bias"), parts.decoder or ())
+        }
         for place, values in zip(self._norms, parts.norms):
-            changes |= {"/".join(("batch_stats", *place, name)): value for name, value in zip(("mean", "var"), values)}
-        for key, value in changes.items():
+            changes |= {("batch_stats", *place, name): value for name, value in zip(("mean", "var"), values)}
+        for path, value in changes.items():
+            key = "/".join(path)
             flat[key] = np.asarray(value, dtype=np.asarray(flat[key]).dtype)
         return Model(tree=flat, options=model.options, training=model.training, format=model.format, path=model.path)
 
@@ -91,16 +97,16 @@ class LraNetwork:
             self._recording[which] = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, which))
         step = self._recording[which] if which else self._plain
         found = [jax.device_get(step(variables, *self._batch(part))) for part in self._split(rows)]
-        weights = np.array([len(part) for part in self._split(rows)], dtype=float)
-        counts = [item["counts"] for item in found]
         moments = []
         for i in range(len(self._norms)):
-            share = np.array([float(count[i]) for count in counts]) if counts[0] else weights
-            share = share / share.sum()
-            mean = sum(s * item["moments"][i][0].astype(float) for s, item in zip(share, found))
-            square = sum(s * item["moments"][i][1].astype(float) for s, item in zip(share, found))
+            counts = np.array([float(item["counts"][i]) for item in found])
+            mean, square = (
+                np.average([item["moments"][i][k].astype(float) for item in found], axis=0, weights=counts)
+                for k in (0, 1)
+            )
             moments.append((mean, np.maximum(square - mean**2, 0.0)))
-        inputs = {i: self._joined([item["inputs"][k] for item in found], axis=1).swapaxes(0, 1) for k, i in enumerate(which)}
+        recorded = [self._joined([item["inputs"][k] for item in found], axis=1) for k in range(len(which))]
+        inputs = {index: values.swapaxes(0, 1) for index, values in zip(which, recorded)}
         lengths = None
         if self.masked and self.lengths is not None:
             lengths = np.asarray(self.lengths)[self._sequences(rows)]

@@ -1,7 +1,7 @@
 """What a reduction of a whole model needs of a model that runs, in any framework: the protocol ``Network``.
 
-Arrays go in and out as NumPy; how the network runs (JAX, PyTorch, NumPy) is its own affair. ``python -m lra`` implements
-it for the models of this repository (``lra/network.py``); forty lines do it for others.
+Arrays go in and out as NumPy; how the network runs (JAX, PyTorch, NumPy) is its own affair. ``python -m lra``
+implements it for the models of this repository (``lra/network.py``); forty lines do it for others.
 """
 
 from __future__ import annotations

@@ -76,13 +76,10 @@ def invert(
     """
     _check_form(layer, system)
     family, form = layer.family, LAYER_FORMATS[layer.form]
-    matrices = family.matrices(system)
+    matrices = outputs(layer, system)
     require_stable(system)
     real = np.dtype(layer.dtype if dtype is None else dtype)
     poles = np.where(np.abs(system.poles) < TINY_POLE, TINY_POLE + 0j, system.poles)
-    factor = 1.0 if layer.conj_sym or not system.conjugate_pairs else 2.0
-    for key in ("C", "C_reverse"):
-        matrices[key] = None if (value := matrices[key]) is None else factor * value
     Lambda, log_step, stored_as_is = family.eigenvalues(layer, poles, real, candidates)
     if not stored_as_is:  # B must go with the eigenvalues that storage holds
         blank = {"B": np.ones(Lambda.shape, complex), "C": np.zeros(Lambda.shape, complex)}
@@ -98,6 +95,13 @@ def invert(
     gain = rule(Lambda, np.ones((*Lambda.shape, 1)), step).B[..., 0]
     B = family.field_b(system.B / gain[..., None])
     return stored({**matrices, "Lambda": Lambda, "B": B, "log_step": log_step}, layer.form, real)
+
+
+def outputs(layer: Source, system: DiagonalStateSpace) -> dict[str, Any]:
+    """Return ``C, C_reverse, D`` of the layer that outputs what `system` does."""
+    matrices = layer.family.matrices(system)
+    factor = 1.0 if layer.conj_sym or not system.conjugate_pairs else 2.0
+    return {key: value if key == "D" or value is None else factor * value for key, value in matrices.items()}
 
 
 def stored(fields: Mapping[str, Any], form: str, dtype: np.dtype[Any]) -> dict[str, Any]:

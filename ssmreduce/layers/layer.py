@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ssmreduce.layers.families import CLIP, FAMILIES, Family
 from ssmreduce.layers.formats import LAYER_FORMATS
-from ssmreduce.layers.inversion import CANDIDATES, invert
+from ssmreduce.layers.inversion import CANDIDATES, invert, outputs
 from theory.errors import DimensionError, InputError, StabilityError, require_finite
 from theory.systems import discretization as rules
 from theory.systems.margin import discrete_margin
@@ -292,6 +292,26 @@ class SSMLayer:
         See :func:`ssmreduce.layers.inversion.invert` for the choices and the errors.
         """
         return self.replace(**invert(self, system, dtype=dtype, candidates=candidates))
+
+    def with_outputs(self, system: DiagonalStateSpace) -> SSMLayer:
+        """Return the layer with the output matrices and D of `system`; all else is stored as it was, bit for bit.
+
+        Parameters
+        ----------
+        system : DiagonalStateSpace
+            With the states of :attr:`system`, in the same order; its poles and B are not looked at.
+
+        Raises
+        ------
+        DimensionError, InputError
+            The matrices do not fit the layer, or its D cannot be stored.
+        """
+        given = outputs(self, system)
+        form, fields = LAYER_FORMATS[self.form], {key: getattr(self, key) for key in _ARRAYS}
+        held, before, after = self.to_params(), form.encode(fields, self.dtype), form.encode(fields | given, self.dtype)
+        # encoding rounds logarithms: an array that the outputs do not touch is taken as it lies
+        source = {key: held[key] if np.array_equal(before[key], value) else value for key, value in after.items()}
+        return self.replace(**form.decode(source), source=source)
 
     def padded(self, order: int) -> SSMLayer:
         """Return the layer with states added up to `order` that no input reaches and no output sees: same outputs.

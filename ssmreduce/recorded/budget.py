@@ -1,8 +1,8 @@
 r"""One budget of states over all layers, by what reducing each layer does to the logits.
 
-:math:`e_i(r)` is the divergence of the whole model's logits from those of the model in which layer i alone has r states;
-the sum over the layers stands for the effect of all of them. Measured at a few orders, log-linear between, and divided
-exactly by dynamic programming.
+:math:`e_i(r)` is the divergence of the whole model's logits from those of the model in which layer i alone has r
+states; the sum over the layers stands for the effect of all of them. Measured at a few orders, log-linear between,
+and divided exactly by dynamic programming.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def curve_orders(n: int, points: int = CURVE_POINTS) -> tuple[int, ...]:
     """Orders from 1 to n - 1, spread geometrically."""
     if n < 2:
         return ()
-    return tuple(sorted({int(round(value)) for value in np.geomspace(1, n - 1, points)}))
+    return tuple(sorted({round(float(value)) for value in np.geomspace(1, n - 1, points)}))
 
 
 def effect_curves(
@@ -70,7 +70,7 @@ def interpolated(orders: Array, effects: Array, n: int) -> Array:
 
 
 def divide(costs: Sequence[Array], budget: int) -> tuple[int, ...]:
-    """Orders, at least 1 each and `budget` together at most, with the least sum of costs; exact.
+    """Orders, at least 1 each and `budget` together, with the least sum of costs; exact.
 
     Parameters
     ----------
@@ -80,8 +80,9 @@ def divide(costs: Sequence[Array], budget: int) -> tuple[int, ...]:
         States of all layers together.
     """
     if budget < len(costs):
-        raise OrderError(f"{len(costs)} layers need at least one state each, the budget is {budget}", budget, len(costs))
-    best = np.zeros(budget + 1)
+        raise OrderError(f"{len(costs)} layers need a state each, the budget is {budget}", budget, len(costs))
+    best = np.full(budget + 1, np.inf)
+    best[0] = 0.0
     choices = []
     for cost in costs:
         table = np.full(budget + 1, np.inf)

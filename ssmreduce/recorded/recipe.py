@@ -109,7 +109,9 @@ class Search:
         logits = run_logits(self.network, parts, self.held_out)
         return divergence(self.wanted, logits) if np.isfinite(logits).all() else float("inf")
 
-    def _if_better(self, parts: Parts, score: float, trial: Parts, name: str, detail: str, stages: list[Stage]) -> Any:
+    def _if_better(
+        self, parts: Parts, score: float, trial: Parts, name: str, detail: str, stages: list[Stage]
+    ) -> tuple[Parts, float]:
         after = self.judge(trial)
         kept = after < score
         stages.append(Stage(name=name, detail=detail, before=score, after=after, kept=kept))
@@ -125,7 +127,9 @@ class Search:
     def allocations(self, kind: str, budget: int) -> dict[str, tuple[int, ...]]:
         """Divisions of the budget that are tried."""
         sizes = [layer.order for layer in self.network.parts.layers]
-        costs = [interpolated(*curve, n) for curve, n in zip(self.curves(kind), sizes, strict=True)]
+        costs = [
+            interpolated(orders, effects, n) for (orders, effects), n in zip(self.curves(kind), sizes, strict=True)
+        ]
         return {"measured": divide(costs, budget), "uniform": spread_evenly(sizes, budget)}
 
     def candidate(self, kind: str, orders: tuple[int, ...]) -> Parts:
@@ -152,13 +156,15 @@ class Search:
         if not self.recipe.refit:
             return parts
         trial = refit_in_sequence(self.recording, parts)
-        return self._if_better(parts, self.judge(parts), trial, "refit", detail, stages)[0]
+        better, _ = self._if_better(parts, self.judge(parts), trial, "refit", detail, stages)
+        return better
 
     def reduce(self, budget: int) -> Outcome:
         """Return the best model with `budget` states found."""
         sizes = [layer.order for layer in self.network.parts.layers]
         if not len(sizes) <= budget <= sum(sizes):
-            raise OrderError(f"the budget must lie between {len(sizes)} and {sum(sizes)}, got {budget}", budget, sum(sizes))
+            least, most = len(sizes), sum(sizes)
+            raise OrderError(f"the budget must lie between {least} and {most}, got {budget}", budget, most)
         stages: list[Stage] = []
         found: list[tuple[float, Parts, Parts, str, str]] = []
         seen: set[Any] = set()

@@ -50,14 +50,14 @@ def refitted_alone(recording: Recording, index: int, layer: SSMLayer) -> SSMLaye
     if layer is recording.parts.layers[index]:
         return layer
     fit = refit_output(layer.system, recording.inputs(index), recording.outputs(index), recording.whole.lengths)
-    return written(layer, fit.system)
+    return layer.with_outputs(fit.system)
 
 
 def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0) -> Parts:
     """Layer by layer, with the inputs that the reduced layers before it give, towards the whole model's outputs.
 
-    `iterations` Gauss-Newton steps on poles and B; 0 fits C and the diagonal of D alone. Layers that are not reduced are
-    left alone.
+    `iterations` Gauss-Newton steps on poles and B; 0 fits C and the diagonal of D alone. Layers that are not reduced
+    are left alone.
     """
     for index, layer in enumerate(parts.layers):
         if layer is recording.parts.layers[index]:
@@ -66,10 +66,10 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
         record = (seen.inputs[index], recording.outputs(index), seen.lengths)
         try:
             if iterations:
-                system: System = gauss_newton(layer.system, *record, iterations=iterations).system
+                better = written(layer, gauss_newton(layer.system, *record, iterations=iterations).system)
             else:
-                system = refit_output(layer.system, *record).system
-            parts = parts.with_layer(index, written(layer, system))
+                better = layer.with_outputs(refit_output(layer.system, *record).system)
+            parts = parts.with_layer(index, better)
         except REFUSALS:
             continue  # the layer stays as it was: the judge sees what that is worth
     return parts

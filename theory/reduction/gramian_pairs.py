@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.errors import DimensionError, InputError
+from theory.errors import AccuracyError, DimensionError, InputError, StabilityError
 from theory.gramians.gramians import gramians
 from theory.reduction.a_posteriori import error_bound
 from theory.reduction.balanced_truncation import truncate
-from theory.reduction.balancing import Balancing, Truncation, balance, real_order
+from theory.reduction.balancing import Balancing, Remark, Truncation, balance, real_order
 from theory.reduction.bounds import hankel_floor
 from theory.systems.given import SystemLike, as_system
 from theory.systems.system import DiagonalStateSpace, require_stable
@@ -58,7 +58,8 @@ def pair_truncation(
         Stored states to keep, ``0 <= order <= n``.
     P, Q : ndarray, shape (..., N, N)
         Hermitian positive semidefinite, in the coordinates of :func:`theory.gramians.gramians.gramians`. The exact
-        observability Gramian where Q is left out: then the result is stable whatever P is.
+        observability Gramian where Q is left out: then the result is stable whatever P is. Systems that another Q
+        makes unstable take the exact one, and the status says so.
     regularization : float, keyword only
         Relative to the trace of each, added to its diagonal after every mode was scaled to
         :math:`P_{ii}=Q_{ii}`.
@@ -83,22 +84,50 @@ def pair_truncation(
     system = as_system(system, diagonal=True)
     require_stable(system)
     P = _checked("P", P, system)
-    Q = gramians(system)[1] if Q is None else _checked("Q", Q, system)
-    left, values, right = pair_factors(system, P, Q, regularization)
+    exact_Q = gramians(system)[1]
+    Q = exact_Q if Q is None else _checked("Q", Q, system)
+    found, values, fallen = _truncated(system, order, P, Q, exact_Q, regularization, condition_limit)
+    status = found.status.replace("balanced truncation", "truncation of the pair")
+    remarks = found.remarks
+    if fallen:
+        remarks = (*remarks, Remark.PARTLY_REFUSED)
+        status += (
+            f"; {fallen} of {P[..., 0, 0].size} systems took the exact observability Gramian, unstable with the other"
+        )
     if not bounds:
-        found = truncate(Balancing(system=system, hsv=values, floor_hsv=values, left=left, right=right), order, condition_limit)
-        return replace(found, bound=0.0 * found.bound + np.inf, floor=0.0 * found.floor)
+        return replace(found, bound=0.0 * found.bound + np.inf, floor=0.0 * found.floor, status=status, remarks=remarks)
     exact = balance(system) if balancing is None else balancing
-    shared = Balancing(system=system, hsv=values, floor_hsv=exact.floor_hsv, left=left, right=right)
-    found = truncate(shared, order, condition_limit)
-    if found.order == system.n:
+    if found.order == system.n and not fallen:
         return replace(found, hsv=exact.hsv)
     return replace(
         found, hsv=exact.hsv, bound=error_bound(system, found.system),
-        floor=hankel_floor(exact.floor_hsv, real_order(system, found.order)),
-        status=found.status.replace("balanced truncation", "truncation of the pair"),
+        floor=hankel_floor(exact.floor_hsv, real_order(system, found.order)), status=status, remarks=remarks,
         diagnostics={**found.diagnostics, "pair": values},
     )  # fmt: skip
+
+
+def _truncated(
+    system: DiagonalStateSpace, order: int, P: Array, Q: Array, exact_Q: Array, regularization: float, limit: float
+) -> tuple[Truncation, Array, int]:
+    """The truncation, the singular values of the pair, and how many systems had to fall back on the exact Q."""
+
+    def attempt(one: DiagonalStateSpace, P: Array, Q: Array) -> tuple[Truncation, Array]:
+        left, values, right = pair_factors(one, P, Q, regularization)
+        pair = Balancing(system=one, hsv=values, floor_hsv=values, left=left, right=right)
+        return truncate(pair, order, limit), values
+
+    try:
+        return *attempt(system, P, Q), 0
+    except (StabilityError, AccuracyError):
+        if Q is exact_Q:
+            raise
+    mixed, fallen = np.array(Q), 0
+    for index in np.ndindex(system.batch_shape):
+        try:
+            attempt(system[index] if index else system, P[index], Q[index])
+        except (StabilityError, AccuracyError):
+            mixed[index], fallen = exact_Q[index], fallen + 1
+    return *attempt(system, P, mixed), fallen
 
 
 def pair_factors(system: DiagonalStateSpace, P: Array, Q: Array, regularization: float) -> tuple[Array, Array, Array]:

@@ -201,3 +201,14 @@ def recorded_outputs(system: DiagonalStateSpace, inputs: ArrayLike, lengths: Arr
         else:
             found[rows] = states @ output.T + u @ system.D.T
     return found
+
+
+def mean_error(
+    system: DiagonalStateSpace, inputs: ArrayLike, outputs: ArrayLike, lengths: ArrayLike | None = None
+) -> Any:
+    """Return the mean squared error per sample of a system on a record; one for each channel of a batch."""
+    given = record(inputs, lengths, channels_of(system, system.m))
+    wanted = record(outputs, given.lengths, channels_of(system, system.p), "outputs")
+    rest = np.where(given.mask[..., None], recorded_outputs(system, given.values, given.lengths) - wanted.values, 0.0)
+    total = (np.abs(rest) ** 2).sum(axis=(0, 1)) / given.count
+    return total if system.batch_shape else float(total.sum())

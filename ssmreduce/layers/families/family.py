@@ -13,6 +13,9 @@ from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
 
+PADDED_EIGENVALUE = -0.5
+"""Of states that only fill up: stable at every step size, and of no consequence."""
+
 CLIP = -1e-4
 """Where ``clip_eigs`` holds the real part of an eigenvalue: the constant of the reference code."""
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.layers.families.family import Fields, continuous
-from theory.errors import DimensionError, InputError
+from ssmreduce.layers.families.family import PADDED_EIGENVALUE, Fields, continuous
+from theory.errors import DimensionError
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
@@ -72,7 +72,17 @@ class S4D:
 
     def pad(self, layer: Fields, extra: int) -> dict[str, Array | None]:
         """See :class:`Family`."""
-        raise InputError("padding is for S5 models; S4D layers have no need of it")
+        zeros = np.zeros((layer.Lambda.shape[0], extra))
+        steps = layer.log_step
+        if steps.shape[1] > 1:
+            steps = np.concatenate([steps, np.repeat(np.median(steps, axis=1)[:, None], extra, axis=1)], axis=1)
+        return {
+            "Lambda": np.concatenate([layer.Lambda, zeros + PADDED_EIGENVALUE], axis=1),
+            "B": np.concatenate([layer.B, zeros], axis=1),
+            "C": np.concatenate([layer.C, zeros], axis=1),
+            "C_reverse": None if layer.C_reverse is None else np.concatenate([layer.C_reverse, zeros], axis=1),
+            "log_step": steps,
+        }
 
     def matrices(self, system: DiagonalStateSpace) -> dict[str, Array | None]:
         """See :class:`Family`."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.layers.families.family import CLIP, Fields, continuous
+from ssmreduce.layers.families.family import CLIP, PADDED_EIGENVALUE, Fields, continuous
 from theory.errors import DimensionError, InputError
 from theory.systems.system import DiagonalStateSpace
 
@@ -26,7 +26,7 @@ STEP_RANGE = 0.1
 CLIP_ROOM = 1.001
 """Eigenvalues stay this factor below the clip, so that rounding to float32 does not carry them into it."""
 
-PADDED_EIGENVALUE, PADDED_LOG_STEP = -0.5, -4.0
+PADDED_LOG_STEP = -4.0
 """A padding state: stable, of no further meaning."""
 
 
