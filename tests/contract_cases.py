@@ -16,8 +16,11 @@ from tolerance import EPS, tol
 
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
+from ssmreduce.methods.empirical import Empirical
+from ssmreduce.methods.empirical_selection import EmpiricalSelection
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.selection import Selection
+from ssmreduce.methods.time_limited import TimeLimited
 from ssmreduce.reduction import reduce
 from theory.errors import OrderError
 from theory.systems.realization import dense
@@ -113,9 +116,36 @@ def members(system):
     return [system[index] for index in np.ndindex(system.batch_shape)]
 
 
+ONE_BATCH_AXIS = "scalar systems along one axis"
+NEEDS = {
+    Selection: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
+    Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
+}  # fmt: skip
+"""What families of methods need; the others take everything."""
+
+
 def applies(method, kind):
-    """Methods that keep stored poles need a diagonal system; the others take everything."""
-    return not (isinstance(METHODS.find(method), Selection) and isinstance(KINDS[kind], StateSpace))
+    """Whether a method is made for a kind."""
+    system, value = system_of(kind), METHODS.find(method)
+    needs = {need for family, wanted in NEEDS.items() if isinstance(value, family) for need in wanted}
+    has = {"diagonal": isinstance(system, DiagonalStateSpace), "discrete": system.is_discrete}
+    has[ONE_BATCH_AXIS] = isinstance(system, StateSpace) or len(system.batch_shape) < 2
+    return all(has[need] for need in needs)
+
+
+@functools.cache
+def inputs(kind):
+    """What a layer or system is driven with, for methods that want to know: slow, correlated signals."""
+    system = system_of(kind)
+    channels = system.batch_shape[0] if isinstance(system, DiagonalStateSpace) and system.batch_shape else system.m
+    return 0.3 * np.cumsum(np.random.default_rng(len(kind)).standard_normal((6, 40, channels)), axis=1)
+
+
+def run(method, kind, order=None, *, source=None, **options):
+    """``ssmreduce.reduce`` with what the method requires."""
+    given = {"inputs": inputs} if "inputs" in METHODS.find(method).requires else {}
+    data = {name: make(kind) for name, make in given.items()}
+    return reduce(KINDS[kind] if source is None else source, order, method=method, **data, **options)
 
 
 def orders(kind):
@@ -127,7 +157,7 @@ def orders(kind):
 def reduction(method, kind, order):
     """What a user gets: the one path; None where fewer states than that are numerically there, and only there."""
     try:
-        return reduce(KINDS[kind], order, method=method, seed=0)
+        return run(method, kind, order, seed=0)
     except OrderError as refusal:
         if order <= present(kind):
             raise AssertionError(f"{kind}: {present(kind)} states are there, order {order} is refused") from refusal

@@ -27,6 +27,7 @@ from contract_cases import (
     reductions,
     response,
     rounding,
+    run,
     system_of,
     true_values,
     values_lost,
@@ -37,7 +38,6 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.balanced import Balanced
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.selection import Selection
-from ssmreduce.reduction import reduce
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
 from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
 
@@ -207,7 +207,7 @@ def all_states_are_the_system_and_none_its_feedthrough(method, kind):
 @law(lambda method, kind: kind in ("S5", "S4D bidirectional", "S5 layer bidirectional"))
 def same_seed_same_result(method, kind):
     for order, one in reductions(method, kind):
-        two = reduce(KINDS[kind], order, method=method, seed=0)
+        two = run(method, kind, order, seed=0)
         assert np.array_equal(one.system.poles, two.system.poles)
         assert np.array_equal(one.system.C, two.system.C)
 
@@ -225,7 +225,7 @@ def refusals_are_for_want_of_states_only(method, kind):
             assert found is not None
             assert found.order == order
     most = min(present(kind), system_of(kind).n)
-    assert reduce(KINDS[kind], most, method=method).order <= most
+    assert run(method, kind, most).order <= most
 
 
 @law()
@@ -236,13 +236,13 @@ def tolerances_are_met_with_as_few_states_as_meet_them(method, kind):
         found = reduction(method, kind, order)
         if found is not None and needed(found):
             goals += [needed(found) * (1 + HAIR), needed(found) * (1 - HAIR)]
-            assert reduce(KINDS[kind], rtol=goals[-2], method=method, seed=0).order <= order
+            assert run(method, kind, rtol=goals[-2], seed=0).order <= order
     for rtol in goals:
-        found = reduce(KINDS[kind], rtol=rtol, method=method, seed=0)
+        found = run(method, kind, rtol=rtol, seed=0)
         assert meets(found, rtol)
         assert found.order >= 1
         try:
-            less = reduce(KINDS[kind], found.order - 1, method=method, seed=0) if found.order > 1 else None
+            less = run(method, kind, found.order - 1, seed=0) if found.order > 1 else None
         except (OrderError, AccuracyError, StabilityError):
             less = None
         assert less is None or not meets(less, rtol), f"order {found.order - 1} meets {rtol:.3g} as well"
@@ -263,7 +263,7 @@ def needed(found):
 def orders_that_are_none_are_refused(method, kind):
     for order in (-1, 9, 1.5, True, "3"):
         with pytest.raises(OrderError if type(order) is int else InputError):
-            reduce(KINDS[kind], order, method=method)
+            run(method, kind, order)
 
 
 @law(lambda method, kind: kind == "S5")
@@ -272,7 +272,7 @@ def unstable_systems_are_refused(method, kind):
         poles = KINDS[kind].poles.copy()
         poles[3] = pole
         with pytest.raises(StabilityError) as caught:
-            reduce(KINDS[kind].replace(poles=poles), 4, method=method)
+            run(method, kind, 4, source=KINDS[kind].replace(poles=poles))
         assert pole in caught.value.poles
 
 

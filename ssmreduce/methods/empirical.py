@@ -69,7 +69,7 @@ class Empirical(Method):
 
     def applies(self, source: Source) -> None:
         """Diagonal systems in discrete time."""
-        require_diagonal_discrete(self.name, source)
+        require_diagonal_discrete(self.name, source, records=True)
 
     def truncate(
         self,
@@ -127,7 +127,7 @@ def refitted(
     energy = energy if system.batch_shape else energy.sum()
     if reduced is system:
         return replace(found, diagnostics={**found.diagnostics, "recorded": _relative(0.0 * energy, energy)})
-    square = system.m == system.p
+    square = system.m == system.p and (system.conjugate_pairs or system.D.dtype.kind == "c")
     if ridge is None or not reduced.n:
         error = mean_error(reduced, inputs, wanted, lengths)
         return replace(found, diagnostics={**found.diagnostics, "recorded": _relative(error, energy)})

@@ -37,7 +37,7 @@ class EmpiricalSelection(Method):
 
     def applies(self, source: Source) -> None:
         """Diagonal systems in discrete time."""
-        require_diagonal_discrete(self.name, source)
+        require_diagonal_discrete(self.name, source, records=True)
 
     def truncate(
         self, source: Source, order: int, inputs: ArrayLike = (), lengths: ArrayLike | None = None, *_: Any, **__: Any

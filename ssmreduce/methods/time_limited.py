@@ -11,7 +11,7 @@ from theory.errors import InputError
 from theory.gramians.time_limited import time_limited_gramians
 from theory.reduction.balancing import Truncation
 from theory.reduction.gramian_pairs import pair_truncation
-from theory.systems.system import DiagonalStateSpace
+from theory.systems.system import DiagonalStateSpace, require_stable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,13 @@ class TimeLimited(Method):
         """Truncate the pair of finite Gramians."""
         system = system_of(source)
         assert isinstance(system, DiagonalStateSpace)
+        require_stable(system)
         P, Q = time_limited_gramians(system, self.horizon)
         return pair_truncation(system, order, P, None if self.exact_observability else Q, balancing=shared(system))
 
 
-def require_diagonal_discrete(name: str, source: Source) -> None:
-    """Refuse dense and continuous-time systems, with what to do.
+def require_diagonal_discrete(name: str, source: Source, *, records: bool = False) -> None:
+    """Refuse dense and continuous-time systems, with what to do; `records`: batches that have no records, too.
 
     Raises
     ------
@@ -63,10 +64,16 @@ def require_diagonal_discrete(name: str, source: Source) -> None:
     system = system_of(source)
     if not isinstance(source, (SSMLayer, DiagonalStateSpace)):
         raise InputError(
-            f"the method {name!r} is for diagonal systems; theory.reduction.diagonalization.rediagonalize gives one"
+            f"the method {name!r} needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives one"
         )
     if not system.is_discrete:
-        raise InputError(f"the method {name!r} is for discrete time; discretize the system first")
+        raise InputError(f"the method {name!r} needs discrete time: discretize the system first")
+    batch = getattr(system, "batch_shape", ())
+    if records and batch and (len(batch) > 1 or (system.m, system.p) != (1, 1)):
+        raise InputError(
+            f"the method {name!r} needs scalar systems along one batch axis to go with the channels of a record; this "
+            f"batch has shape {batch}: take its systems one by one, system[index]"
+        )
 
 
 METHODS.register("time_limited", TimeLimited())

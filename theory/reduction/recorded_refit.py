@@ -98,7 +98,9 @@ def refit_output(
         raise DimensionError("a diagonal feedthrough needs as many inputs as outputs", D=system.D.shape)
     moments = Moments.of(system, given, wanted)
     correction, d = moments.solve(ridge, feedthrough)
-    D = system.D + (d[..., None, :] * np.eye(system.p) if not system.batch_shape else d[:, None, None])
+    D = system.D
+    if feedthrough:
+        D = D + (d[:, None, None] if system.batch_shape else np.diag(d))
     fitted = with_real_output(system, real_output(system) + correction, D.real if system.conjugate_pairs else D)
     count = given.count
     before, energy = moments.residual / count, moments.energy / count
@@ -179,9 +181,11 @@ class Moments:
         c = correction if self.batch else correction[None]
         e = d[:, None] if self.batch else d[None]
         columns = np.swapaxes(c, -1, -2)
-        linear = (columns.conj() * self.xr).sum(axis=(1, 2)) + (e.conj() * self.ur).sum(axis=1)
-        quadratic = (columns.conj() * (self.xx @ columns)).sum(axis=(1, 2)) + (np.abs(e) ** 2 * self.uu).sum(axis=1)
-        if self.xu.shape[-1] == e.shape[-1]:
+        linear = (columns.conj() * self.xr).sum(axis=(1, 2))
+        quadratic = (columns.conj() * (self.xx @ columns)).sum(axis=(1, 2))
+        if self.uu.shape == e.shape:
+            linear = linear + (e.conj() * self.ur).sum(axis=1)
+            quadratic = quadratic + (np.abs(e) ** 2 * self.uu).sum(axis=1)
             quadratic = quadratic + 2.0 * ((columns.conj() * self.xu).sum(axis=1) * e).sum(axis=1).real
         total = (quadratic - 2.0 * linear).real
         return total if self.batch else float(total[0])
