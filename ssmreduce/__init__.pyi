@@ -23,6 +23,8 @@ from ssmreduce.methods.allocations.global_threshold import GlobalThreshold as Gl
 from ssmreduce.methods.allocations.hankel_tails import HankelTails as HankelTails
 from ssmreduce.methods.allocations.uniform import Uniform as Uniform
 from ssmreduce.methods.balanced import Balanced as Balanced
+from ssmreduce.methods.empirical import Empirical as Empirical
+from ssmreduce.methods.empirical_selection import EmpiricalSelection as EmpiricalSelection
 from ssmreduce.methods.lamp import Lamp as Lamp
 from ssmreduce.methods.last import Last as Last
 from ssmreduce.methods.magnitude import Magnitude as Magnitude
@@ -35,6 +37,7 @@ from ssmreduce.methods.scores import last_scores as last_scores
 from ssmreduce.methods.scores import released_threshold as released_threshold
 from ssmreduce.methods.scores import state_scores as state_scores
 from ssmreduce.methods.selection import Selection as Selection
+from ssmreduce.methods.time_limited import TimeLimited as TimeLimited
 from ssmreduce.reduced_model import reduce_model as reduce_model
 from ssmreduce.reduction import Reduction as Reduction
 from ssmreduce.reduction import reduce as reduce
