@@ -29,6 +29,8 @@ _WHERE = {
     "impulse_response": "theory.systems.response",
     "simulate": "theory.systems.response",
     "balanced_truncation": "theory.reduction.balanced_truncation",
+    "causal_part": "theory.systems.realization",
+    "anticausal_part": "theory.systems.realization",
     "modal_truncation": "theory.reduction.modal_truncation",
     # layers and models
     "SSMLayer": "ssmreduce.layers.layer",

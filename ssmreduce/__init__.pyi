@@ -62,6 +62,8 @@ from theory.norms.bracket import Bracket as Bracket
 from theory.reduction.balanced_truncation import balanced_truncation as balanced_truncation
 from theory.reduction.balancing import Remark as Remark
 from theory.reduction.modal_truncation import modal_truncation as modal_truncation
+from theory.systems.realization import anticausal_part as anticausal_part
+from theory.systems.realization import causal_part as causal_part
 from theory.systems.response import frequency_response as frequency_response
 from theory.systems.response import impulse_response as impulse_response
 from theory.systems.response import simulate as simulate

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ssmreduce.files.description import finite
 from ssmreduce.files.model import Model
 from ssmreduce.files.record import EARLIER, REDUCTION, one_line
 from ssmreduce.layers.layer import SSMLayer
@@ -46,7 +47,7 @@ class Inspection:
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=1, default=str, allow_nan=False) + "\n"
+        return json.dumps(finite(self.to_dict()), indent=1, default=str, allow_nan=False) + "\n"
 
     def __str__(self) -> str:
         return str(self.sheet())
@@ -92,7 +93,7 @@ def _layer(index: int, layer: SSMLayer) -> dict[str, Any]:
         "bidirectional": bool(layer.is_bidirectional),
         "discretization": layer.discretization,
         "precision": str(layer.dtype),
-        "smallest_margin": float(margin.min()),
+        "smallest_margin": float(margin.min()) if margin.size else None,
         "unstable": unstable,
         "slowest_samples": None,
         "largest_hsv": None,
@@ -100,6 +101,8 @@ def _layer(index: int, layer: SSMLayer) -> dict[str, Any]:
     }
     if unstable:
         return found
+    if not margin.size:
+        return found | {"largest_hsv": 0.0, "enough": [0] * len(TARGETS)}
     hsv = hankel_singular_values(layer.system)
     sigma = float(hsv.max(initial=0.0))
     return found | {

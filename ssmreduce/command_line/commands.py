@@ -19,8 +19,9 @@ def load_model(arguments: argparse.Namespace) -> Any:
     """Read the checkpoint that was named, or the shipped one."""
     from ssmreduce.files.loading import load
     from ssmreduce.files.shipped import shipped_checkpoint
+    from ssmreduce.layers.params import LAYER_OPTIONS
 
-    options = {key: getattr(arguments, key) for key in ("conj_sym", "clip_eigs", "discretization", "step_rescale")}
+    options = {key: getattr(arguments, key) for key in (*LAYER_OPTIONS, "prefix")}
     if arguments.checkpoint == "":
         raise InputError("the name of the checkpoint is empty; leave it out for the shipped model")
     path = shipped_checkpoint() if arguments.checkpoint is None else arguments.checkpoint

@@ -62,8 +62,8 @@ def describe(data: bytes, architecture: str, options: Mapping[str, Any], trainin
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
-        "options": _finite(options),
-        "training": _finite(training),
+        "options": finite(options),
+        "training": finite(training),
         digest.KEY: digest.of_bytes(data),
     }
     try:
@@ -72,12 +72,13 @@ def describe(data: bytes, architecture: str, options: Mapping[str, Any], trainin
         raise InputError(f"options and training must be plain numbers, texts, lists and dicts: {error}") from None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Replace what JSON has no number for (NaN, infinity) by null."""
     if isinstance(value, float) and value - value != 0.0:
         return None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def read_description(file: Path, data: bytes) -> Description | None:

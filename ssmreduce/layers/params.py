@@ -248,14 +248,15 @@ def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any]) -> di
     if "conj_sym" not in chosen:
         raise InputError(
             f"{where}the arrays do not tell conj_sym: pass conj_sym=True if one eigenvalue of each conjugate pair is "
-            "stored (the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x))"
+            "stored (the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x)); "
+            "on the command line --conj-sym or --no-conj-sym"
         )
     if "discretization" not in chosen:
         default = FAMILIES[form.kind].default_discretization
         if default is None:
             raise InputError(
                 f"{where}the arrays do not tell the discretization: pass discretization='zoh' (S4 version 4) "
-                "or 'bilinear' (version 3)"
+                "or 'bilinear' (version 3); on the command line --discretization"
             )
         chosen["discretization"] = default
     return chosen

@@ -204,7 +204,7 @@ def _inspected(layer: Mapping[str, Any], targets: int) -> tuple[Cell, ...]:
     ]
     if layer["unstable"]:
         return (*cells, Styled(f"{layer['unstable']} unstable", "bad"), DASH, *(DASH,) * targets)
-    slowest = f"{layer['slowest_samples']:.4g} samples"
+    slowest = DASH if layer["slowest_samples"] is None else f"{layer['slowest_samples']:.4g} samples"
     return (*cells, slowest, number(layer["largest_hsv"]), *(str(n) for n in layer["enough"]))
 
 

@@ -26,6 +26,9 @@ class AnnotatedS4D(Recognized):
         N, H = real.shape
         imag = expect("A_im", raw["A_im"], N, H)
         C = paired(expect("C", raw["C"], N, H, 2))
+        for key in ("B_re", "B_im"):  # not used by the kernel, and cut with the states
+            if key in raw:
+                expect(key, raw[key], N, H)
         return {
             "Lambda": (real.astype(np.float64) + 1j * imag.astype(np.float64)).T,
             "B": np.ones((H, N), complex),

@@ -12,7 +12,7 @@ from theory.errors import DimensionError
 
 _TRANSFORM = (
     "the arrays do not tell the transform of inv_dt: pass dt_transform='softplus' (configs of S4 version 4) or "
-    "dt_transform='exp' (older and converted checkpoints)"
+    "dt_transform='exp' (older and converted checkpoints); on the command line --dt-transform"
 )
 
 
