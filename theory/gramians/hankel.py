@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.rounding import EPS
 from theory.equations.kautz import pair_functions
+from theory.errors import AccuracyError
 from theory.gramians.dense import dense_gramians
 from theory.gramians.gramians import (
     controllability_factor,
@@ -44,7 +45,7 @@ def hankel_singular_values(system: SystemLike) -> Array:
     StabilityError
         A pole lies on or outside the boundary.
     AccuracyError
-        Neither float64 nor integers prove the values of a dense system.
+        Neither float64 nor integers prove the values of a dense system; or the Gramians overflow.
 
     Notes
     -----
@@ -57,6 +58,20 @@ def hankel_singular_values(system: SystemLike) -> Array:
     system = as_system(system)
     if isinstance(system, StateSpace) and system.n:
         return dense_gramians(system).spectrum.hsv
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = _closed_form_or_recursion(system)
+    except np.linalg.LinAlgError:
+        values = np.array(np.nan)
+    if not np.isfinite(values).all():
+        raise AccuracyError(
+            "the Gramians of this system overflow float64: scale B or C down, and the values scale with them",
+            np.inf,
+        )
+    return values
+
+
+def _closed_form_or_recursion(system: System) -> Array:
     if _is_symmetric(system):
         require_stable(system)
         return np.sort(np.abs(np.linalg.eigvalsh(_cross_product(system))), axis=-1)[..., ::-1]  # type: ignore[arg-type]

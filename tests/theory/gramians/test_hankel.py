@@ -8,7 +8,7 @@ from hypothesis import given
 from strategies import POLE_KINDS, dense_systems, diagonal_systems, gaussian, stable_poles
 from tolerance import tol
 
-from theory.errors import StabilityError
+from theory.errors import AccuracyError, StabilityError
 from theory.gramians.gramians import stacked_output
 from theory.gramians.hankel import (
     balancing_factors,
@@ -218,3 +218,12 @@ def test_the_values_of_a_layer_are_right_to_1e_12(stored: int, rng: np.random.Ge
     exact, left_out = extended_hankel_singular_values(system)
     assert left_out**2 < 1e-20  # the reference is one
     assert np.abs(hankel_singular_values(system) - exact).max() <= 1e-12 * exact[0]
+
+
+def test_gramians_that_overflow_are_an_error_of_ours() -> None:
+    """Values scale with B: times 2^60 the values do, times 1e300 their squares are no float64 numbers."""
+    system = DiagonalStateSpace([0.5 + 0.2j, 0.3], np.ones((2, 3)), np.ones((3, 2)))
+    scaled = hankel_singular_values(system.replace(B=2.0**60 * system.B))
+    assert np.array_equal(scaled, 2.0**60 * hankel_singular_values(system))
+    with pytest.raises(AccuracyError, match="scale"):
+        hankel_singular_values(system.replace(B=1e300 * system.B, C=1e300 * system.C))
