@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from lra.evaluate import rebuild
 from lra.models.norm import BatchNorm
+from lra.models.precision import wide
 from ssmreduce import Model, SSMLayer
 from ssmreduce.network import Parts, Pass
 
@@ -146,7 +147,7 @@ class LraNetwork:
     def _variables(self, parts: Parts) -> dict[str, Any]:
         """The tree that the module runs, every layer at the whole model's size."""
         padded = [_padded(layer, size) for layer, size in zip(parts.layers, self._sizes, strict=True)]
-        params = self.model.replace_layers(padded).params
+        params = _one_copy_a_channel(self.model.replace_layers(padded).params)
         if parts.decoder is not None:
             kernel, bias = (np.asarray(part, dtype=np.float32) for part in parts.decoder)
             params = _with(params, self._decoder, {"kernel": kernel, "bias": bias})
@@ -202,8 +203,26 @@ def _padded(layer: SSMLayer, size: int) -> SSMLayer:
     return layer if layer.order == size else layer.padded(size)
 
 
+def _one_copy_a_channel(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tree with A and B of S4D layers written out for every channel, as those of a reduced layer are.
+
+    Layers that share copies among their channels (channel h uses copy h mod n_ssm) would have other shapes reduced
+    than whole.
+    """
+    encoder = dict(params["encoder"])
+    for name, block in encoder.items():
+        kernel = block.get("seq", {}).get("kernel")
+        if kernel is not None:
+            times = len(kernel["inv_dt"]) // len(kernel["A_real"])
+            tiled = {key: np.tile(np.asarray(kernel[key]), (times, 1)) for key in ("A_real", "A_imag")}
+            tiled["B"] = np.tile(np.asarray(kernel["B"]), (1, times, 1, 1))
+            encoder[name] = _with(block, ("seq", "kernel"), tiled)
+    return {**params, "encoder": encoder}
+
+
 def _moments(x: Array, training: bool = False, mask: Array | None = None) -> tuple[Array, Array, Array]:
     """Mean and mean square of what enters a batch norm, and how many samples that is."""
+    x = wide(x)
     if mask is None:
         return x.mean((0, 1)), (x * x).mean((0, 1)), jnp.asarray(float(x.shape[0] * x.shape[1]))
     valid, count = jnp.where(mask[..., None], x, 0), jnp.maximum(mask.sum(), 1)

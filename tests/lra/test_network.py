@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "s5 retrieval": ("s5", S5 | {"padded": True, "retrieval": True}),
     "s5 last, layer norm": ("s5", S5 | {"mode": "last", "batchnorm": False}),
     "s4d both directions, padded": ("s4d", S4D | {"bidirectional": True, "padded": True}),
+    "s4d shared copies": ("s4d", S4D | {"n_ssm": 2, "bidirectional": True, "discretization": "bilinear"}),
 }
 N, L = 5, 12
 
@@ -138,6 +139,17 @@ def test_moments_are_those_of_what_enters_the_norms(network: LraNetwork) -> None
     np.testing.assert_allclose(found[0][0], first["mean"], atol=1e-5)
     np.testing.assert_allclose(found[0][1], first["var"], rtol=0.05)  # PyTorch's are unbiased
     assert len(found) == len(network.parts.norms)
+
+
+def test_moments_of_short_activations_are_summed_in_float32(rng: np.random.Generator) -> None:
+    from lra.network import _moments
+
+    x = jnp.asarray(rng.normal(3.0, 0.1, (400, 5, 2)), jnp.bfloat16)
+    mean, square, count = _moments(x)
+    exact = np.asarray(x, np.float64)
+    np.testing.assert_allclose(mean, exact.mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(square, (exact**2).mean((0, 1)), rtol=1e-5)
+    assert count == 2000
 
 
 def test_gradients_are_differences(network: LraNetwork) -> None:
