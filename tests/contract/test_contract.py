@@ -31,11 +31,11 @@ class Refuses(Balanced):
 
 @dataclass(frozen=True, kw_only=True)
 class Boasts(Balanced):
-    """Its bound is a fifth of what it should be."""
+    """Its bound is a fifth of what it should be, but not below its floor: reduce itself would see that."""
 
     def truncate(self, source, order):
         found = super().truncate(source, order)
-        return replace(found, bound=0.2 * found.bound)
+        return replace(found, bound=max(found.floor, 0.2 * found.bound))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,11 @@ class Fears(Modal):
 
 @dataclass(frozen=True, kw_only=True)
 class Despairs(Balanced):
-    """Its floor is that of one state less."""
+    """Its floor is that of one state less, but not above its bound: reduce itself would see that."""
 
     def truncate(self, source, order):
-        return replace(super().truncate(source, order), floor=super().truncate(source, max(order - 1, 0)).floor)
+        found, larger = super().truncate(source, order), super().truncate(source, max(order - 1, 0))
+        return replace(found, floor=min(larger.floor, found.bound))
 
 
 @dataclass(frozen=True, kw_only=True)
