@@ -58,3 +58,10 @@ CONVERT = (
     "for a PyTorch state dict"
 )
 """What to do with a pickle."""
+
+CONVERT_TORCH = (
+    "Pickles run code when they are read, so this project never does. Where torch is installed, convert it: "
+    "c = torch.load(FILE, map_location='cpu', weights_only=True); sd = c.get('model', c.get('state_dict', c)); "
+    "safetensors.torch.save_file({k: v.contiguous() for k, v in sd.items()}, 'model.safetensors')"
+)
+"""What to do with a PyTorch checkpoint: a whole state, a Lightning file or a state dict."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ssmreduce.files.errors import CheckpointError
-from ssmreduce.files.formats.file_format import CONVERT
+from ssmreduce.files.formats.file_format import CONVERT, CONVERT_TORCH
 
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
@@ -40,7 +40,7 @@ def refuse(head: bytes, path: Path, known: Sequence[str]) -> NoReturn:
     if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         torch = TORCH_MAGIC in head[:32]
         kind = "a PyTorch checkpoint in the old format, which is a pickle" if torch else "a Python pickle"
-        raise CheckpointError(f"this is {kind}. {CONVERT}", path)
+        raise CheckpointError(f"this is {kind}. {CONVERT_TORCH if torch else CONVERT}", path)
     if OLD_PICKLE.match(head):
         raise CheckpointError(f"this looks like a Python pickle (protocol 0 or 1). {CONVERT}", path)
     if head[:1] in b"{[" and path.suffix == ".json":

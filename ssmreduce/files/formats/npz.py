@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ssmreduce.files import digest
 from ssmreduce.files.description import strict_json
 from ssmreduce.files.errors import CheckpointError
-from ssmreduce.files.formats.file_format import CONVERT, Held
+from ssmreduce.files.formats.file_format import CONVERT, CONVERT_TORCH, Held
 from ssmreduce.files.trees import flat
 
 Array = NDArray[Any]
@@ -83,7 +83,7 @@ def _check(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
     """Look at the directory before anything is unpacked."""
     names = [entry.filename for entry in members]
     if any(name.endswith(".pkl") for name in names):
-        raise CheckpointError(f"this is a PyTorch checkpoint, a pickle inside a zip. {CONVERT}", path)
+        raise CheckpointError(f"this is a PyTorch checkpoint, a pickle inside a zip. {CONVERT_TORCH}", path)
     if not names or not all(name.endswith(".npy") for name in names):
         listing = ", ".join(map(repr, names[:3])) or "nothing"
         raise CheckpointError(f"a zip archive that is no npz file (it holds {listing})", path)
