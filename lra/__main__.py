@@ -1,4 +1,4 @@
-"""The command line of `lra`: ``python -m lra train | evaluate | export | configs | data``."""
+"""The command line of `lra`: ``python -m lra train | evaluate | reduce | export | configs | data``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ examples:
   python -m lra train smnist --workdir runs/short --set epochs=1 --set seed=7
   python -m lra export runs/digits digits_s5.safetensors     what `ssmreduce compare` and `reduce` read
   python -m lra evaluate digits_s5.safetensors               whole models and reduced ones
+  python -m lra reduce digits_s5.safetensors --ratio 0.75 -o quarter.safetensors
 
 A run that was stopped, however hard, goes on when the same command is given again.
 """
@@ -100,6 +101,33 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 
+    reduce = commands.add_parser(
+        "reduce",
+        help="a whole model with fewer states, from recorded inputs of the training split (no labels)",
+        description="Reduce a whole model from what it sees: recorded, unlabelled inputs of the training split. Every "
+        "stage is kept only if it brings the logits on held-out examples closer to the whole model's.",
+    )
+    reduce.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="NAME.safetensors, NAME.json beside it")
+    reduce.add_argument("--data", help="folder (or file) of the task's data; default: $LRA_DATA")
+    size = reduce.add_mutually_exclusive_group(required=True)
+    size.add_argument("--ratio", type=float, metavar="R", help="fraction of the stored states to remove")
+    size.add_argument("--budget", type=int, metavar="N", help="stored states to keep")
+    size.add_argument(
+        "--max-change", type=float, metavar="X", help="the fewest states that change this part of predictions at most"
+    )
+    reduce.add_argument("--method", default="recorded", help="`recorded` (default), or a method that needs no data")
+    reduce.add_argument("--examples", type=int, default=400, metavar="N", help="half are fitted, half judge (400)")
+    reduce.add_argument("--seed", type=int, default=0, help="of the choice of examples")
+    reduce.add_argument("--polish", type=int, default=8, metavar="N", help="Gauss-Newton steps on poles and B (8)")
+    reduce.add_argument("--no-refit", action="store_true", help="leave C and D as truncation gives them")
+    reduce.add_argument("--no-norms", action="store_true", help="leave the statistics of the batch norms alone")
+    reduce.add_argument("--no-decoder", action="store_true", help="leave the decoder alone")
+    reduce.add_argument("--layers-only", action="store_true", help="change nothing but the layers")
+    reduce.add_argument("--quiet", action="store_true", help="no progress")
+    reduce.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="OUT", help="NAME.safetensors and NAME.json"
+    )
+
     export = commands.add_parser("export", help="write a run's best model for ssmreduce")
     export.add_argument("workdir", metavar="WORKDIR", type=Path, help="the --workdir of a training run")
     export.add_argument("output", metavar="OUTPUT", type=Path, help="NAME.safetensors; NAME.json is written beside it")
@@ -166,6 +194,51 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _reduce(arguments: argparse.Namespace) -> int:
+    from lra.reduce import METHOD, Request, described, reduce_checkpoint
+    from ssmreduce.progress import progress_bar
+    from ssmreduce.recorded.recipe import Recipe
+
+    if arguments.method != METHOD:
+        return _reduce_without_data(arguments)
+    layers_only = arguments.layers_only
+    recipe = Recipe(
+        refit=not arguments.no_refit,
+        norms=not (arguments.no_norms or layers_only),
+        decoder=not (arguments.no_decoder or layers_only),
+        polish=arguments.polish,
+        seed=arguments.seed,
+    )
+    sizes = {name: getattr(arguments, name) for name in ("ratio", "budget", "max_change")}
+    request = Request(**sizes, examples=arguments.examples, recipe=recipe)
+    with progress_bar(quiet=arguments.quiet) as report:
+        outcome, record = reduce_checkpoint(
+            arguments.checkpoint, arguments.output, request, data=arguments.data, report=report
+        )
+    print(described(outcome, record))
+    print(f"wrote {arguments.output}")
+    if outcome.interrupted:
+        print("stopped early: this is the best so far; the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _reduce_without_data(arguments: argparse.Namespace) -> int:
+    """A method that looks at the layers only, with its own allocation."""
+    import ssmreduce
+    from lra.errors import ConfigError
+
+    if arguments.max_change is not None:
+        raise ConfigError("--max-change goes with --method recorded: other methods do not look at predictions")
+    model = ssmreduce.load(arguments.checkpoint)
+    smaller = ssmreduce.reduce_model(
+        model, ratio=arguments.ratio, budget=arguments.budget, method=arguments.method, seed=arguments.seed
+    )
+    ssmreduce.save(smaller, arguments.output)
+    print(f"wrote {arguments.output}: states by layer {', '.join(str(layer.order) for layer in smaller.layers)}")
+    return 0
+
+
 def _export(arguments: argparse.Namespace) -> int:
     from lra.evaluate import export
 
@@ -190,7 +263,14 @@ def _configs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"train": _train, "evaluate": _evaluate, "export": _export, "configs": _configs, "data": run_data}
+COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "reduce": _reduce,
+    "export": _export,
+    "configs": _configs,
+    "data": run_data,
+}
 
 
 def _restart_with_huge_pages() -> None:

@@ -6,6 +6,7 @@ serves every order.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ class LraNetwork:
         for path, value in changes.items():
             key = "/".join(path)
             flat[key] = np.asarray(value, dtype=np.asarray(flat[key]).dtype)
-        return Model(tree=flat, options=model.options, training=model.training, format=model.format, path=model.path)
+        return dataclasses.replace(model, tree=flat)
 
     def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
         """Run the network with these parts on the examples `rows`."""

@@ -7,7 +7,7 @@ and divided exactly by dynamic programming.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ TEMPERATURE = 4.0
 """Of the logits when effects are measured: differences count before they change a prediction."""
 CURVE_POINTS = 7
 """Orders at which a layer's effect is measured."""
+CURVE_EXAMPLES = 100
+"""Examples that an effect is measured on: it spans orders of magnitude, and a tenth of it decides nothing."""
 
 
 def curve_orders(n: int, points: int = CURVE_POINTS) -> tuple[int, ...]:
@@ -34,24 +36,46 @@ def curve_orders(n: int, points: int = CURVE_POINTS) -> tuple[int, ...]:
 
 
 def effect_curves(
-    recording: Recording, kind: str, report: Callable[[str], None] = lambda text: None
+    recording: Recording,
+    kind: str,
+    known: MutableMapping[str, float] | None = None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> tuple[tuple[Array, Array], ...]:
-    """Orders and effects, (orders, effects), of every layer; an order that cannot be delivered has infinite effect."""
-    whole, curves = recording.whole.logits.astype(float), []
+    """Orders and effects, (orders, effects), of every layer; an order that cannot be delivered has infinite effect.
+
+    Parameters
+    ----------
+    recording : Recording
+    kind : str
+        What stands for observability.
+    known : mutable mapping, optional
+        Effects that were measured before, ``"kind/layer/order"`` to effect; new ones are added, so that an interrupted
+        search goes on where it was.
+    report : callable
+        Told what is measured next.
+    """
+    known = {} if known is None else known
+    few = recording.rows[:CURVE_EXAMPLES]
+    whole, curves = recording.whole.logits[: few.size].astype(float), []
     for index, layer in enumerate(recording.parts.layers):
         orders, effects = curve_orders(layer.order), []
         for order in orders:
+            key = f"{kind}/{index}/{order}"
             report(f"effect of layer {index + 1} with {order} of {layer.order} states ({kind})")
-            try:
-                smaller = refitted_alone(recording, index, truncated(recording, index, kind, order))
-            except REFUSALS:
-                effects.append(np.inf)
-                continue
-            parts = recording.parts.with_layer(index, smaller)
-            logits = run_logits(recording.network, parts, recording.rows)
-            effects.append(divergence(whole, logits, TEMPERATURE) if np.isfinite(logits).all() else np.inf)
+            if key not in known:
+                known[key] = _effect(recording, kind, index, order, few, whole)
+            effects.append(known[key])
         curves.append((np.array(orders, dtype=int), np.array(effects)))
     return tuple(curves)
+
+
+def _effect(recording: Recording, kind: str, index: int, order: int, few: Array, whole: Array) -> float:
+    try:
+        smaller = refitted_alone(recording, index, truncated(recording, index, kind, order), CURVE_EXAMPLES)
+    except REFUSALS:
+        return float("inf")
+    logits = run_logits(recording.network, recording.parts.with_layer(index, smaller), few)
+    return divergence(whole, logits, TEMPERATURE) if np.isfinite(logits).all() else float("inf")
 
 
 def interpolated(orders: Array, effects: Array, n: int) -> Array:

@@ -8,7 +8,7 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.network import Network, Parts, changed, divergence
-from ssmreduce.recorded.budget import TEMPERATURE, divide, effect_curves, interpolated
-from ssmreduce.recorded.recording import Recording
+from ssmreduce.recorded.budget import curve_orders, divide, effect_curves, interpolated
+from ssmreduce.recorded.recording import OBSERVABILITIES, Recording
 from ssmreduce.recorded.stages import (
     DECODER_RIDGES,
     REFUSALS,
@@ -27,11 +27,14 @@ from ssmreduce.recorded.stages import (
     run_logits,
     truncated,
 )
-from theory.errors import ConvergenceError, InputError, OrderError
+from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
 
 Array = NDArray[Any]
 
-Report = Callable[[str], None]
+Report = Callable[[int, int, str], None]
+
+LEAST_EXAMPLES = 4
+"""Fewer cannot be split into those that are fitted and those that judge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,21 +90,60 @@ class Outcome:
     changed: float
     stages: tuple[Stage, ...] = ()
     candidates: tuple[dict[str, Any], ...] = field(default=())
+    interrupted: bool = False
 
 
 class Search:
-    """The recipe on one network: what orders share is computed once."""
+    """The recipe on one network: what orders share is computed once.
 
-    def __init__(self, network: Network, recipe: Recipe | None = None, report: Report | None = None) -> None:
-        self.network, self.recipe, self.report = network, recipe or Recipe(), report or (lambda text: None)
-        if network.count < 4:
-            raise InputError(f"{network.count} examples cannot be fitted and judged: record at least 4, better 400")
+    Parameters
+    ----------
+    network : Network
+    recipe : Recipe, optional
+    report : callable, optional
+        Called as ``report(done, total, what)``: steps done and in all, as far as is known, and the step that starts.
+    known : mutable mapping, optional
+        Measured effects of layers, kept by the caller: a search that is given them again does not measure them again.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe | None = None,
+        report: Report | None = None,
+        known: MutableMapping[str, float] | None = None,
+    ) -> None:
+        self.network, self.recipe, self._report = (
+            network,
+            recipe or Recipe(),
+            report or (lambda done, total, what: None),
+        )
+        for kind in self.recipe.observability:
+            if kind not in OBSERVABILITIES:
+                raise InputError(f"observability must be among {', '.join(OBSERVABILITIES)}, got {kind!r}")
+        if network.count < LEAST_EXAMPLES:
+            raise InputError(
+                f"{network.count} examples cannot be fitted and judged: record at least {LEAST_EXAMPLES}, better 400"
+            )
+        self.known: MutableMapping[str, float] = {} if known is None else known
+        self._done, self._total = 0, 0
         shuffled = np.random.default_rng(self.recipe.seed).permutation(network.count)
         cut = min(max(1, round(self.recipe.fit_fraction * network.count)), network.count - 1)
         self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed)
         self.held_out = np.sort(shuffled[cut:])
         self.wanted = run_logits(network, network.parts, self.held_out)
         self._curves: dict[str, Any] = {}
+
+    def report(self, what: str) -> None:
+        """Count a step."""
+        self._report(self._done, max(self._total, self._done), what)
+        self._done += 1
+
+    def _plan(self) -> None:
+        """Steps of the next reduction: curves that are not measured yet, candidates, finalists."""
+        kinds, sizes = self.recipe.observability, [layer.order for layer in self.network.parts.layers]
+        fresh = sum(len(curve_orders(n)) for kind in kinds if kind not in self._curves for n in sizes)
+        self._total = self._done + fresh + 2 * len(kinds) + (self.recipe.finalists if self.recipe.polish else 0)
 
     # ------------------------------------------------------------------------------------------ judging
     def judge(self, parts: Parts) -> float:
@@ -121,7 +163,7 @@ class Search:
     def curves(self, kind: str) -> Any:
         """Measured effects of every layer."""
         if kind not in self._curves:
-            self._curves[kind] = effect_curves(self.recording, kind, self.report)
+            self._curves[kind] = effect_curves(self.recording, kind, self.known, self.report)
         return self._curves[kind]
 
     def allocations(self, kind: str, budget: int) -> dict[str, tuple[int, ...]]:
@@ -160,13 +202,45 @@ class Search:
         return better
 
     def reduce(self, budget: int) -> Outcome:
-        """Return the best model with `budget` states found."""
+        """Return the best model with `budget` states found.
+
+        A KeyboardInterrupt after the first candidate is judged gives the best so far, marked as interrupted.
+
+        Raises
+        ------
+        OrderError
+            The budget is less than one state a layer, or more than there are.
+        ConvergenceError
+            No candidate could be built.
+        """
         sizes = [layer.order for layer in self.network.parts.layers]
         if not len(sizes) <= budget <= sum(sizes):
             least, most = len(sizes), sum(sizes)
             raise OrderError(f"the budget must lie between {least} and {most}, got {budget}", budget, most)
+        self._plan()
         stages: list[Stage] = []
-        found: list[tuple[float, Parts, Parts, str, str]] = []
+        found: list[Candidate] = []
+        interrupted = False
+        try:
+            self._candidates(budget, found, stages)
+            for item in sorted(found, key=_score)[: self.recipe.finalists if self.recipe.polish else 0]:
+                found.append(self._polished(item, stages))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            interrupted = True
+        if not found:
+            raise ConvergenceError("no candidate could be built; try another budget, or more examples", 0)
+        best = min(found, key=_score)
+        return Outcome(
+            parts=best.final, orders=tuple(layer.order for layer in best.final.layers),
+            observability=best.kind, allocation=best.allocation, divergence=best.score,
+            changed=changed(self.wanted, run_logits(self.network, best.final, self.held_out)),
+            stages=tuple(stages), candidates=tuple(item.told() for item in found), interrupted=interrupted,
+        )  # fmt: skip
+
+    def _candidates(self, budget: int, found: list[Candidate], stages: list[Stage]) -> None:
+        """Build, refit and judge every candidate; what cannot be built falls out."""
         seen: set[Any] = set()
         for kind in self.recipe.observability:
             for name, orders in self.allocations(kind, budget).items():
@@ -178,35 +252,84 @@ class Search:
                 try:
                     refitted = self.refitted(self.candidate(kind, orders), stages, detail)
                 except REFUSALS as refusal:
-                    self.report(f"candidate {detail} refused: {refusal}")
+                    stages.append(
+                        Stage(name="refused", detail=f"{detail}: {refusal}", before=np.inf, after=np.inf, kept=False)
+                    )
                     continue
                 final, score = self.finished(refitted, stages, detail)
-                found.append((score, refitted, final, kind, name))
-        if not found:
-            raise ConvergenceError("no candidate could be built; try another budget, or more examples", 0)
-        found.sort(key=lambda item: item[0])
-        best = found[0]
-        for item in found[: self.recipe.finalists if self.recipe.polish else 0]:
-            score, refitted, _, kind, name = item
-            detail = f"{kind}, {name} {tuple(layer.order for layer in refitted.layers)}"
-            self.report(f"Gauss-Newton: {detail}")
-            polished = refit_in_sequence(self.recording, refitted, iterations=self.recipe.polish)
-            final, judged = self.finished(polished, stages, detail)
-            # judged with norms and decoder: a step that raises the divergence before them may lower it after
-            stages.append(Stage(name="Gauss-Newton", detail=detail, before=score, after=judged, kept=judged < score))
-            if judged < best[0]:
-                best = (judged, polished, final, kind, name)
-        score, _, final, kind, name = best
-        return Outcome(
-            parts=final, orders=tuple(layer.order for layer in final.layers), observability=kind, allocation=name,
-            divergence=score, changed=changed(self.wanted, run_logits(self.network, final, self.held_out)),
-            stages=tuple(stages),
-            candidates=tuple(
-                {"observability": kind, "allocation": name, "orders": [layer.order for layer in refitted.layers],
-                 "divergence": score}
-                for score, refitted, _, kind, name in found
-            ),
-        )  # fmt: skip
+                found.append(Candidate(score=score, refitted=refitted, final=final, kind=kind, allocation=name))
+
+    def _polished(self, item: Candidate, stages: list[Stage]) -> Candidate:
+        """Gauss-Newton steps, judged with norms and decoder: what raises the divergence before may lower it after."""
+        detail = f"{item.kind}, {item.allocation} {tuple(layer.order for layer in item.refitted.layers)}"
+        self.report(f"Gauss-Newton: {detail}")
+        polished = refit_in_sequence(self.recording, item.refitted, iterations=self.recipe.polish)
+        final, score = self.finished(polished, stages, detail)
+        kept = score < item.score
+        stages.append(Stage(name="Gauss-Newton", detail=detail, before=item.score, after=score, kept=kept))
+        return Candidate(
+            score=score, refitted=polished, final=final, kind=item.kind, allocation=item.allocation, polished=True
+        )
+
+    def smallest(self, most_changed: float) -> Outcome:
+        """Return the model with the fewest states found that changes at most this part of the held-out predictions.
+
+        Bisection over the budget: the part changed is taken to fall with the number of states.
+
+        Raises
+        ------
+        ToleranceError
+            Even one state less changes more.
+        """
+        if not 0 <= most_changed < 1:
+            raise InputError(f"the part of the predictions that may change lies between 0 and 1, got {most_changed}")
+        low, high, best = len(self.network.parts.layers) - 1, self.network_states, None
+        nearest = np.inf
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self.reduce(middle)
+            nearest = min(nearest, found.changed)
+            if found.changed <= most_changed:
+                high, best = middle, found
+            else:
+                low = middle
+            if found.interrupted:
+                break
+        if best is None:
+            raise ToleranceError(
+                f"no smaller model found changes at most {most_changed:.3g} of the predictions; the best one tried "
+                f"changes {nearest:.3g}: allow more, or record more examples", most_changed, float(nearest),
+            )  # fmt: skip
+        return best
+
+    @property
+    def network_states(self) -> int:
+        """Stored states of the whole model."""
+        return sum(layer.order for layer in self.network.parts.layers)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Candidate:
+    """A reduced model in the search: after the refit, and with norms and decoder; its divergence."""
+
+    score: float
+    refitted: Parts
+    final: Parts
+    kind: str
+    allocation: str
+    polished: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Plain values, for a record."""
+        orders = [layer.order for layer in self.final.layers]
+        return {
+            "observability": self.kind, "allocation": self.allocation, "orders": orders, "polished": self.polished,
+            "divergence": self.score,
+        }  # fmt: skip
+
+
+def _score(item: Candidate) -> float:
+    return item.score
 
 
 def spread_evenly(sizes: list[int], budget: int) -> tuple[int, ...]:
@@ -218,6 +341,3 @@ def spread_evenly(sizes: list[int], budget: int) -> tuple[int, ...]:
     while orders.sum() < budget:
         orders[int(np.argmax(np.where(orders < sizes, share - orders, -np.inf)))] += 1
     return tuple(int(order) for order in orders)
-
-
-__all__ = ["TEMPERATURE", "Outcome", "Recipe", "Search", "Stage", "spread_evenly"]

@@ -45,11 +45,13 @@ def written(layer: SSMLayer, system: System) -> SSMLayer:
     return found
 
 
-def refitted_alone(recording: Recording, index: int, layer: SSMLayer) -> SSMLayer:
-    """C and D of one layer fitted on the whole model's own record of it."""
+def refitted_alone(recording: Recording, index: int, layer: SSMLayer, sequences: int | None = None) -> SSMLayer:
+    """C and D of one layer fitted on the whole model's own record of it, on the first `sequences` of it."""
     if layer is recording.parts.layers[index]:
         return layer
-    fit = refit_output(layer.system, recording.inputs(index), recording.outputs(index), recording.whole.lengths)
+    lengths = recording.whole.lengths
+    lengths = None if lengths is None else lengths[:sequences]
+    fit = refit_output(layer.system, recording.inputs(index)[:sequences], recording.outputs(index)[:sequences], lengths)
     return layer.with_outputs(fit.system)
 
 

@@ -1,0 +1,224 @@
+"""A whole model reduced from recorded inputs: ``python -m lra reduce``.
+
+Examples come from the training split, unlabelled: half of those asked for are fitted, the other half judge. Test
+examples and labels are never looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ssmreduce.files.writing import write_files
+from ssmreduce.methods.allocation import budget_of
+
+import ssmreduce
+from lra.errors import CheckpointError, ConfigError
+from lra.network import LraNetwork
+from lra.tasks import load_task
+from ssmreduce.files.record import after_reduction
+from ssmreduce.recorded.recipe import Outcome, Recipe, Report, Search
+
+RECORDED_BYTES = 2_000_000_000
+"""Inputs of all layers that are held at a time, at most; longer sequences mean fewer examples."""
+METHOD = "recorded"
+"""The whole recipe; any other name is a method of :data:`ssmreduce.METHODS` that needs no data."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to reduce to, and from what; one of `ratio`, `budget` and `max_change`.
+
+    Attributes
+    ----------
+    ratio : float, optional
+        Fraction of the stored states to remove.
+    budget : int, optional
+        States to keep.
+    max_change : float, optional
+        The fewest states that change at most this part of the held-out predictions.
+    examples : int
+        Of the training split; half are fitted, half judge.
+    recipe : Recipe
+    """
+
+    ratio: float | None = None
+    budget: int | None = None
+    max_change: float | None = None
+    examples: int = 400
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        if sum(size is not None for size in (self.ratio, self.budget, self.max_change)) != 1:
+            raise ConfigError("give one of --ratio (states to remove), --budget (states to keep) and --max-change")
+        if self.ratio is not None and not 0 <= self.ratio < 1:
+            raise ConfigError(f"--ratio is the fraction of states to remove, 0 <= ratio < 1, got {self.ratio}")
+        if self.examples < 4:
+            raise ConfigError(f"--examples must be at least 4, got {self.examples}")
+
+
+def network_of(model: ssmreduce.Model, data: str | None, examples: int, seed: int) -> tuple[LraNetwork, dict[str, Any]]:
+    """Return the model with unlabelled examples of its training split, and what the record says about them.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint does not name its task.
+    DataError
+        Missing or damaged data.
+    """
+    options = model.options
+    if "task" not in options:
+        raise CheckpointError("it does not name its task (options.task): export it with `lra export`", model.path)
+    task = load_task(options["task"], data, options.get("task_options", {}))
+    width = sum(layer.n_channels for layer in model.layers) * (2 if task.retrieval else 1)
+    affordable = max(4, RECORDED_BYTES // max(1, 4 * task.L * width) * 2)
+    count = min(examples, len(task.train), affordable)
+    rows = np.sort(np.random.default_rng(seed).choice(len(task.train), count, replace=False))
+    batch = task.batch(task.train, rows)
+    del batch["y"]  # labels: nothing after this line could read them
+    told = {"task": task.name, "split": "train", "examples": count, "seed": seed, "labels": False}
+    return LraNetwork(model, batch["x"], batch.get("lengths")), told
+
+
+def reduce_checkpoint(
+    path: str | Path,
+    output: str | Path,
+    request: Request,
+    *,
+    data: str | None = None,
+    report: Report | None = None,
+) -> tuple[Outcome, dict[str, Any]]:
+    """Reduce an exported model and write it as ``NAME.safetensors`` and ``NAME.json``; return what was found.
+
+    Measured effects of layers are kept in ``NAME.partial.json`` while the search goes on: the same command started
+    again goes on from there.
+
+    Raises
+    ------
+    CheckpointError, DataError, ConfigError, OrderError, ToleranceError, ConvergenceError
+    """
+    output = Path(output)
+    if output.suffix != ".safetensors":
+        output = output.with_name(output.name + ".safetensors")
+    if not output.parent.is_dir():
+        raise ConfigError(f"the folder {output.parent} is not there: make it first")
+    model = ssmreduce.load(path)
+    network, told = network_of(model, data, request.examples, request.recipe.seed)
+    partial = Partial(output.with_name(output.stem + ".partial.json"), _key(Path(path), request, told))
+    search = Search(network, request.recipe, report, partial)
+    if request.max_change is not None:
+        outcome = search.smallest(request.max_change)
+    else:
+        budget = request.budget
+        if budget is None:
+            budget = budget_of(search.network_states, request.ratio or 0.0, len(model.layers))
+        outcome = search.reduce(budget)
+    record = _record(model, outcome, request, told)
+    ssmreduce.save(network.with_parts(outcome.parts).with_training(after_reduction(model.training, record)), output)
+    if not outcome.interrupted:
+        partial.remove()
+    return outcome, record
+
+
+def _record(model: ssmreduce.Model, outcome: Outcome, request: Request, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says about this reduction: every step and its data."""
+    wholes, smalls = model.layers, outcome.parts.layers
+    return {
+        "method": METHOD,
+        "allocation": outcome.allocation,
+        "ratio": request.ratio,
+        "budget": request.budget,
+        "max_change": request.max_change,
+        "seed": request.recipe.seed,
+        "observability": outcome.observability,
+        "orders_before": [layer.order for layer in wholes],
+        "orders": list(outcome.orders),
+        "certified_errors": [_certified(whole, small) for whole, small in zip(wholes, smalls, strict=True)],
+        "divergence": outcome.divergence,
+        "changed_predictions": outcome.changed,
+        "interrupted": outcome.interrupted,
+        "stages": [dataclasses.asdict(stage) for stage in outcome.stages if stage.kept],
+        "candidates": list(outcome.candidates),
+        "recipe": dataclasses.asdict(request.recipe),
+        "data": dict(told),
+    }
+
+
+def _certified(whole: ssmreduce.SSMLayer, small: ssmreduce.SSMLayer) -> list[float]:
+    """Bracket of the layer's error for all inputs, the largest over the channels of S4D."""
+    if small is whole:
+        return [0.0, 0.0]
+    bracket = ssmreduce.error_norm(whole.system, small.system, rtol=1e-2)
+    return [float(np.max(bracket.lower)), float(np.max(bracket.upper))]
+
+
+class Partial(MutableMapping[str, float]):
+    """Measured effects, written whole to a file whenever one is added; those of another request are not read."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self.values_: dict[str, float] = {}
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if held["key"] == key:
+                self.values_ = {str(name): float(value) for name, value in held["effects"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # none, or damaged: it is measured again
+
+    def __getitem__(self, name: str) -> float:
+        return self.values_[name]
+
+    def __setitem__(self, name: str, value: float) -> None:
+        self.values_[name] = value
+        plain = {key: value if np.isfinite(value) else str(value) for key, value in self.values_.items()}
+        write_files({self.path: (json.dumps({"key": self.key, "effects": plain}) + "\n").encode()})
+
+    def __delitem__(self, name: str) -> None:
+        del self.values_[name]
+
+    def __iter__(self) -> Any:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+    def remove(self) -> None:
+        """Take the file away: the search is over."""
+        self.path.unlink(missing_ok=True)
+
+
+def _key(path: Path, request: Request, told: Mapping[str, Any]) -> str:
+    """What the effects depend on: the file's bytes, the examples, the split."""
+    file = path if path.suffix else path.with_name(path.name + ".safetensors")
+    facts = {
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "data": dict(told),
+        "fit": request.recipe.fit_fraction,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def described(outcome: Outcome, record: Mapping[str, Any]) -> str:
+    """The outcome for people: what each kept stage gained, then one line."""
+    lines = []
+    for stage in outcome.stages:
+        if stage.kept:
+            lines.append(f"  {stage.name:13s} {stage.before:9.2e} -> {stage.after:9.2e}   {stage.detail}")
+    certified = ", ".join(f"{upper:.3g}" for _, upper in record["certified_errors"])
+    before = sum(record["orders_before"])
+    lines.append(
+        f"{sum(outcome.orders)} of {before} states ({1 - sum(outcome.orders) / before:.1%} removed), by layer "
+        f"{', '.join(map(str, outcome.orders))}"
+    )
+    lines.append(f"certified error of each layer, for all inputs: at most {certified}")
+    lines.append(
+        f"on held-out, unlabelled examples: divergence {outcome.divergence:.2e}, "
+        f"{outcome.changed:.2%} of the predictions changed"
+    )
+    return "\n".join(lines)
