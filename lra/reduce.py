@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ssmreduce.files.writing import write_files
-from ssmreduce.methods.allocation import budget_of
 
 import ssmreduce
 from lra.errors import CheckpointError, ConfigError
 from lra.network import LraNetwork
 from lra.tasks import load_task
 from ssmreduce.files.record import after_reduction
+from ssmreduce.files.writing import write_files
+from ssmreduce.methods.allocation import budget_of
 from ssmreduce.recorded.recipe import Outcome, Recipe, Report, Search
 
 RECORDED_BYTES = 2_000_000_000
@@ -205,10 +205,10 @@ def _key(path: Path, request: Request, told: Mapping[str, Any]) -> str:
 
 
 def described(outcome: Outcome, record: Mapping[str, Any]) -> str:
-    """The outcome for people: what each kept stage gained, then one line."""
-    lines = []
+    """The outcome for people: what each stage of the chosen candidate gained, and what is known of the result."""
+    lines, chosen = [], f"{outcome.observability}, {outcome.allocation} "
     for stage in outcome.stages:
-        if stage.kept:
+        if stage.kept and stage.detail.startswith(chosen):
             lines.append(f"  {stage.name:13s} {stage.before:9.2e} -> {stage.after:9.2e}   {stage.detail}")
     certified = ", ".join(f"{upper:.3g}" for _, upper in record["certified_errors"])
     before = sum(record["orders_before"])

@@ -134,7 +134,8 @@ def test_the_stages_do_what_they_say(network, search):
     record = search.recording
     refitted = refit_in_sequence(record, parts)
     for index in range(2):
-        assert np.array_equal(refitted.layers[index].poles, parts.layers[index].poles)
+        for field in ("Lambda", "B", "log_step"):
+            assert np.array_equal(getattr(refitted.layers[index], field), getattr(parts.layers[index], field))
     # paired norms: what was normalised to (m, v) in the whole model is so in the reduced one
     paired = pair_norms(record, parts)
     before, after = record.whole.moments, network.run(parts, record.rows).moments
@@ -171,3 +172,25 @@ def test_what_cannot_be_done_is_refused(network, search):
             search.reduce(budget)
     with pytest.raises(InputError):
         Search(ToyNetwork([layer(1)], count=2))
+
+
+def test_a_search_goes_on_with_what_was_measured():
+    network, known = ToyNetwork([layer(1), layer(2)]), {}
+    one = Search(network, FAST, known=known).reduce(5)
+    held, network.runs = dict(known), 0
+    two = Search(network, FAST, known=known).reduce(5)
+    again = network.runs
+    network.runs = 0
+    Search(network, FAST).reduce(5)
+    assert known == held
+    assert one.divergence == two.divergence
+    assert again == network.runs - len(held)
+
+
+def test_the_smallest_model_is_found_by_bisection(network, search):
+    found = search.smallest(0.25)
+    assert found.changed <= 0.25
+    budget = sum(found.orders)
+    assert search.reduce(budget).changed <= 0.25
+    if budget > 2:
+        assert search.reduce(budget - 1).changed > 0.25
