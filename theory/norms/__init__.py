@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from theory.arithmetic.rounding import EPS
 from theory.arithmetic.threads import few_threads
-from theory.errors import InputError
+from theory.errors import InputError, ToleranceError
 from theory.norms.bracket import Bracket
 from theory.norms.plan import Stability, decided
 from theory.norms.proofs.constants import Constant
@@ -52,6 +53,9 @@ def hinf_norm(system: SystemLike, rtol: float = 1e-8) -> Bracket:
         taken at their word; those of any other ``A`` count as on the boundary within two units in the last place.
     AccuracyError
         Rounding cannot decide whether a dense system is stable.
+    ToleranceError
+        `rtol` is below what float64 resolves, 2.2e-16; carries that. Whatever is above is tried: where it is out of
+        reach, often from 1e-12 on, the work comes to its limit and the bracket is "open".
 
     Notes
     -----
@@ -125,6 +129,8 @@ def error_norm(G: SystemLike, Gr: SystemLike, rtol: float = 1e-8) -> Bracket:
 def _norm(system: System, rtol: float, *, stable: bool) -> Bracket:
     if not (isinstance(rtol, (int, float, np.number)) and np.isfinite(rtol) and rtol > 0):
         raise InputError(f"rtol must be a positive number, got {rtol!r}")
+    if rtol < EPS:
+        raise ToleranceError(f"float64 resolves no relative width below {EPS:.2g}, got rtol = {rtol:g}", rtol, EPS)
     silent, scalar = system.p == 0 or system.m == 0, system.p == 1 and system.m == 1
     if stable and (silent or isinstance(system, DiagonalStateSpace)):
         require_stable(system)

@@ -2,6 +2,7 @@ r"""A large gain of a modal sum with many modes, inputs and outputs, very likely
 
 from __future__ import annotations
 
+from math import remainder
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from theory.arithmetic.rounding import SMALLEST
 from theory.norms.peaks.peak import Peak
 from theory.norms.responses.modes import ModalSum
+from theory.systems.boundary import CIRCLE
 from theory.systems.pairs import real_input, real_output
 
 Array = NDArray[Any]
@@ -63,7 +65,7 @@ class Located(Peak):
             return
         ceiling = max(float(sizes.max()) for _, _, sizes in self.grids)
         for chart, grid, sizes in self.grids:
-            chosen = np.flatnonzero(sizes > WORTH_A_STEP * ceiling)
+            chosen = np.flatnonzero(sizes >= WORTH_A_STEP * ceiling)  # all of them where D is all there is
             chosen = chosen[np.argsort(sizes[chosen])[::-1][:most]]
             gains, vectors = self.gains.estimate(chart, grid[chosen], None, 2)
             final = np.argsort(gains)[::-1][:16]
@@ -124,6 +126,10 @@ class Located(Peak):
     def climb(self, chart: str, x: float, vector: Array, width: float) -> None:
         """Climb from a point where this input has a large gain; `width` is the first step."""
         gain, where, top = self.gains.climb(chart, x, vector, width, self.rtol)
+        if chart == CIRCLE and abs(where) > np.pi:  # a flat gain lets steps grow round the circle
+            where = remainder(where, 2.0 * np.pi)
+        if self.modes.real and where < 0.0:  # the mirror image, where the conjugate input attains the same
+            where, top = -where, top.conj()
         self.note(chart, np.array([where]), np.array([gain]), top[:, None])
 
 

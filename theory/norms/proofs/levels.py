@@ -45,6 +45,19 @@ FIRST_STEP, LEAST_STEP = 1e-3, 1e-12
 """Steps of that climb, rad or rad/s with poles of size one: where there is no other point, and at least."""
 
 
+BLOCK = 256
+"""Arcs that are bounded at once."""
+
+MOST_WORK = 4e9
+"""Arcs times squares of modes that the covering of a chart may cost, and :data:`LEAST_ARCS` at least: half a minute."""
+
+LEAST_ARCS = 2_000
+"""Arcs that a covering may cost whatever the number of modes; usual ones take a few hundred."""
+
+PROVABLE = 1e-8
+"""Tolerance, relative to the largest gain, at which a covering hardly ever fails: taken where a smaller one did."""
+
+
 def spectral_bound(D: Array) -> float:
     """Upper bound of the spectral norm: exact for a diagonal matrix, else the best of three cheap ones."""
     size = np.abs(D)
@@ -64,6 +77,13 @@ class LevelCover:
         self.peak, self.modes = peak, peak.modes
         self.order, self.workers, self.upper = order, workers, 0.0
         self.arcs = self.proofs = 0
+        self.exhausted = False
+        """Whether arcs were left over when the work came to its limit."""
+
+    @property
+    def most_arcs(self) -> int:
+        """Arcs that the covering of a chart may cost."""
+        return int(np.clip(MOST_WORK / max(self.modes.poles.size, 1) ** 2, LEAST_ARCS, self.modes.most_arcs))
 
     @cached_property
     def frobenius_kernel(self) -> Array:
@@ -120,7 +140,7 @@ class LevelCover:
         return h, np.fmin(gain * (1 + OPERATIONS_4000), crude), np.fmin(second, coarse) * (1 + OPERATIONS_40000), loss
 
     # ------------------------------------------------------------------------------------------ the proof
-    def prove(self, *, block: int = 256, rounds: int = 70) -> LevelCover:
+    def prove(self, *, block: int = BLOCK, rounds: int = 70) -> LevelCover:
         """Prove the level arc by arc."""
         self.test = LevelTest(self.modes)
         for chart, grid, _ in self.peak.grids:
@@ -132,9 +152,13 @@ class LevelCover:
     def _cover(self, chart: str, grid: Array, block: int, rounds: int) -> None:
         left, right = grid[:-1], grid[1:]
         points: dict[float, tuple[float, Array]] = {}
+        before = self.arcs
         for _ in range(rounds):
             if left.size == 0:
                 return
+            if self.arcs - before + left.size > self.most_arcs:
+                self.exhausted = True
+                break
             again_left, again_right, ready = [], [], []
             for start in range(0, left.size, block):
                 l, r = left[start : start + block], right[start : start + block]
@@ -162,8 +186,8 @@ class LevelCover:
 
     def _accept(self, chart: str, left: Array, right: Array) -> None:
         """Give up on these arcs: their Frobenius bound goes into the bracket, which stays open."""
-        if left.size:
-            _, gain, _, loss = self._bounds(chart, left, right)
+        for start in range(0, left.size, BLOCK):
+            _, gain, _, loss = self._bounds(chart, left[start : start + BLOCK], right[start : start + BLOCK])
             self.upper = max(self.upper, float(up(loss.ceiling(gain)).max()))
 
     def _prove_points(self, chart: str, ready: list[Any], points: dict[float, Any]) -> list[Any]:
@@ -232,4 +256,10 @@ class Levels(ByShape):
         assert isinstance(peak, Located)
         peak.move_to(compress(response.form))
         cover = LevelCover(peak).prove()
-        return Proved(cover.upper, {"arcs": cover.arcs, "factorizations": cover.proofs})
+        upper, arcs, factorizations = cover.upper, cover.arcs, cover.proofs
+        if cover.exhausted and rtol < PROVABLE:  # a level so close cannot be proved: the next best is worth having
+            peak.rtol = PROVABLE
+            cover = LevelCover(peak).prove()
+            upper, arcs, factorizations = min(upper, cover.upper), arcs + cover.arcs, factorizations + cover.proofs
+            peak.rtol = rtol
+        return Proved(upper, {"arcs": arcs, "factorizations": factorizations})
