@@ -45,6 +45,7 @@ _WHERE = {
     "Method": "ssmreduce.methods.registry",
     "Selection": "ssmreduce.methods.selection",
     "Balanced": "ssmreduce.methods.balanced",
+    "Residualized": "ssmreduce.methods.residualized",
     "Modal": "ssmreduce.methods.modal",
     "Last": "ssmreduce.methods.last",
     "Aire": "ssmreduce.methods.aire",

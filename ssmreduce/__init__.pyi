@@ -32,6 +32,7 @@ from ssmreduce.methods.modal import Modal as Modal
 from ssmreduce.methods.random import Random as Random
 from ssmreduce.methods.registry import METHODS as METHODS
 from ssmreduce.methods.registry import Method as Method
+from ssmreduce.methods.residualized import Residualized as Residualized
 from ssmreduce.methods.scores import ReleasedThreshold as ReleasedThreshold
 from ssmreduce.methods.scores import last_scores as last_scores
 from ssmreduce.methods.scores import released_threshold as released_threshold

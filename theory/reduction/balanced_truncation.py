@@ -12,6 +12,7 @@ from theory.errors import AccuracyError, InputError, OrderError, StabilityError,
 from theory.gramians.gramians import stacked_output
 from theory.reduction.balancing import Balancing, Remark, Truncation, balance, real_order
 from theory.reduction.bounds import balanced_bound, hankel_floor
+from theory.reduction.channels import parts, stacked
 from theory.reduction.dense_truncation import project, require_reduced_stable, truncate_dense
 from theory.reduction.diagonalization import diagonalize
 from theory.reduction.modal_truncation import modal_truncation
@@ -158,14 +159,8 @@ def truncate(shared: Balancing, order: int, condition_limit: float) -> Truncatio
         return truncate_dense(shared, order)
     if not system.batch_shape:
         return _truncate_diagonal(shared, order, condition_limit)
-    channels = []
-    for index in np.ndindex(system.batch_shape):
-        one = Balancing(
-            system=system[index], hsv=shared.hsv[index], floor_hsv=shared.floor_hsv[index],
-            left=shared.left[index], right=shared.right[index],
-        )  # fmt: skip
-        channels.append(_truncate_diagonal(one, order, condition_limit))
-    return _stack(shared, order, channels)
+    channels = [_truncate_diagonal(part, order, condition_limit) for part in parts(shared)]
+    return stacked(shared, channels)
 
 
 def _feedthrough(shared: Balancing) -> Truncation:
@@ -241,49 +236,3 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
     if most == 0:  # a channel of a batch without any dynamics
         return modal_truncation(system, np.zeros(0, dtype=int), hsv=shared.hsv)
     raise OrderError(f"no balanced system fits into {order} stored states: its poles are real", order, 0)
-
-
-def _stack(shared: Balancing, order: int, channels: list[Truncation]) -> Truncation:
-    """Put the channels of a batch back together, filled up to the same number of states."""
-    system = shared.system
-    assert isinstance(system, DiagonalStateSpace)
-    shape, width = system.batch_shape, max(channel.order for channel in channels)
-
-    def filled(channel: Truncation) -> DiagonalStateSpace:
-        part = channel.system
-        assert isinstance(part, DiagonalStateSpace)
-        missing = width - part.n
-        if missing == 0:
-            return part
-        # zero gain at a pole that the channel has (or a harmless one): no change of the transfer function
-        spare = part.poles[:1] if part.n else np.asarray([0.5 if system.is_discrete else -0.5], dtype=complex)
-        reverse = part.C_reverse
-        return part.replace(
-            poles=np.concatenate([part.poles, np.repeat(spare, missing)]),
-            B=np.concatenate([part.B, np.zeros((missing, part.m))]),
-            C=np.concatenate([part.C, np.zeros((part.p, missing))], axis=1),
-            C_reverse=None if reverse is None else np.concatenate([reverse, np.zeros((part.p, missing))], axis=1),
-        )
-
-    parts = [filled(channel) for channel in channels]
-
-    def gathered(name: str) -> Array:
-        arrays = np.stack([getattr(part, name) for part in parts])
-        return arrays.reshape(*shape, *arrays.shape[1:])
-
-    reduced = system.replace(
-        poles=gathered("poles"), B=gathered("B"), C=gathered("C"),
-        C_reverse=gathered("C_reverse") if system.is_bidirectional else None,
-    )  # fmt: skip
-    floor = hankel_floor(shared.floor_hsv, real_order(system, width))
-    fewer = sum(channel.order < width for channel in channels)
-    status = f"balanced truncation of {len(channels)} systems to {width} stored states each"
-    status += f"; {fewer} of them need fewer and were filled up with states of zero gain" if fewer else ""
-    names = ("states", "condition", "perturbation")
-    diagnostics = {
-        name: np.reshape([channel.diagnostics.get(name, 0) for channel in channels], shape) for name in names
-    }
-    return Truncation(
-        system=reduced, order=width, hsv=shared.hsv, bound=np.reshape([channel.bound for channel in channels], shape),
-        floor=floor, status=status, remarks=(Remark.FILLED_UP,) if fewer else (), diagnostics=diagnostics,
-    )  # fmt: skip

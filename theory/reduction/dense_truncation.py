@@ -80,7 +80,7 @@ def _from_floats(shared: Balancing, system: StateSpace, order: int) -> tuple[Sta
     require_reduced_stable(reduced, shared.hsv, order)
     perturbation = _first_order_effect(reduced, uncertainty)
     expected = float(balanced_bound(shared.hsv, order) + perturbation)
-    bound, error = _certified(system, reduced, expected)
+    bound, error = certified(system, reduced, expected)
     require_consistent(floor=hankel_floor(shared.floor_hsv, order), bound=bound, error=error)
     return reduced, bound, perturbation
 
@@ -98,7 +98,7 @@ def require_reduced_stable(reduced: System, hsv: Array, k: int) -> None:
         ) from error
 
 
-def _certified(system: StateSpace, reduced: StateSpace, expected: float) -> tuple[float, tuple[float, float]]:
+def certified(system: StateSpace, reduced: StateSpace, expected: float) -> tuple[float, tuple[float, float]]:
     """`expected`, if the certified error is not more, else that; and the certified error, from below and above."""
     lower, upper = 0.0, math.inf
     for rtol in CERTIFY_RTOL:
@@ -153,7 +153,7 @@ def _from_integers(system: StateSpace, proved: DenseGramians, order: int) -> tup
     changed = float(units.gain(_effect(primed, *off)))
     bound = (2.0 * float(units.gain(tail)) + changed) * (1.0 + (system.n + 8) * EPS)
     if not math.isfinite(bound):
-        bound = _certified(system, small, 0.0)[0]
+        bound = certified(system, small, 0.0)[0]
     elif changed > NEGLIGIBLE * bound:
         with contextlib.suppress(SSMReduceError):  # then the bound that is there stays
             bound = min(bound, float(error_norm(system, small, CERTIFY_RTOL[0]).upper))
