@@ -15,6 +15,7 @@ from theory.systems.margin import pole_gap
 from theory.systems.pairs import real_output
 from theory.systems.realization import anticausal_part, causal_part, feedthrough_of_delay, standard_form
 from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
+from theory.systems.units import unit_gains
 
 Array = NDArray[Any]
 
@@ -65,6 +66,8 @@ def h2_norm(system: SystemLike) -> Any:
         infinite = not system.is_discrete and bool(system.D.any())
         return float("inf") if infinite else float(np.hypot(np.linalg.norm(system.D), energy))
     require_stable(system)
+    infinite = not system.is_discrete and np.any(system.D != 0, axis=(-2, -1))
+    system, (left, right) = unit_gains(system)
     lag_zero = system.D
     if system.delay == 0:
         lag_zero = lag_zero + feedthrough_of_delay(causal_part(system))
@@ -75,9 +78,8 @@ def h2_norm(system: SystemLike) -> Any:
             lag_zero = lag_zero + feedthrough_of_delay(reverse)
         parts.append(standard_form(reverse))
     squares = [_energy(lag_zero), *(_strict_energy(part) for part in parts)]
-    norm = np.sqrt(sum(squares))
-    if not system.is_discrete:
-        norm = np.where(np.any(lag_zero != 0, axis=(-2, -1)), np.inf, norm)
+    with np.errstate(over="ignore"):
+        norm = np.where(infinite, np.inf, np.sqrt(sum(squares)) * left * right)
     return norm if np.ndim(norm) else float(norm)
 
 

@@ -52,6 +52,32 @@ def unit_time(system: System) -> tuple[System, Any]:
     return system.replace(poles=system.poles / unit[..., None], B=B, C=C), unit
 
 
+def unit_gains(system: DiagonalStateSpace) -> tuple[DiagonalStateSpace, Any]:
+    """Bring every mode to rows of B and columns of C alike, and the whole to size one.
+
+    Returns the system and two powers of two, (2, ...), by which its response was divided one after the other. Exact but
+    for modes that underflow because they are smaller than the largest by the whole range of float64.
+    """
+    both = system.C if system.C_reverse is None else np.concatenate([system.C, system.C_reverse], axis=-2)
+    b, c = np.abs(system.B).max(axis=-1, initial=0.0), np.abs(both).max(axis=-2, initial=0.0)
+    alive = (b > 0) & (c > 0)
+    alike = power_of_two(np.where(alive, np.sqrt(b) / np.sqrt(np.where(c > 0, c, 1.0)), 1.0))
+    through = np.abs(system.D).max(axis=(-2, -1), initial=0.0)
+    left = power_of_two(np.where(alive, b / alike, 0.0).max(axis=-1, initial=0.0))
+    left = np.maximum(left, np.where(through > 0, power_of_two(through) * 2.0**-500, 0.0))  # so that D / left is finite
+    through = through / left
+    right = power_of_two(np.maximum(np.where(alive, c * alike, 0.0).max(axis=-1, initial=0.0), through))
+
+    def outputs(part: Array | None) -> Array | None:
+        kept = None if part is None else np.where(alive[..., None, :], part, 0.0)
+        return None if kept is None else kept * alike[..., None, :] / right[..., None, None]
+
+    B = np.where(alive[..., None], system.B, 0.0) / alike[..., None] / left[..., None, None]
+    C, reverse = outputs(system.C), outputs(system.C_reverse)
+    D = system.D / left[..., None, None] / right[..., None, None]
+    return system.replace(B=B, C=C, C_reverse=reverse, D=D), np.stack([left, right])
+
+
 def _largest(values: Array, axis: Any) -> Array:
     return np.asarray(np.maximum(np.abs(values.real).max(axis=axis), np.abs(values.imag).max(axis=axis)))
 

@@ -123,3 +123,22 @@ def test_the_sum_over_modes_does_not_depend_on_its_pieces(rng, monkeypatch, chan
     for entries in (1, 60, 22 * 11):
         monkeypatch.setattr("theory.gramians.h2.ENTRIES", entries)
         assert h2_norm(system) == pytest.approx(whole, rel=tol(22))
+
+
+@pytest.mark.parametrize("conjugate", [True, False])
+@pytest.mark.parametrize(
+    ("b", "c"), [(1e200, 1e100), (1e-200, 1e-100), (1e-300, 1e300), (5e-324, 1.0), (1e200, 1e-320)]
+)
+def test_entries_at_the_ends_of_float64(b, c, conjugate):
+    """|b c| / sqrt(1 - 1/4) for a single pole at 1/2, twice that for a pair; a second mode is scaled the other way."""
+    batch = DiagonalStateSpace(
+        [[0.5, 0.0], [0.5, 0.0]],
+        [[[b], [c]], [[b], [0.0]]],
+        [[[c, 0.0]], [[c, b]]],
+        conjugate_pairs=conjugate,
+    )
+    wanted = mpmath.mpf(b) * mpmath.mpf(c) / mpmath.sqrt(mpmath.mpf(3) / 4) * (2 if conjugate else 1)
+    for found in (h2_norm(batch)[0], h2_norm(batch)[1], h2_norm(batch[0])):
+        assert abs(mpmath.mpf(found) - wanted) <= 1e-14 * wanted + mpmath.mpf(2) ** -1075
+    assert h2_norm(DiagonalStateSpace([0.5], [[1e200]], [[1e200]])) == np.inf
+    assert h2_norm(DiagonalStateSpace([0.5], [[1e-200]], [[1e-200]], [[1e250]])) == 1e250
