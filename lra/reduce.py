@@ -129,22 +129,12 @@ def reduce_checkpoint(
 def _record(model: ssmreduce.Model, outcome: Outcome, request: Request, told: Mapping[str, Any]) -> dict[str, Any]:
     """What the file says about this reduction: every step and its data."""
     wholes, smalls = model.layers, outcome.parts.layers
-    return {
-        "method": METHOD,
-        "allocation": outcome.allocation,
+    return outcome.record(wholes) | {
         "ratio": request.ratio,
         "budget": request.budget,
         "max_change": request.max_change,
         "seed": request.recipe.seed,
-        "observability": outcome.observability,
-        "orders_before": [layer.order for layer in wholes],
-        "orders": list(outcome.orders),
         "certified_errors": [_certified(whole, small) for whole, small in zip(wholes, smalls, strict=True)],
-        "divergence": outcome.divergence,
-        "changed_predictions": outcome.changed,
-        "interrupted": outcome.interrupted,
-        "stages": [dataclasses.asdict(stage) for stage in outcome.stages if stage.kept],
-        "candidates": list(outcome.candidates),
         "recipe": dataclasses.asdict(request.recipe),
         "data": dict(told),
     }

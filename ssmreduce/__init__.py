@@ -69,6 +69,13 @@ _WHERE = {
     "allocate": "ssmreduce.methods.allocation",
     "reduce": "ssmreduce.reduction",
     "reduce_model": "ssmreduce.reduced_model",
+    # whole models from what they see
+    "Network": "ssmreduce.network",
+    "Parts": "ssmreduce.network",
+    "Pass": "ssmreduce.network",
+    "Recipe": "ssmreduce.recorded.recipe",
+    "Outcome": "ssmreduce.recorded.recipe",
+    "Stage": "ssmreduce.recorded.recipe",
     # comparison
     "compare": "ssmreduce.comparison.compare",
     "Comparison": "ssmreduce.comparison.comparison",

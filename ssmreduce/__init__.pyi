@@ -39,6 +39,12 @@ from ssmreduce.methods.scores import released_threshold as released_threshold
 from ssmreduce.methods.scores import state_scores as state_scores
 from ssmreduce.methods.selection import Selection as Selection
 from ssmreduce.methods.time_limited import TimeLimited as TimeLimited
+from ssmreduce.network import Network as Network
+from ssmreduce.network import Parts as Parts
+from ssmreduce.network import Pass as Pass
+from ssmreduce.recorded.recipe import Outcome as Outcome
+from ssmreduce.recorded.recipe import Recipe as Recipe
+from ssmreduce.recorded.recipe import Stage as Stage
 from ssmreduce.reduced_model import reduce_model as reduce_model
 from ssmreduce.reduction import Reduction as Reduction
 from ssmreduce.reduction import reduce as reduce

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from ssmreduce.files.record import after_reduction
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, allocate, budget_of
 from ssmreduce.methods.registry import METHODS, Method
+from ssmreduce.network import Network
+from ssmreduce.recorded.recipe import Recipe, Search
 from ssmreduce.reduction import Reduction, reduce
 from theory.errors import InputError, OrderError
 
@@ -26,8 +29,13 @@ def reduce_model(
     orders: int | Sequence[int] | None = None,
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
+    network: Network | None = None,
+    recipe: Recipe | None = None,
 ) -> Model:
     """Return the model with smaller layers; everything but the layers stays, bit for bit.
+
+    With a `network` the layers are reduced from what they see when it runs on its own, unlabelled examples, by the
+    whole recipe of :mod:`ssmreduce.recorded`.
 
     Parameters
     ----------
@@ -50,6 +58,11 @@ def reduce_model(
         For "random"; every layer draws its own.
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
+    network : Network, optional, keyword only
+        The model as it runs, with examples; `method` and `allocation` are then the recipe's. Only the layers are
+        changed, unless the network has ``with_parts(parts) -> Model``: then norms and decoder are corrected, too.
+    recipe : Recipe, optional, keyword only
+        The choices of that recipe.
 
     Returns
     -------
@@ -77,6 +90,12 @@ def reduce_model(
         raise InputError(
             "give either ratio (fraction of states to remove), budget (states to keep) or orders (states of each layer)"
         )
+    if network is not None:
+        if orders is not None or allocation is not None or method != "balanced":
+            raise InputError("with a network the recipe chooses method, allocation and orders: give ratio or budget")
+        return _from_record(model, ratio, budget, network, replace(recipe or Recipe(), seed=seed), progress)
+    if recipe is not None:
+        raise InputError("a recipe goes with a network")
     chosen = METHODS.find(method)
     layers = model.layers
     report = progress or (lambda done, total, what: None)
@@ -121,6 +140,28 @@ def reduce_model(
         "bounds": [float(np.max(reduction.bound)) for reduction in reductions],
         "remarks": [[remark.value for remark in reduction.remarks] for reduction in reductions],
     }
+    return smaller.with_training(after_reduction(model.training, record))
+
+
+def _from_record(
+    model: Model,
+    ratio: float | None,
+    budget: int | None,
+    network: Network,
+    recipe: Recipe,
+    progress: Callable[[int, int, str], None] | None,
+) -> Model:
+    """The whole recipe; what stays as it is where the network cannot write it."""
+    writes = callable(getattr(network, "with_parts", None))
+    if not writes:
+        recipe = replace(recipe, norms=False, decoder=False)
+    search = Search(network, recipe, progress)
+    states = budget_of(model.n_states, ratio, len(model.layers)) if ratio is not None else budget
+    assert states is not None
+    outcome = search.reduce(int(states))
+    parts = outcome.parts
+    smaller = network.with_parts(parts) if writes else model.replace_layers(parts.layers)  # type: ignore[attr-defined]
+    record = outcome.record(model.layers) | {"ratio": ratio, "budget": int(states), "recipe": asdict(recipe)}
     return smaller.with_training(after_reduction(model.training, record))
 
 

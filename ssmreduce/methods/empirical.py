@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
 from ssmreduce.methods.time_limited import require_diagonal_discrete
 from theory.errors import InputError
-from theory.gramians.recorded import recorded_observability, recorded_reachability
+from theory.gramians.hankel import causal_hankel_singular_values
+from theory.gramians.recorded import OBSERVABILITIES, mixture, recorded_observability, recorded_reachability
 from theory.gramians.time_limited import time_limited_gramians
 from theory.reduction.a_posteriori import error_bound
 from theory.reduction.balancing import Truncation, real_order
@@ -22,8 +23,6 @@ from theory.systems.scan import channels_of, record
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
-
-OBSERVABILITIES = ("exact", "time_limited", "output", "mixture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +105,6 @@ class Empirical(Method):
         return felt if self.observability == "output" else mixture(P, limited, felt)
 
 
-def mixture(P: Array, one: Array, other: Array) -> Array:
-    """Mean of two observability Gramians, each scaled to trace 1 with P, all channels of a batch together."""
-
-    def scaled(Q: Array) -> Array:
-        weight = float(np.einsum("...ij,...ji->...", P, Q).real.sum())
-        return Q / weight if weight > 0 else Q
-
-    return np.asarray(0.5 * (scaled(one) + scaled(other)))
-
-
 def refitted(
     system: DiagonalStateSpace, found: Truncation, inputs: Array, lengths: Array, ridge: float | None
 ) -> Truncation:
@@ -135,7 +124,7 @@ def refitted(
     balancing = shared(system)
     floor_hsv = balancing.floor_hsv
     if square and not system.is_bidirectional:  # D is free: what bounds the error is the strictly causal part
-        floor_hsv = causal(system)
+        floor_hsv = causal_hankel_singular_values(system)
     return replace(
         found,
         system=fit.system,
@@ -144,13 +133,6 @@ def refitted(
         status=f"{found.status}, C{' and D' if square else ''} refitted",
         diagnostics={**found.diagnostics, "recorded": _relative(fit.after, energy)},
     )
-
-
-def causal(system: DiagonalStateSpace) -> Array:
-    """Hankel singular values of the strictly causal part."""
-    from theory.gramians.hankel import causal_hankel_singular_values
-
-    return causal_hankel_singular_values(system)
 
 
 def _relative(error: Any, energy: Any) -> dict[str, float]:

@@ -8,16 +8,17 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, changed, divergence
 from ssmreduce.recorded.budget import curve_orders, divide, effect_curves, interpolated
-from ssmreduce.recorded.recording import OBSERVABILITIES, Recording
+from ssmreduce.recorded.recording import Recording
 from ssmreduce.recorded.stages import (
     DECODER_RIDGES,
     REFUSALS,
@@ -28,6 +29,8 @@ from ssmreduce.recorded.stages import (
     truncated,
 )
 from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
+from theory.gramians.recorded import OBSERVABILITIES
+from theory.reduction.a_posteriori import error_bound
 
 Array = NDArray[Any]
 
@@ -44,7 +47,7 @@ class Recipe:
     Attributes
     ----------
     observability : tuple of str
-        Kinds that are tried, see :data:`ssmreduce.recorded.recording.OBSERVABILITIES`.
+        Kinds that are tried, see :data:`theory.gramians.recorded.OBSERVABILITIES`.
     refit, norms, decoder : bool
         Whether C and D are fitted layer by layer, batch norms paired, the decoder corrected.
     polish : int
@@ -91,6 +94,22 @@ class Outcome:
     stages: tuple[Stage, ...] = ()
     candidates: tuple[dict[str, Any], ...] = field(default=())
     interrupted: bool = False
+
+    def record(self, wholes: Sequence[SSMLayer]) -> dict[str, Any]:
+        """Plain values for a file: what was done, and the certified error of every layer beside what was measured."""
+        return {
+            "method": "recorded",
+            "allocation": self.allocation,
+            "observability": self.observability,
+            "orders_before": [layer.order for layer in wholes],
+            "orders": list(self.orders),
+            "bounds": [_bound(whole, small) for whole, small in zip(wholes, self.parts.layers, strict=True)],
+            "divergence": self.divergence,
+            "changed_predictions": self.changed,
+            "interrupted": self.interrupted,
+            "stages": [asdict(stage) for stage in self.stages if stage.kept],
+            "candidates": list(self.candidates),
+        }
 
 
 class Search:
@@ -326,6 +345,11 @@ class Candidate:
             "observability": self.kind, "allocation": self.allocation, "orders": orders, "polished": self.polished,
             "divergence": self.score,
         }  # fmt: skip
+
+
+def _bound(whole: SSMLayer, small: SSMLayer) -> float:
+    """Bound of a layer's error for all inputs, the largest over the channels of S4D."""
+    return 0.0 if small is whole else float(np.max(error_bound(whole.system, small.system)))
 
 
 def _score(item: Candidate) -> float:

@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 
 from ssmreduce.network import Network, Parts, Pass
 from theory.errors import InputError
-from theory.gramians.gramians import gramians
-from theory.gramians.recorded import recorded_observability, recorded_reachability
+from theory.gramians.recorded import OBSERVABILITIES, mixture, recorded_observability, recorded_reachability
 from theory.gramians.time_limited import time_limited_gramians
 from theory.reduction.recorded_refit import recorded_outputs
 
 Array = NDArray[Any]
-
-OBSERVABILITIES = ("exact", "time_limited", "output", "mixture")
-"""What stands for the observability Gramian: the infinite one, that over the length of the sequences, what the logits
-feel, and the mean of the last two after each was scaled to the same effect."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,18 +96,4 @@ class Recording:
         if kind == "output":
             return felt
         P, limited = self.reachability[index], time_limited_gramians(system, self.inputs(index).shape[1])[1]
-        return _mean_of(limited, felt, P)
-
-    def exact_observability(self, index: int) -> Array:
-        """The infinite observability Gramian of a layer."""
-        return gramians(self.parts.layers[index].system)[1]
-
-
-def _mean_of(one: Array, other: Array, P: Array) -> Array:
-    """Mean of two Gramians, each scaled to trace 1 with P (all channels of a batch together)."""
-
-    def scaled(Q: Array) -> Array:
-        weight = float(np.einsum("...ij,...ji->...", P, Q).real.sum())
-        return Q / weight if weight > 0 else Q
-
-    return np.asarray(0.5 * (scaled(one) + scaled(other)))
+        return mixture(P, limited, felt)

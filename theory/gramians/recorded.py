@@ -114,3 +114,18 @@ def _second_moment(system: DiagonalStateSpace, signals: Record) -> Array:
     if not np.isfinite(total).all():
         raise InputError("the states overflow along these signals: scale the inputs")
     return np.asarray(0.5 * (total + np.swapaxes(total, -1, -2).conj()))
+
+
+OBSERVABILITIES = ("exact", "time_limited", "output", "mixture")
+"""What stands for the observability Gramian beside a recorded P: the infinite one (stable by proof), that over the
+length of the record, :func:`recorded_observability`, and the mean of the last two."""
+
+
+def mixture(P: Array, one: Array, other: Array) -> Array:
+    """Mean of two observability Gramians, each scaled to trace 1 with P, all channels of a batch together."""
+
+    def scaled(Q: Array) -> Array:
+        weight = float(np.einsum("...ij,...ji->...", P, Q).real.sum())
+        return Q / weight if weight > 0 else Q
+
+    return np.asarray(0.5 * (scaled(one) + scaled(other)))

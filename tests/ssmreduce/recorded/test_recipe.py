@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from toy_network import ToyNetwork, layer
 
+from ssmreduce.files.model import Model
 from ssmreduce.network import Network, changed, divergence
 from ssmreduce.recorded.budget import curve_orders, divide, interpolated
 from ssmreduce.recorded.recipe import Recipe, Search, spread_evenly
 from ssmreduce.recorded.stages import fit_decoder, pair_norms, refit_in_sequence
+from ssmreduce.reduced_model import reduce_model
 from ssmreduce.reduction import reduce
 from theory.errors import InputError, OrderError
+from theory.norms import error_norm
 
 FAST = Recipe(observability=("exact",), polish=0)
 
@@ -194,3 +197,32 @@ def test_the_smallest_model_is_found_by_bisection(network, search):
     assert search.reduce(budget).changed <= 0.25
     if budget > 2:
         assert search.reduce(budget - 1).changed > 0.25
+
+
+def test_reduce_model_takes_a_network():
+    """Only the layers change where the network cannot write norms and decoder; the record says what was done."""
+    network = ToyNetwork([layer(1), layer(2)])
+    tree = {
+        f"layers_{i}/{key}": value
+        for i, one in enumerate(network.parts.layers)
+        for key, value in one.to_params().items()
+    }
+    model = Model(tree={**tree, "other": np.ones(2)}, options=network.parts.layers[0].options())
+    small = reduce_model(model, ratio=0.5, network=network, recipe=FAST)
+    assert small.n_states == 6
+    assert np.array_equal(small.tree["other"], np.ones(2))
+    record = small.training["reduction"]
+    assert record["method"] == "recorded"
+    assert record["orders"] == [one.order for one in small.layers]
+    assert not record["recipe"]["decoder"]
+    logits = network.run(replace(network.parts, layers=small.layers), Search(network, FAST).held_out).logits
+    assert record["divergence"] == pytest.approx(divergence(Search(network, FAST).wanted, logits), rel=1e-9)
+    for whole, part, bound in zip(network.parts.layers, small.layers, record["bounds"]):
+        assert error_norm(whole.system, part.system, rtol=1e-3).lower <= bound
+    for wrong in ({"method": "modal"}, {"orders": 3}, {"allocation": "uniform"}):
+        given = {"ratio": 0.5, "network": network, **wrong}
+        given = given if "orders" not in wrong else {k: v for k, v in given.items() if k != "ratio"}
+        with pytest.raises(InputError):
+            reduce_model(model, **given)
+    with pytest.raises(InputError):
+        reduce_model(model, ratio=0.5, recipe=FAST)
