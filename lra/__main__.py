@@ -1,4 +1,4 @@
-"""The command line of `lra`: ``python -m lra train | evaluate | reduce | export | configs | data``."""
+"""The command line of `lra`: ``python -m lra train | evaluate | reduce | sweep | export | configs | data``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.errors import LRAError
+from lra.sweep.command import add_sweep_command, run_sweep
 from lra.tasks.commands import add_data_commands, run_data
 from theory.errors import SSMReduceError
 
@@ -22,6 +23,7 @@ examples:
   python -m lra export runs/digits digits_s5.safetensors     what `ssmreduce compare` and `reduce` read
   python -m lra evaluate digits_s5.safetensors               whole models and reduced ones
   python -m lra reduce digits_s5.safetensors --ratio 0.75 -o quarter.safetensors
+  python -m lra sweep digits_s5.safetensors --ratios 0.1:0.9:0.1 --methods balanced,last,magnitude -o sweeps/digits
 
 A run that was stopped, however hard, goes on when the same command is given again.
 """
@@ -126,6 +128,10 @@ def parser() -> argparse.ArgumentParser:
     reduce.add_argument("--quiet", action="store_true", help="no progress")
     reduce.add_argument(
         "-o", "--output", required=True, type=Path, metavar="OUT", help="NAME.safetensors and NAME.json"
+    )
+
+    add_sweep_command(
+        commands.add_parser("sweep", help="every method x allocation x ratio on one model: a table and a figure")
     )
 
     export = commands.add_parser("export", help="write a run's best model for ssmreduce")
@@ -267,6 +273,7 @@ COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "reduce": _reduce,
+    "sweep": run_sweep,
     "export": _export,
     "configs": _configs,
     "data": run_data,

@@ -117,7 +117,7 @@ def reduce_model(
     for i, (layer, order) in enumerate(zip(layers, asked, strict=True)):
         report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
         if orders is None:
-            reductions.append(_at_most(layer, order, chosen, seed + i))
+            reductions.append(at_most(layer, order, chosen, seed + i))
         else:
             reductions.append(_exactly(layer, order, chosen, seed + i))
     report(len(layers), len(layers), "done")
@@ -185,21 +185,24 @@ def _exactly(layer: SSMLayer, order: int, method: Method, seed: int) -> Reductio
         raise OrderError(f"layer {layer.name}: {error}", error.asked, error.attainable) from None
 
 
-def _at_most(layer: SSMLayer, order: int, method: Method, seed: int) -> Reduction:
-    """Reduce to a share of a budget, or to what is numerically there of it; one state stays."""
+def at_most(layer: SSMLayer, order: int, method: Method, seed: int, **data: Any) -> Reduction:
+    """Reduce to a share of a budget, or to what is numerically there of it; one state stays.
+
+    `data` is what the method takes besides, as for :func:`ssmreduce.reduce`.
+    """
     try:
-        return reduce(layer, order=order, method=method, seed=seed)
+        return reduce(layer, order=order, method=method, seed=seed, **data)
     except OrderError as error:
         if error.attainable == 0:  # no state reaches an output: any one of them will do
             return reduce(layer, order=1, method="modal")
         if error.attainable >= order:
             raise
-        return reduce(layer, order=error.attainable, method=method, seed=seed)
+        return reduce(layer, order=error.attainable, method=method, seed=seed, **data)
 
 
 def _alike(layer: SSMLayer, order: int, method: Method, seed: int) -> SSMLayer:
     """Reduce a copy of a layer (an average of the weights) to the very order of the layer."""
-    reduced = _layer(_at_most(layer, order, method, seed) if order else _exactly(layer, order, method, seed))
+    reduced = _layer(at_most(layer, order, method, seed) if order else _exactly(layer, order, method, seed))
     return reduced if reduced.order == order else reduced.padded(order)
 
 

@@ -73,6 +73,8 @@ def allocate(
         states with the largest LAST scores of all layers together (its global threshold, met exactly). ``"hinf"``: the
         same with exact gains, prefix-normalised; ``"aire"``, ``"lamp"`` with their scores. ``"hsv"``: the largest
         relative tail :math:`\sum_{i>k}\sigma_i/\sum_i\sigma_i` over the layers is as small as the budget allows.
+        Absolute, so that a layer with a small gain may starve: ``"global"``, ``"global_magnitude"`` (one threshold over
+        gains, over magnitudes), ``"abs2"`` (the least sum of all removed :math:`\sigma_i^2`).
     **data
         What the allocation takes: for ``"hsv"``, ``hsv``, the Hankel singular values of the layers, if known already.
 

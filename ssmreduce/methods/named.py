@@ -155,7 +155,7 @@ class Registry(Mapping[str, N], Generic[N]):
 
     def _parsed(self, text: str) -> tuple[str, dict[str, Any]]:
         try:
-            tree = ast.parse(text.strip(), mode="eval").body
+            tree = ast.parse(f"_{text.strip()}", mode="eval").body  # "global" is a name here, not a keyword
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             tree = None
         if isinstance(tree, ast.Name) or tree is None:
@@ -174,7 +174,7 @@ class Registry(Mapping[str, N], Generic[N]):
             parameters[keyword.arg] = value
         if tree.args:
             raise InputError(f"{text.strip()}: parameters go by name, as in name(parameter=value)")
-        return tree.func.id, parameters
+        return tree.func.id[1:], parameters
 
     def name_of(self, value: N) -> str:
         """Return the name of a value: of the registered one that it is closest to, and what differs from that."""

@@ -47,6 +47,61 @@ def test_balanced_by_default_leaves_the_smallest_largest_tail(seed):
         assert worst(record["orders_asked"]) <= min(map(worst, ways)) * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_abs2_removes_the_least_sum_of_squares(seed):
+    """Of all ways to spread the budget none removes less of sum sigma^2, whatever the layers' scales."""
+    whole = model(seed)
+    values = [hankel_values(layer.system, layer.system.C) for layer in whole.layers]
+
+    def removed(kept):
+        return sum((own[2 * count :] ** 2).sum() for own, count in zip(values, kept, strict=True))
+
+    for budget in (4, 5, 6, 7):
+        record = reduce_model(whole, budget=budget, allocation="abs2").training["reduction"]
+        ways = [way for way in product(*(range(1, size + 1) for size in SIZES)) if sum(way) == budget]
+        assert removed(record["orders_asked"]) <= min(map(removed, ways)) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("allocation", "power"), [("global", 1), ("global_magnitude", 0)])
+def test_global_scores_are_compared_as_they_are(allocation, power):
+    """B of one layer times 1000: it is the one that keeps its states; normalised scores do not see that."""
+    whole = model(2)
+    plain = ALLOCATIONS["hinf"].spread(whole.layers, SIZES, 6)
+    for loud in range(3):
+        layers = [layer.replace(B=layer.B * (1000.0 if i == loud else 1.0)) for i, layer in enumerate(whole.layers)]
+        kept = ALLOCATIONS[allocation].spread(layers, SIZES, 6)
+        rest = 6 - SIZES[loud]
+        assert kept[loud] == SIZES[loud]
+        assert sum(kept) - kept[loud] == rest
+        assert ALLOCATIONS["hinf"].spread(layers, SIZES, 6) == plain
+        # of the other layers, those states whose score is largest, counted by hand
+        if rest > 2:
+            others = [i for i in range(3) if i != loud]
+            scores = {i: sorted(by_hand(layers[i], power), reverse=True) for i in others}
+            further = sorted((-value, i) for i in others for value in scores[i][1:])[: rest - 2]
+            assert [kept[i] - 1 for i in others] == [sum(i == j for _, j in further) for i in others]
+
+
+def by_hand(layer, power):
+    """Magnitude (power 0), or the peak of a mode's response on a grid."""
+    system = layer.system
+    strength = np.linalg.norm(system.B, axis=1) * np.linalg.norm(system.C, axis=0)
+    if power == 0:
+        return np.abs(system.poles) * strength
+    grid = np.exp(1j * np.linspace(0, np.pi, 20001))[:, None, None]
+    gains = []
+    for k in range(len(system.poles)):
+        rank_one = np.outer(system.C[:, k], system.B[k])
+        response = rank_one / (1 - system.poles[k] / grid) + rank_one.conj() / (1 - system.poles[k].conj() / grid)
+        gains.append(np.linalg.norm(response, 2, axis=(1, 2)).max())
+    return gains
+
+
+def test_a_name_may_be_a_keyword():
+    assert ALLOCATIONS.find("global(criterion='magnitude')") == ALLOCATIONS["global_magnitude"]
+    assert ALLOCATIONS.find("global").name == "global"
+
+
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.requires])
 def test_every_method_reduces_a_model_by_its_own_allocation(name):
     record = reduce_model(model(1), ratio=0.4, method=name).training["reduction"]

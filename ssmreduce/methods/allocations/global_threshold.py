@@ -36,12 +36,7 @@ class GlobalThreshold(Allocation):
 
     def spread(self, layers: Sequence[SSMLayer], sizes: Sequence[int], budget: int) -> tuple[int, ...]:
         """Keep the `budget` largest scores, the best of each layer among them; ties go to earlier layers."""
-        ranked = [_by_rank(self._scores(layer)) for layer in layers]
-        rest = [(-value, i, j) for i, values in enumerate(ranked) for j, value in enumerate(values[:-1][::-1])]
-        kept = [1] * len(sizes)
-        for _, i, _ in sorted(rest)[: budget - len(sizes)]:
-            kept[i] += 1
-        return tuple(kept)
+        return largest_together([by_rank(self._scores(layer)) for layer in layers], budget)
 
     def _scores(self, layer: SSMLayer) -> Array:
         if self.criterion == "hinf":
@@ -49,7 +44,22 @@ class GlobalThreshold(Allocation):
         return state_scores(layer, self.criterion)
 
 
-def _by_rank(values: Array) -> Array:
+def largest_together(ranked: Sequence[Array], budget: int) -> tuple[int, ...]:
+    """How many of each layer are among the `budget` largest of all, its own largest always; ties: earlier layers.
+
+    Parameters
+    ----------
+    ranked : sequence of ndarray
+        Values of each layer's states, ascending.
+    """
+    rest = [(-value, i, j) for i, values in enumerate(ranked) for j, value in enumerate(values[:-1][::-1])]
+    kept = [1] * len(ranked)
+    for _, i, _ in sorted(rest)[: budget - len(ranked)]:
+        kept[i] += 1
+    return tuple(kept)
+
+
+def by_rank(values: Array) -> Array:
     """Scores of one layer, ascending; of an S4D layer the mean over channels at each rank."""
     ascending = np.sort(values, axis=-1)
     return ascending if ascending.ndim == 1 else ascending.mean(axis=0)

@@ -1,0 +1,43 @@
+"""The recipe of `ssmreduce.recorded`: what ``python -m lra reduce`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lra.sweep.whole_models import WHOLE_MODELS, Reducer, WholeModel
+from ssmreduce.network import Network, Parts
+from ssmreduce.recorded.recipe import Recipe, Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded(WholeModel):
+    """From recorded inputs: candidates, refit, norms, decoder, Gauss-Newton, judged on held-out examples.
+
+    Attributes
+    ----------
+    refit, norms, decoder : bool
+        Which stages are tried.
+    polish : int
+        Gauss-Newton steps; 0 leaves them out.
+    """
+
+    refit: bool = True
+    norms: bool = True
+    decoder: bool = True
+    polish: int = 8
+
+    def reducer(self, network: Network, seed: int) -> Reducer:
+        """Effects of the layers are measured once for all budgets."""
+        recipe = Recipe(refit=self.refit, norms=self.norms, decoder=self.decoder, polish=self.polish, seed=seed)
+        search = Search(network, recipe)
+
+        def reduce(budget: int) -> tuple[Parts, str]:
+            outcome = search.reduce(budget)
+            if outcome.interrupted:  # the best so far is no row of a table
+                raise KeyboardInterrupt
+            return outcome.parts, outcome.allocation
+
+        return reduce
+
+
+WHOLE_MODELS.register("recorded", Recorded())
