@@ -46,6 +46,7 @@ _WHERE = {
     "Selection": "ssmreduce.methods.selection",
     "Balanced": "ssmreduce.methods.balanced",
     "Residualized": "ssmreduce.methods.residualized",
+    "Refit": "ssmreduce.methods.refit",
     "Modal": "ssmreduce.methods.modal",
     "Last": "ssmreduce.methods.last",
     "Aire": "ssmreduce.methods.aire",

@@ -30,6 +30,7 @@ from ssmreduce.methods.last import Last as Last
 from ssmreduce.methods.magnitude import Magnitude as Magnitude
 from ssmreduce.methods.modal import Modal as Modal
 from ssmreduce.methods.random import Random as Random
+from ssmreduce.methods.refit import Refit as Refit
 from ssmreduce.methods.registry import METHODS as METHODS
 from ssmreduce.methods.registry import Method as Method
 from ssmreduce.methods.residualized import Residualized as Residualized
