@@ -19,7 +19,9 @@ from theory.errors import DimensionError, InputError
 
 
 def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: Any) -> Model:
-    """Read a trained model from any of :data:`ssmreduce.files.formats.FILE_FORMATS`. Nothing is ever unpickled.
+    """Read a trained model from any of :data:`ssmreduce.files.formats.FILE_FORMATS`.
+
+    Pickles are never read: torch itself, where it is installed, reads the weights of a PyTorch file and nothing else.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,15 +59,25 @@ def changed(tree: Tree, changes: Mapping[tuple[str, ...], Any], prefix: tuple[st
         path = (*prefix, str(key))
         if isinstance(value, Mapping):
             result[key] = changed(value, changes, path)
-        elif changes.get(path, value) is not None or (value is None and path not in changes):
+        elif path not in changes or changes[path] is not None:
             result[key] = changes.get(path, value)
-    return result
+    return like(tree, result)
 
 
 def pruned(tree: Tree, is_gone: Callable[[tuple[str, ...]], bool], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
     """Copy a tree without the leaves and branches whose path is gone."""
     kept = {key: value for key, value in tree.items() if not is_gone((*prefix, str(key)))}
-    return {
+    below = {
         key: pruned(value, is_gone, (*prefix, str(key))) if isinstance(value, Mapping) else value
         for key, value in kept.items()
     }
+    return like(tree, below)
+
+
+def like(tree: Mapping[Any, Any], entries: dict[Any, Any]) -> dict[Any, Any]:
+    """Entries in a mapping of the kind that they came in: PyTorch's state dict is ordered, and carries its metadata."""
+    if not isinstance(tree, OrderedDict):
+        return entries
+    result = OrderedDict(entries)
+    result.__dict__.update(tree.__dict__)
+    return result

@@ -33,7 +33,7 @@ FILE_FORMATS: dict[str, FileFormat] = _collected()
 
 def by_suffix(path: Path) -> FileFormat | None:
     """The container whose suffix a path has."""
-    return next((form for form in FILE_FORMATS.values() if form.suffix == path.suffix), None)
+    return next((form for form in FILE_FORMATS.values() if path.suffix in (form.suffix, *form.aliases)), None)
 
 
 def read(path: Path) -> tuple[FileFormat, Held, bytes]:

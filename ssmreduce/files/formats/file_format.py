@@ -21,11 +21,14 @@ class FileFormat(Protocol):
     ----------
     name, suffix, title : str
         Key in :data:`FILE_FORMATS`; how its files end; what to call it.
+    aliases : tuple of str
+        How else they end.
     """
 
     name: str
     suffix: str
     title: str
+    aliases: tuple[str, ...]
 
     def recognizes(self, head: bytes) -> bool:
         """Whether a file that begins with `head` is of this kind; nobody asks for its suffix."""
@@ -60,7 +63,8 @@ CONVERT = (
 """What to do with a pickle."""
 
 CONVERT_TORCH = (
-    "Pickles run code when they are read, so this project never does. Where torch is installed, convert it: "
+    "Pickles run code when they are read, so this project reads none itself. Where torch is installed, load has torch "
+    "read the weights and nothing else; or convert it there: "
     "c = torch.load(FILE, map_location='cpu', weights_only=True); sd = c.get('model', c.get('state_dict', c)); "
     "safetensors.torch.save_file({k: v.contiguous() for k, v in sd.items()}, 'model.safetensors')"
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ssmreduce.files.errors import CheckpointError
-from ssmreduce.files.formats.file_format import CONVERT, CONVERT_TORCH
+from ssmreduce.files.formats.file_format import CONVERT
 
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
@@ -17,10 +17,6 @@ SIGNATURES = (
     (b"\xfd7zXZ", "xz-compressed; unpack it first"),
     (b"\x28\xb5\x2f\xfd", "zstd-compressed (or an Orbax checkpoint); unpack it first"),
 )
-
-TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19."
-"""The number with which PyTorch's old format begins, as protocol 2 spells it."""
-
 
 OLD_PICKLE = re.compile(rb"\([dlt]p\d|[}\])]q.|\(?c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\(X", re.DOTALL)
 """How pickles of protocols 0 and 1 begin: an empty container and its memo, or the name of a class."""
@@ -38,9 +34,7 @@ def refuse(head: bytes, path: Path, known: Sequence[str]) -> NoReturn:
     if not head:
         raise CheckpointError("the file is empty; the save that made it was interrupted", path)
     if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        torch = TORCH_MAGIC in head[:32]
-        kind = "a PyTorch checkpoint in the old format, which is a pickle" if torch else "a Python pickle"
-        raise CheckpointError(f"this is {kind}. {CONVERT_TORCH if torch else CONVERT}", path)
+        raise CheckpointError(f"this is a Python pickle. {CONVERT}", path)
     if OLD_PICKLE.match(head):
         raise CheckpointError(f"this looks like a Python pickle (protocol 0 or 1). {CONVERT}", path)
     if head[:1] in b"{[" and path.suffix == ".json":

@@ -16,7 +16,7 @@ from theory.errors import InputError
 class FlaxMsgpack:
     """See :class:`FileFormat`; the container has no room for a record: the digest is in the JSON half."""
 
-    name, suffix, title = "msgpack", ".msgpack", "Flax msgpack"
+    name, suffix, title, aliases = "msgpack", ".msgpack", "Flax msgpack", ()
 
     def recognizes(self, head: bytes) -> bool:
         """A map of one entry or more."""

@@ -37,11 +37,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # one time stamp, so that the same arrays give t
 class Npz:
     """See :class:`FileFormat`."""
 
-    name, suffix, title = "npz", ".npz", "npz"
+    name, suffix, title, aliases = "npz", ".npz", "npz", ()
 
     def recognizes(self, head: bytes) -> bool:
-        """Any zip archive."""
-        return head[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+        """Any zip archive but PyTorch's, which begins with its pickle."""
+        begin, length = head[:4], int.from_bytes(head[26:28], "little")
+        return begin == b"PK\x05\x06" or (begin == b"PK\x03\x04" and not head[30 : 30 + length].endswith(b"data.pkl"))
 
     def read(self, data: bytes, path: Path) -> Held:
         """See :class:`FileFormat`."""

@@ -43,7 +43,7 @@ AXES = 64
 class Safetensors:
     """See :class:`FileFormat`."""
 
-    name, suffix, title = "safetensors", ".safetensors", "safetensors"
+    name, suffix, title, aliases = "safetensors", ".safetensors", "safetensors", ()
 
     def recognizes(self, head: bytes) -> bool:
         """A 64-bit length below 2^40, then a JSON object."""

@@ -1,0 +1,117 @@
+"""PyTorch's ``.pth``, ``.pt``, ``.ckpt``: read and written by torch itself, weights only; never a pickle of our own.
+
+``torch.load(weights_only=True)`` builds tensors, numbers, texts and plain containers, and refuses everything else. The
+state dict lies where its code put it: at the top, or under ``model``, ``state_dict``, ``module``; whatever lies beside
+it (epoch, accuracy, random states) comes back as it was.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (NumPy learns bfloat16 and float8 from it)
+import numpy as np
+from numpy.typing import NDArray
+
+from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.formats.file_format import CONVERT_TORCH, Held
+from ssmreduce.files.trees import like
+from theory.errors import InputError, MissingDependencyError, optional_package
+
+Array = NDArray[Any]
+
+EXTRA = "torch"
+"""The extra that brings PyTorch."""
+
+MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number with which PyTorch's old format begins, as protocol 2 spells it."""
+
+BITS = {"bfloat16": "int16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
+"""Types that torch does not hand over to NumPy, to integers of their size, whose bits it does."""
+
+NAME_AT = 30
+"""Bytes of a zip archive before the name of its first member."""
+
+
+class TorchFile:
+    """See :class:`FileFormat`; the container has no room for a record: the digest is in the JSON half."""
+
+    name, suffix, title, aliases = "torch", ".pth", "PyTorch", (".pt", ".ckpt")
+
+    def recognizes(self, head: bytes) -> bool:
+        """A zip archive that begins with ``NAME/data.pkl``, or the magic number of the old format."""
+        if head[:4] == b"PK\x03\x04":
+            length = int.from_bytes(head[26:28], "little")
+            return head[NAME_AT : NAME_AT + length].endswith(b"data.pkl")
+        return head[:1] == b"\x80" and MAGIC in head[:32]
+
+    def read(self, data: bytes, path: Path) -> Held:
+        """See :class:`FileFormat`."""
+        try:
+            torch = optional_package("torch", EXTRA)
+        except MissingDependencyError as error:
+            raise CheckpointError(
+                f"this is a PyTorch checkpoint, which is a pickle, and {error}. {CONVERT_TORCH}", path
+            ) from None
+        try:
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError ...: no common base
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise CheckpointError(
+                f"torch.load(weights_only=True) refuses this pickle ({type(error).__name__}: {reason}); it is damaged, "
+                f"or holds more than tensors and numbers. {CONVERT_TORCH}",
+                path,
+            ) from None
+        if not isinstance(content, Mapping):
+            raise CheckpointError(
+                f"a PyTorch file that holds a {type(content).__name__}, not a state dict: save model.state_dict()", path
+            )
+        return Held(_mapped(content, lambda leaf: _array(leaf, torch)), {})
+
+    def write(self, tree: Mapping[str, Any], record: Mapping[str, str]) -> bytes:
+        """See :class:`FileFormat`; arrays become tensors on the CPU."""
+        torch = optional_package("torch", EXTRA)
+        buffer = io.BytesIO()
+        torch.save(_mapped(tree, lambda leaf: _tensor(leaf, torch)), buffer)
+        return buffer.getvalue()
+
+
+def _mapped(tree: Mapping[Any, Any], change: Callable[[Any], Any]) -> dict[Any, Any]:
+    """Copy a tree with its leaves changed."""
+    below = {key: _mapped(leaf, change) if isinstance(leaf, Mapping) else change(leaf) for key, leaf in tree.items()}
+    return like(tree, below)
+
+
+def _array(leaf: Any, torch: Any) -> Any:
+    """A dense tensor as an array on the same bits; anything else as it is."""
+    if not isinstance(leaf, torch.Tensor) or leaf.layout != torch.strided or leaf.is_quantized:
+        return leaf
+    name = str(leaf.dtype).removeprefix("torch.")
+    plain = leaf.detach().resolve_conj().resolve_neg()
+    if name in BITS:
+        bits: Array = plain.view(getattr(torch, BITS[name])).numpy()
+        return bits.view(name)
+    try:
+        array: Array = plain.numpy()
+    except TypeError:  # a type that NumPy has not
+        return leaf
+    return array
+
+
+def _tensor(leaf: Any, torch: Any) -> Any:
+    """An array as a tensor of the same bits; anything else as it is."""
+    if not isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf
+    array = np.array(leaf, order="K")  # torch wants memory that may be written to
+    if array.dtype.name in BITS:
+        return torch.from_numpy(array.view(BITS[array.dtype.name])).view(getattr(torch, array.dtype.name))
+    try:
+        return torch.from_numpy(array)
+    except TypeError:
+        raise InputError(f"PyTorch has no tensors of type {array.dtype}; save as .npz or .safetensors") from None
+
+
+FORMATS = (TorchFile(),)
