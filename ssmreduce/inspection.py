@@ -34,8 +34,9 @@ class Inspection:
         Path, architecture, format, options, training record (and in one line), its reductions in their order, numbers
         of layers, states and parameters.
     layers : tuple of dict
-        For each layer: name, states, channels, directions, smallest margin, slowest time constant in samples, largest
-        Hankel singular value, and the states that are enough for relative bounds of :data:`TARGETS`.
+        For each layer: name, states, channels, directions, what was remarked when it was read, smallest margin, slowest
+        time constant in samples, largest Hankel singular value, and the states that are enough for relative bounds of
+        :data:`TARGETS`.
     """
 
     model: dict[str, Any]
@@ -93,6 +94,7 @@ def _layer(index: int, layer: SSMLayer) -> dict[str, Any]:
         "bidirectional": bool(layer.is_bidirectional),
         "discretization": layer.discretization,
         "precision": str(layer.dtype),
+        **layer.remarks,
         "smallest_margin": float(margin.min()) if margin.size else None,
         "unstable": unstable,
         "slowest_samples": None,

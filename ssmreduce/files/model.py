@@ -166,6 +166,8 @@ class Model:
                     f"copies={{{prefix!r}: [...]}} to replace_layers (reduce_model does), or model.without({prefix!r})"
                 )
         options, sizes = dict(self.options), [layer.order for layer in layers]
+        if any(value is None for value in changes.values()):  # stored otherwise than it came: S4 as S4D
+            options |= layers[0].options()
         if "P" in options:  # noted by our training code for the reader; programs look at the arrays
             options["P"] = sizes[0] if len(set(sizes)) == 1 else sizes
         return replace(self, tree=pruned(changed(self.tree, changes), self._is_moment()), options=options)

@@ -209,6 +209,14 @@ class SSMLayer:
         return FAMILIES[self.kind]
 
     @property
+    def remarks(self) -> dict[str, float]:
+        """How well the stored arrays could be turned into a diagonal layer, where that took any doing.
+
+        ``eigenvector_condition`` of an S4 layer: the largest condition number of a channel's eigenvectors.
+        """
+        return {} if self.source is None else LAYER_FORMATS[self.form].remarks(self.source)
+
+    @property
     def effective_Lambda(self) -> Array:  # noqa: N802
         """Eigenvalues as the model uses them: clipped when `clip_eigs`."""
         return np.minimum(self.Lambda.real, CLIP) + 1j * self.Lambda.imag if self.clip_eigs else self.Lambda

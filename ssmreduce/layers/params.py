@@ -220,10 +220,15 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
 
 
 def _precision(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
-    """The real type in which reduced arrays are stored: 16 bits if all arrays are of one such type."""
+    """The real type in which reduced arrays are stored: 16 bits if all arrays are of one such type.
+
+    A length or a counter beside them has no say.
+    """
+    dtypes = [dtype for dtype in dtypes if dtype.kind not in "iu"] or dtypes
     if len(set(dtypes)) == 1 and dtypes[0].name in ("float16", "bfloat16"):
         return dtypes[0]
     wide = [np.dtype(np.float32) if dtype.name in ("float16", "bfloat16") else dtype for dtype in dtypes]
+    wide = [np.finfo(dtype).dtype if dtype.kind == "c" else dtype for dtype in wide]
     return np.dtype(np.float64 if np.result_type(*wide).itemsize > 4 else np.float32)
 
 

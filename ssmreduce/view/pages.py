@@ -150,6 +150,7 @@ def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any
     options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
     titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
     unstable = any(layer["unstable"] for layer in layers)
+    condition = max((layer.get("eigenvector_condition", 0.0) for layer in layers), default=0.0)
     return Sheet(
         head=(
             Styled(
@@ -159,6 +160,11 @@ def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any
             ),
             f"options:  {options}",
             f"training: {model['record'] or 'no record'}",
+            *(
+                [f"read:     diagonalised, condition number of eigenvectors at most {condition:.3g}"]
+                if condition
+                else []
+            ),
             "",
         ),
         headings=tuple(

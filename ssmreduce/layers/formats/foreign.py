@@ -5,6 +5,5 @@ from __future__ import annotations
 FOREIGN = {
     ("log_w_real",): "an S4D checkpoint from before version 3; convert it with the S4 code's convert_v3_to_v4",
     ("inv_w_real",): "an S4D checkpoint from before version 3; convert it with the S4 code's convert_v3_to_v4",
-    ("kernel", "P"): "an S4 (diagonal plus low rank) layer, not S4D: its C is stored transformed",
 }
 """Last keys of a path to what the layer is."""

@@ -69,6 +69,10 @@ class LayerFormat(Protocol):
         """Stored arrays of the states `index`, bit for bit."""
         ...
 
+    def remarks(self, raw: Mapping[str, Array]) -> dict[str, float]:
+        """What a reader should know of how these arrays became the fields; empty where they are the fields."""
+        ...
+
 
 class Recognized:
     """What most formats do: the stated options choose, and all keys must be there."""
@@ -87,6 +91,10 @@ class Recognized:
     def missing(self, raw: Mapping[str, Array]) -> list[str]:
         """See :class:`LayerFormat`."""
         return [key for key in self.keys if key not in raw]
+
+    def remarks(self, raw: Mapping[str, Array]) -> dict[str, float]:
+        """See :class:`LayerFormat`."""
+        return {}
 
 
 def paired(pair: Array) -> Array:

@@ -1,0 +1,155 @@
+"""S4 in, S4D out: the kernel of a dense recurrence on the doubled state, from the stored arrays alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ssmreduce
+from ssmreduce.command_line.parser import main
+from ssmreduce.layers.params import layer_from_params
+from theory.errors import DimensionError, InputError
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "checkpoints"
+EPS = np.finfo(np.float64).eps
+
+
+def s4_params(
+    rng: np.random.Generator, H: int = 4, N: int = 4, *, copies: int = 4, rank: int = 1, channels: int = 1, L: int = 60
+) -> dict[str, np.ndarray]:
+    """Poles on a line as the code starts with; a low-rank term large enough to make some of them real."""
+    imag = np.pi * np.arange(N) * np.ones((copies, 1)) * rng.uniform(0.5, 1.0, (copies, 1))
+    return {
+        "kernel.inv_dt": np.log(rng.uniform(0.05, 0.2, (H, 1))),
+        "kernel.A_real": np.log(0.5) + 0.2 * rng.standard_normal((copies, N)),
+        "kernel.A_imag": imag,
+        "kernel.P": rng.standard_normal((rank, copies, N, 2)) * np.linspace(0.2, 3.0, copies)[:, None, None],
+        "kernel.B": rng.standard_normal((1, copies, N, 2)),
+        "kernel.C": rng.standard_normal((channels, H, N, 2)),
+        "kernel.l_kernel": np.array(L),
+        "D": rng.standard_normal((1, H)),
+    }
+
+
+def kernels(raw: dict[str, np.ndarray], transform: str, length: int) -> np.ndarray:
+    """K_l = C dA^l dB of every channel, step by step; (channels, H, length)."""
+    f = {key: value.astype(np.float64) for key, value in raw.items()}
+    complex_of = {key: f[f"kernel.{key}"][..., 0] + 1j * f[f"kernel.{key}"][..., 1] for key in ("P", "B", "C")}
+    step = np.log1p(np.exp(f["kernel.inv_dt"])) if transform == "softplus" else np.exp(f["kernel.inv_dt"])
+    channels, H, N = complex_of["C"].shape
+    found = np.zeros((channels, H, length))
+    for h in range(H):
+        a = h % len(f["kernel.A_real"])
+
+        def doubled(v: np.ndarray) -> np.ndarray:
+            return np.concatenate([v, v.conj()])
+
+        A = np.diag(doubled(-np.exp(f["kernel.A_real"][a]) - 1j * f["kernel.A_imag"][a]))
+        for p in complex_of["P"][:, a]:
+            A = A - np.outer(doubled(p), doubled(p).conj())
+        one = np.eye(2 * N)
+        dA = np.linalg.solve(one - step[h, 0] / 2 * A, one + step[h, 0] / 2 * A)
+        dB = np.linalg.solve(one - step[h, 0] / 2 * A, step[h, 0] * doubled(complex_of["B"][0, a]))
+        L = int(f["kernel.l_kernel"])
+        back = np.linalg.inv(one - np.linalg.matrix_power(dA, L)) if L else one
+        for c in range(channels):
+            C, x = doubled(complex_of["C"][c, h]) @ back, dB
+            for k in range(length):
+                found[c, h, k] = (C @ x).real
+                x = dA @ x
+    return found
+
+
+def responses(layer: ssmreduce.SSMLayer, length: int) -> np.ndarray:
+    """2 Re sum c b pole^l of both directions, as S4D's code evaluates it."""
+    s = layer.system
+    powers = s.poles[..., None] ** np.arange(length)
+    both = [s.C] if s.C_reverse is None else [s.C, s.C_reverse]
+    return np.stack([2 * np.einsum("hn,hnl->hl", C[:, 0] * s.B[..., 0], powers).real for C in both])
+
+
+@pytest.mark.parametrize("transform", ["softplus", "exp"])
+@pytest.mark.parametrize(
+    "shape", [{}, {"rank": 2, "channels": 2}, {"copies": 2}, {"copies": 1, "L": 0}, {"N": 1}], ids=str
+)
+def test_the_kernel_is_that_of_the_dense_recurrence(transform: str, shape: dict, rng: np.random.Generator) -> None:
+    raw = s4_params(rng, **shape)
+    layer = layer_from_params(raw, dt_transform=transform)
+    expected = kernels(raw, transform, 100)
+    condition = layer.remarks["eigenvector_condition"]
+    assert condition >= 1
+    room = 1e3 * EPS * condition * np.abs(expected).max()
+    assert np.abs(responses(layer, 100) - expected).max() < room
+    assert all(value.tobytes() == raw[key].tobytes() for key, value in layer.to_params().items())
+    assert layer.to_params().keys() == raw.keys()
+    written = layer.replace(D=layer.D).to_params()  # as S4D of version 4
+    assert written.keys() == raw.keys() - {"kernel.P", "kernel.l_kernel"}
+    again = layer_from_params(written, dt_transform=transform, discretization="bilinear")
+    assert again.form == {"softplus": "s4d-v4", "exp": "s4d-v4-exp"}[transform]
+    assert np.abs(responses(again, 100) - expected).max() < 10 * room
+    kept = layer.keep(np.arange(layer.order))
+    assert np.abs(responses(kept, 100) - expected).max() < 10 * room
+    assert not kept.remarks
+
+
+def test_channels_with_unlike_numbers_of_real_poles_are_filled_up(rng: np.random.Generator) -> None:
+    raw = s4_params(rng)
+    raw["kernel.A_imag"] += 1.0  # no real eigenvalue but by the low-rank term,
+    raw["kernel.P"][:, 0] *= 1e-3  # which the first channel hardly has
+    layer = layer_from_params(raw, dt_transform="exp")
+    assert np.abs(responses(layer, 50) - kernels(raw, "exp", 50)).max() < 1e-11
+    empty = ((layer.B == 0) & (layer.C == 0)).sum(axis=1)
+    real = ((layer.Lambda.imag == 0) & (layer.B != 0)).sum(axis=1)
+    assert len(set(real.tolist())) > 1  # or the draw tests nothing
+    assert np.array_equal(layer.order - empty, 4 + real // 2)
+
+
+def test_what_is_written_is_an_s4d_file(
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = {
+        key: value if key.endswith("l_kernel") else value.astype(np.float32) for key, value in s4_params(rng).items()
+    }
+    np.savez(tmp_path / "s4.npz", **{f"layers.{i}.layer.{key}": value for i in range(2) for key, value in raw.items()})
+    assert main(["inspect", str(tmp_path / "s4.npz"), "--dt-transform", "exp"]) == 0
+    assert "condition number of eigenvectors at most" in capsys.readouterr().out
+    model = ssmreduce.load(tmp_path / "s4.npz", dt_transform="exp")
+    assert model.layers[0].dtype == np.float32  # the length, an integer, has no say
+    for method in ("balanced", "last"):
+        small = ssmreduce.reduce_model(model, orders=3, method=method)
+        again = ssmreduce.load(small.save(tmp_path / "small.npz"))
+        assert again.layers[1].discretization == "bilinear"
+        assert "layers.0.layer.kernel.P" not in again.tree
+        assert np.array_equal(responses(again.layers[1], 50), responses(small.layers[1], 50))
+
+
+def test_options_and_arrays_that_contradict_are_refused(rng: np.random.Generator) -> None:
+    raw = s4_params(rng)
+    with pytest.raises(InputError, match="dt_transform"):
+        layer_from_params(raw)
+    with pytest.raises(InputError, match="dt_transform"):
+        layer_from_params(raw, dt_transform="sigmoid")
+    with pytest.raises(InputError, match="discretization=bilinear"):
+        layer_from_params(raw, dt_transform="exp", discretization="zoh")
+    with pytest.raises(InputError, match="l_kernel"):
+        layer_from_params({key: value for key, value in raw.items() if "l_k" not in key}, dt_transform="exp")
+    with pytest.raises(InputError, match="length"):
+        layer_from_params({**raw, "kernel.l_kernel": np.array(-3)}, dt_transform="exp")
+    with pytest.raises(DimensionError, match="P"):
+        layer_from_params({**raw, "kernel.P": raw["kernel.P"][:, :3]}, dt_transform="exp")
+
+
+@pytest.mark.data
+def test_a_trained_s4() -> None:
+    torch = pytest.importorskip("torch")
+    file = SHARED / "s4_dplr_ppg.pth"
+    if not file.exists():
+        pytest.skip("needs ../shared/data")
+    weights = torch.load(file, map_location="cpu", weights_only=True)["model"]
+    layer = ssmreduce.load(file, dt_transform="exp").layers[2]
+    place = "s4_layers.2.layer."
+    raw = {key[len(place) :]: value.numpy() for key, value in weights.items() if key.startswith(place)}
+    expected = kernels(raw, "exp", 40)
+    assert np.abs(responses(layer, 40) - expected).max() < 1e3 * EPS * 300 * np.abs(expected).max()
