@@ -47,6 +47,7 @@ _WHERE = {
     "Balanced": "ssmreduce.methods.balanced",
     "Residualized": "ssmreduce.methods.residualized",
     "Refit": "ssmreduce.methods.refit",
+    "HankelNorm": "ssmreduce.methods.hankel_norm",
     "Modal": "ssmreduce.methods.modal",
     "Last": "ssmreduce.methods.last",
     "Aire": "ssmreduce.methods.aire",

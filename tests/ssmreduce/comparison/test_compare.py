@@ -176,7 +176,7 @@ def test_a_python_control_system() -> None:
     system = dense(diagonal(10, n=3, discrete=False))
     peer = control.StateSpace(system.A, system.B, system.C, system.D)
     comparison = compare(peer, orders=[2], crosscheck="none")
-    assert [row.method for row in comparison.rows] == ["balanced", "refit", "residualized"]
+    assert [row.method for row in comparison.rows] == ["balanced", "hankel_norm", "refit", "residualized"]
     assert comparison.subject["dt"] is None
     assert comparison.rows[0].floor <= comparison.rows[0].error.upper <= comparison.rows[0].bound * 1.01
 
@@ -201,7 +201,7 @@ def test_errors_of_zero_and_layers_of_zero() -> None:
     assert dead.norm.upper == 0
     delivered = {row.method for row in dead.rows if row.delivered}
     assert delivered >= {name for name, method in METHODS.items() if method.kind == "selection"}
-    assert not delivered & {"balanced", "refit", "residualized"}
+    assert not delivered & {"balanced", "hankel_norm", "refit", "residualized"}
     assert all(row.relative_error.upper == 0 for row in dead.rows if row.delivered)
     assert "numerically present" in dead.to_html()
 
