@@ -110,7 +110,7 @@ class Version4(TorchS4D):
 
     name, title = "s4d-v4", "S4D (PyTorch, version 4, dt_transform=softplus)"
     anchor = "kernel.inv_dt"
-    keys = ("kernel.inv_dt", "kernel.C", "kernel.B", "kernel.A_real", "kernel.A_imag", "D")
+    keys: tuple[str, ...] = ("kernel.inv_dt", "kernel.C", "kernel.B", "kernel.A_real", "kernel.A_imag", "D")
     prefix, step, real, sign = "kernel.", "inv_dt", "A_real", -1.0
     softplus = True
     stated: Mapping[str, Any] = {"dt_transform": "softplus"}
