@@ -27,30 +27,53 @@ def product(X: Array, Y: Array, *, minus: Array | None = None, precision: int = 
     n = X.shape[1]
     bits = (53 - int(np.ceil(np.log2(max(n, 2)))) - 2) // 2
     count = -(-precision // bits)
-    total: Array = np.zeros((X.shape[0], Y.shape[1]), np.clongdouble)
+    total, lost, missing = _Sums(X.shape[0], Y.shape[1]), _Sums(X.shape[0], Y.shape[1]), 0.0
     size, terms = np.abs(X) @ np.abs(Y), 4 * count * count
     if minus is not None:
-        total, size = total - minus, size + np.abs(minus).astype(float)
-    lost, missing = np.zeros_like(total), np.zeros(total.shape)
-    for left, unit_left in _parts(X):
-        left_slices, left_size = _slices(left, 1, bits, count)
-        for right, unit_right in _parts(Y):
-            right_slices, right_size = _slices(right, 0, bits, count)
-            for i in range(count):
-                for j in range(count - i):
-                    term = unit_left * unit_right * (left_slices[i] @ right_slices[j]).astype(np.longdouble)
-                    total, cut = two_sum(total, term)
-                    lost = lost + cut
+        total.add(0, -minus.real.astype(np.longdouble))
+        total.add(1, -minus.imag.astype(np.longdouble))
+        size = size + np.abs(minus).astype(float)
+    for left, turned in _parts(X):
+        slices, left_size = _slices(left, 1, bits, count)
+        outer = np.concatenate(slices, axis=1)
+        for right, again in _parts(Y):
+            slices, right_size = _slices(right, 0, bits, count)
+            inner = np.concatenate(slices[::-1], axis=0)
+            turns = turned + again
+            for last in range(count):
+                # slices i and last - i for all i at once: multiples of one unit, at most 2**53 of it, hence exact
+                level = outer[:, : (last + 1) * n] @ inner[(count - 1 - last) * n :]
+                level = (-level if turns == 2 else level).astype(np.longdouble)
+                lost.add(turns % 2, total.add(turns % 2, level))
             missing = missing + 2.0 * (count + 2) * n * 2.0 ** (-bits * count) * left_size * right_size
-    total = total + lost
-    bound = missing + 2.0 * EXTENDED * np.abs(total).astype(float) + (terms * EXTENDED) ** 2 * size
-    return total, bound * (1 + 1e-10)
+    whole = total.complex() + lost.complex()
+    bound = missing + 2.0 * EXTENDED * np.abs(whole).astype(float) + (terms * EXTENDED) ** 2 * size
+    return whole, bound * (1 + 1e-10)
 
 
-def _parts(X: Array) -> list[tuple[Array, complex]]:
+class _Sums:
+    """Real and imaginary parts, in extended precision; a part that nothing was added to costs nothing."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.parts: list[Array] = [np.zeros((rows, columns), np.longdouble) for _ in range(2)]
+
+    def add(self, part: int, term: Array) -> Array:
+        """Add to one part, and return what rounding cut off."""
+        self.parts[part], cut = two_sum(self.parts[part], term)
+        return np.asarray(cut)
+
+    def complex(self) -> Array:
+        """Return both parts as one."""
+        result = self.parts[0].astype(np.clongdouble)
+        result.imag = self.parts[1]
+        return result
+
+
+def _parts(X: Array) -> list[tuple[Array, int]]:
+    """Real matrices, and the powers of the imaginary unit that they are multiplied by."""
     if X.dtype.kind != "c":
-        return [(X, 1.0)]
-    return [(np.ascontiguousarray(X.real), 1.0), (np.ascontiguousarray(X.imag), 1j)]
+        return [(X, 0)]
+    return [(np.ascontiguousarray(X.real), 0), (np.ascontiguousarray(X.imag), 1)]
 
 
 def _slices(X: Array, axis: int, bits: int, count: int) -> tuple[list[Array], Array]:

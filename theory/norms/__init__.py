@@ -66,6 +66,8 @@ def hinf_norm(system: SystemLike, rtol: float = 1e-8) -> Bracket:
     With many channels the level is proved for the whole circle at once, by a storage function
     (:mod:`theory.norms.proofs.storage_function`), or arc by arc
     (:mod:`theory.norms.proofs.levels`); ``diagnostics["proof"]`` says which.
+    Finite impulse responses are polynomials in 1/z (:mod:`theory.norms.proofs.polynomial`), and triangular systems that
+    eigenvectors leave open are solved by substitution (:mod:`theory.norms.responses.substitution`).
     Cost: O(n (p + m)) a sample for a diagonal system, some hundred samples; O(n^3), 15 to 30 times, for a storage
     function.
     Not certified: the input data themselves, taken as exact float64 numbers.

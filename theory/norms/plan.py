@@ -17,13 +17,16 @@ from theory.norms.peaks.search import attained, locate
 from theory.norms.proofs.arcs import Arcs
 from theory.norms.proofs.constants import Constant, PoleOnBoundary
 from theory.norms.proofs.levels import Levels
+from theory.norms.proofs.polynomial import Samples
 from theory.norms.proofs.proof import Proof
 from theory.norms.proofs.scalar_batches import TaylorModels
 from theory.norms.proofs.storage_function import StorageFunction
 from theory.norms.responses.dense import Eigenvectors, GradedSchur, OwnCoordinates, StaticGain
 from theory.norms.responses.diagonal import Modes, ScalarSums
+from theory.norms.responses.impulse import FiniteImpulseResponse
 from theory.norms.responses.resolvent import Resolvent
 from theory.norms.responses.response import Kind, Response
+from theory.norms.responses.substitution import Triangular
 from theory.systems.stability import proved_by_diagonal, proved_by_discs, refuse
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
@@ -31,14 +34,16 @@ RESPONSES: list[Kind] = [
     ScalarSums(),
     Modes(),
     StaticGain(),
+    FiniteImpulseResponse(),
     Eigenvectors(steps=0),
     Eigenvectors(steps=3),
     GradedSchur(),
+    Triangular(),
     OwnCoordinates(),
 ]
 """Ways of writing a system, in the order in which they are tried: until a bracket closes."""
 
-PROOFS: list[Proof] = [PoleOnBoundary(), Constant(), TaylorModels(), Arcs(), StorageFunction(), Levels()]
+PROOFS: list[Proof] = [PoleOnBoundary(), Constant(), TaylorModels(), Samples(), Arcs(), StorageFunction(), Levels()]
 """Certificates of upper ends, in the order in which they are tried: until one is close above the gain that was seen."""
 
 UNKNOWN = Bracket(0.0, np.inf, 0.0, "open")

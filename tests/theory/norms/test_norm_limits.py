@@ -7,8 +7,8 @@ import pytest
 
 from theory.errors import ToleranceError
 from theory.norms import error_norm, hinf_norm, linf_norm
-from theory.norms.proofs import levels
-from theory.systems.system import DiagonalStateSpace
+from theory.norms.proofs import levels, polynomial
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 
 def layer(rng: np.random.Generator, n: int = 12, ports: int = 12) -> DiagonalStateSpace:
@@ -47,3 +47,18 @@ def test_work_has_a_limit_after_which_a_true_bracket_comes_back_open(rng, monkey
     assert reference.lower <= bracket.upper <= reference.lower * (1 + 2e-8)  # what could be proved is
     assert any(cover.exhausted for cover in covers)
     assert all(cover.arcs <= 2 * cover.most_arcs for cover in covers)
+
+
+def test_samples_of_a_polynomial_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 1 ... 9 by taps: the norm is 45, and no proof gets closer than the work allows
+    system = StateSpace(np.eye(9, k=-1), np.eye(9)[:, :1], np.arange(1.0, 10.0)[None], dt=1.0)
+    monkeypatch.setattr(polynomial, "MOST_NUMBERS", 1e4)
+    bracket = hinf_norm(system, 2.0**-52)
+    assert bracket.status == "open"
+    assert bracket.lower <= 45.0 <= bracket.upper <= 45.0 * (1 + 1e-6)
+
+
+def test_a_chain_of_lags_ends_too() -> None:
+    system = StateSpace(np.eye(9, k=-1) - np.eye(9), np.eye(9)[:, :1], np.eye(9)[-1:])
+    bracket = hinf_norm(system, 2.0**-52)
+    assert bracket.lower <= 1.0 <= bracket.upper <= 1.0 + 2e-8

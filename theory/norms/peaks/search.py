@@ -13,8 +13,10 @@ from theory.norms.peaks.peak import Peak
 from theory.norms.peaks.witness import attained_gain, resolvent_gain
 from theory.norms.responses.compression import compress
 from theory.norms.responses.modes import ModalSum
+from theory.norms.responses.polynomial import Polynomial
 from theory.norms.responses.resolvent import Resolvent
 from theory.norms.responses.response import Response
+from theory.norms.responses.substitution import Substitution
 from theory.systems.boundary import AXIS, CIRCLE
 
 CANCELS = 1e-13
@@ -33,7 +35,7 @@ def locate(response: Response, rtol: float) -> Peak:
         return Peak(rtol, best=gain_of(form.D) if form.D.any() else 0.0)
     if shape == "pole":
         return _pole(form, rtol)
-    if shape == "few":
+    if shape in ("few", "polynomial"):
         return Grid(compress(form) if isinstance(form, ModalSum) else form, rtol).search()
     peak = Located(compress(form, factor=SPARE_CHANNELS), rtol)
     peak.locate()
@@ -43,7 +45,9 @@ def locate(response: Response, rtol: float) -> Peak:
 def attained(response: Response, peak: Peak) -> tuple[Any, Any]:
     """Return a gain of the form that is attained at exactly the frequency that is reported, and that frequency."""
     form = response.form
-    if isinstance(form, Resolvent):
+    if isinstance(form, Polynomial):
+        return form.attained(peak.frequency), peak.frequency
+    if isinstance(form, (Resolvent, Substitution)):
         where = peak.frequency
         return resolvent_gain(form, peak.chart, peak.where), abs(where) if form.real_system else where
     if response.shape == "scalars":

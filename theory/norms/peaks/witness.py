@@ -15,6 +15,7 @@ from theory.arithmetic.rounding import EXTENDED, OPERATIONS_4000, SECOND_ORDER, 
 from theory.arithmetic.singular_value import gain_of
 from theory.norms.responses.modes import ModalSum
 from theory.norms.responses.resolvent import Resolvent
+from theory.norms.responses.substitution import Substitution
 from theory.systems.boundary import AXIS, CIRCLE, INFINITY
 from theory.systems.margin import discrete_margin
 
@@ -85,12 +86,14 @@ def attained_gain(modes: ModalSum, frequency: float, vector: Array | None = None
     return max(gain * (1.0 - modes.relative_loss), 0.0) if np.isfinite(gain) else 0.0
 
 
-def resolvent_gain(boundary: Resolvent, chart: str, where: float) -> float:
+def resolvent_gain(boundary: Resolvent | Substitution, chart: str, where: float) -> float:
     """Return a gain attained at the float64 frequency that is reported for the sample at `where`."""
     x = np.array([where])
     value, rounding, loss = boundary.response(chart, x)
     # the sample lies within rounding of the frequency that is reported
     slip = {CIRCLE: SLIP, AXIS: 0.0, INFINITY: SLIP * abs(where)}[chart]
+    if isinstance(boundary, Substitution):  # whose distances from poles near z = 1 are known better than 1e-16
+        slip *= min(1.0, abs(where)) if chart == CIRCLE else 1.0
     slope = 0.0
     if slip:
         arc = boundary.arc(chart, x, np.array([slip + SMALLEST]))

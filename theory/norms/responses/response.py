@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from theory.norms.bracket import Bracket
 from theory.norms.loss import Loss
 from theory.norms.responses.modes import Arc, ModalSum
+from theory.norms.responses.polynomial import Polynomial
 from theory.norms.responses.scalars import Scalars
 from theory.systems.system import System
 
 Array = NDArray[Any]
 
 
-Shape = Literal["scalars", "constant", "pole", "few", "many"]
-"""A batch of scalar functions; no modes at all; a pole on the boundary; few inputs and outputs, so that every sample
-has its singular values; a modal sum with many."""
+Shape = Literal["scalars", "constant", "pole", "polynomial", "few", "many"]
+"""A batch of scalar functions; no modes at all; a pole on the boundary; a polynomial in 1/z; few inputs and outputs, so
+that every sample has its singular values; a modal sum with many."""
 
 
 class Boundary(Protocol):
@@ -65,7 +66,7 @@ class Response:
     ----------
     name : str
         That of its kind.
-    form : ModalSum, Resolvent or Scalars
+    form : ModalSum, Resolvent, Substitution, Polynomial or Scalars
         What proofs read.
     scale : float
         A power of two: the system's norm is that of `form` times this.
@@ -90,6 +91,8 @@ class Response:
         form = self.form
         if isinstance(form, Scalars):
             return "scalars"
+        if isinstance(form, Polynomial):
+            return "polynomial"
         if isinstance(form, ModalSum) and not form.poles.size:
             return "constant"
         if isinstance(form, ModalSum) and form.on_boundary.any():
