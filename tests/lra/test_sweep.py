@@ -21,10 +21,12 @@ from lra.__main__ import main
 from lra.errors import BusyError, CheckpointError, ConfigError, DataError
 from lra.evaluate import evaluate
 from lra.lock import locked
+from lra.network import LraNetwork
 from lra.sweep import OWN, WHOLE_MODEL, Grid, Sweep, sweep
+from lra.sweep.examples import Inputs, drawn
 from lra.sweep.grid import checked_ratios
 from lra.sweep.whole_models import WHOLE_MODELS, WholeModel
-from lra.tasks import load_task
+from lra.tasks import Split, Task, load_task
 from ssmreduce.files.shipped import shipped_checkpoint
 from theory.errors import InputError
 
@@ -121,6 +123,77 @@ def test_certified_errors_hold_what_a_sweep_over_frequencies_finds(found: Sweep)
     assert row.error_lower is not None
     assert row.error_upper is not None
     assert 0.97 * row.error_lower <= max(shares) <= 1.03 * row.error_upper
+
+
+def test_changed_predictions_are_at_least_the_accuracy_lost(found: Sweep) -> None:
+    for row in found.rows:
+        assert row.changed is not None
+        assert row.divergence is not None
+        assert abs(row.accuracy - found.whole["accuracy"]) <= row.changed + 1e-12 <= 1
+        assert (row.divergence > 0) == (row.ratio > 0)
+
+
+def outputs(layer: Any, inputs: np.ndarray) -> np.ndarray:
+    """Sample by sample: x = A x + B u, y = 2 Re(C x) + D u, all sequences at once."""
+    system = layer.system
+    state, found = np.zeros((len(inputs), system.n), complex), []
+    for u in inputs.astype(float).swapaxes(0, 1):
+        state = system.poles * state + u @ system.B.T
+        found.append(2 * (state @ system.C.T).real + u @ system.D.T)
+    return np.stack(found, axis=1)
+
+
+def test_recorded_errors_are_those_of_the_recurrence_on_the_judged_examples(found: Sweep) -> None:
+    model, task = ssmreduce.load(CHECKPOINT), load_task("digits")
+    rows = drawn(len(task.train), 20, 1000, 0)[0]
+    x = task.batch(task.train, rows)["x"]
+    network = LraNetwork(model, x)
+    inputs = network.run(network.parts, np.arange(len(x)), record=(0, 1)).inputs
+    smaller = ssmreduce.reduce_model(model, 0.5, "last", "uniform")
+    (row,) = [row for row in found.rows if row.method == "last" and row.ratio == 0.5]
+    for index, (whole, reduced) in enumerate(zip(model.layers, smaller.layers, strict=True)):
+        wanted = outputs(whole, inputs[index])
+        error = np.linalg.norm(outputs(reduced, inputs[index]) - wanted) / np.linalg.norm(wanted)
+        assert row.layers[index]["recorded_error"] == pytest.approx(error, rel=1e-4)
+    assert row.recorded_error == max(layer["recorded_error"] for layer in row.layers)
+
+
+FEW = [(1000, 200, 900), (1000, 200, 10), (40, 200, 900), (2, 5, 9)]
+
+
+@pytest.mark.parametrize(("total", "recorded", "affordable"), FEW)
+def test_errors_are_measured_where_nothing_was_fitted(total: int, recorded: int, affordable: int) -> None:
+    sets = [drawn(total, recorded, affordable, seed) for seed in range(3)]
+    for judged, fitted in sets:
+        np.testing.assert_array_equal(judged, sets[0][0])
+        assert not set(judged) & set(fitted)
+        assert 1 <= len(set(fitted)) == len(fitted) <= min(recorded, affordable)
+        assert 1 <= len(set(judged)) == len(judged) <= affordable
+        assert max(*judged, *fitted) < total
+    if total == 1000:
+        assert set(sets[0][1]) != set(sets[1][1])
+
+
+@pytest.mark.parametrize("retrieval", [False, True])
+def test_inputs_are_those_of_the_batches(retrieval: bool) -> None:
+    """As a network indexes them: of pairs the first documents, then the second."""
+    rng = np.random.default_rng(0)
+    x, lengths = rng.integers(0, 9, (7, 2, 5)), rng.integers(1, 6, (7, 2))
+    split = Split(
+        x=x if retrieval else x[:, 0], y=np.zeros(7, int), indices=np.array([6, 2, 5, 0]),
+        lengths=lengths if retrieval else lengths[:, 0],
+    )  # fmt: skip
+    task = Task(
+        name="toy", train=split, validation=split, test=split, d_input=9, n_classes=2, L=5, retrieval=retrieval,
+        prepare=(lambda ids: np.concatenate([ids[:, 0], ids[:, 1]])) if retrieval else (lambda ids: ids),
+    )  # fmt: skip
+    inputs, rows = Inputs(task, split), np.array([3, 1])
+    which = np.concatenate([rows, rows + 4]) if retrieval else rows
+    batch = task.batch(split, rows)
+    assert len(inputs) == (8 if retrieval else 4)
+    np.testing.assert_array_equal(inputs[which], batch["x"])
+    assert inputs.lengths is not None
+    np.testing.assert_array_equal(inputs.lengths[which], batch["lengths"])
 
 
 def test_fitting_to_recorded_inputs_makes_the_error_on_other_recorded_inputs_smaller(found: Sweep) -> None:
