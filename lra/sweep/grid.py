@@ -20,6 +20,8 @@ WHOLE_MODEL = "whole model"
 """What stands for the allocation of a method that spreads the budget itself."""
 DEFAULT_ALLOCATION = "uniform"
 """One for all methods: it needs no data, and starves no layer."""
+RECORDED = ("inputs", "lengths", "gradients")
+"""What a sweep can give to a method that needs data."""
 MOST_RATIOS = 1000
 """A range with more steps than this is a slip of the pen."""
 
@@ -119,10 +121,14 @@ def _checked_methods(methods: str | Sequence[str]) -> tuple[str, ...]:
     names = []
     for text in _listed(methods, "method"):
         try:
-            names.append((WHOLE_MODELS if is_of_whole_models(text) else METHODS).find(text).name)
+            chosen = (WHOLE_MODELS if is_of_whole_models(text) else METHODS).find(text)
         except InputError as error:
             more = f"; of whole models: {', '.join(WHOLE_MODELS)}" if "unknown method" in str(error) else ""
             raise ConfigError(f"{error}{more}") from None
+        lacking = [name for name in getattr(chosen, "requires", ()) if name not in RECORDED]
+        if lacking:
+            raise ConfigError(f"the method {chosen.name!r} needs {', '.join(lacking)}, which a sweep does not have")
+        names.append(chosen.name)
     return tuple(dict.fromkeys(names))
 
 
