@@ -48,6 +48,7 @@ _WHERE = {
     "Residualized": "ssmreduce.methods.residualized",
     "Refit": "ssmreduce.methods.refit",
     "HankelNorm": "ssmreduce.methods.hankel_norm",
+    "H2": "ssmreduce.methods.h2",
     "Modal": "ssmreduce.methods.modal",
     "Last": "ssmreduce.methods.last",
     "Aire": "ssmreduce.methods.aire",

@@ -25,6 +25,7 @@ from ssmreduce.methods.allocations.uniform import Uniform as Uniform
 from ssmreduce.methods.balanced import Balanced as Balanced
 from ssmreduce.methods.empirical import Empirical as Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection as EmpiricalSelection
+from ssmreduce.methods.h2 import H2 as H2
 from ssmreduce.methods.hankel_norm import HankelNorm as HankelNorm
 from ssmreduce.methods.lamp import Lamp as Lamp
 from ssmreduce.methods.last import Last as Last

@@ -18,6 +18,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.empirical import Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection
+from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.selection import Selection
 from ssmreduce.methods.time_limited import TimeLimited
@@ -118,7 +119,7 @@ def members(system):
 
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
-    Selection: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
+    Selection: ("diagonal",), Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""

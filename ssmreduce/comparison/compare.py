@@ -71,7 +71,7 @@ def compare(
         a python-control ``StateSpace``.
     methods : sequence of str or Method, optional
         Names from :data:`METHODS`, or values as ``Balanced(condition_limit=1e12)``; all registered ones that apply
-        when left out.
+        and do not search for seconds when left out.
     orders : iterable of int, optional
         In stored states; up to eight below n when left out.
     rtol : float, keyword only
@@ -197,7 +197,7 @@ def _fitting(source: SSMLayer | System, data: Mapping[str, Any]) -> list[Method]
             method.applies(source)
         except InputError:
             continue
-        if data.keys() >= set(method.requires):
+        if data.keys() >= set(method.requires) and not method.searches:
             found.append(method)
     return found
 

@@ -44,12 +44,15 @@ class Method(Named, ABC):
         :func:`ssmreduce.reduce` and :func:`ssmreduce.compare` come to :meth:`truncate` as they are.
     keeps_feedthrough : bool
         Whether ``D`` stays. The floor of a method that changes it is that of the strictly causal part.
+    searches : bool
+        Whether it takes seconds rather than milliseconds; then :func:`ssmreduce.compare` runs it only if asked.
     """
 
     kind: ClassVar[Literal["projection", "selection"]] = "projection"
     takes: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
     keeps_feedthrough: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
 
     @property
     @abstractmethod

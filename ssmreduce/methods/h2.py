@@ -1,0 +1,87 @@
+"""Reduction in H2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
+from theory.errors import InputError
+from theory.reduction.balanced_truncation import balanced_truncation
+from theory.reduction.balancing import Truncation
+from theory.reduction.h2_descent import h2_descent
+from theory.reduction.improvement import improved
+from theory.systems.system import DiagonalStateSpace, System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent(Method):
+    """Starts from balanced truncation and moves poles, B and C downhill.
+
+    Attributes
+    ----------
+    steps : int
+        At most: of the minimizer, in every channel.
+    """
+
+    steps: int = 200
+
+    allocation = "hsv"
+    rank = 2
+    searches = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise InputError(f"steps is a number of steps, at least 1; got {self.steps}")
+
+    def applies(self, source: Source) -> None:
+        """Diagonal systems."""
+        if not isinstance(source, (SSMLayer, DiagonalStateSpace)):
+            raise InputError(
+                f"the method {self.name!r} needs a diagonal system; theory.reduction.diagonalization.rediagonalize "
+                "gives one"
+            )
+
+    def truncate(self, source: Source, order: int) -> Truncation:
+        """Descend from balanced truncation to `order` stored states; what was found before is not searched again."""
+        return _found(self, system_of(source), order)
+
+    def descended(self, system: DiagonalStateSpace, start: Truncation) -> Truncation:
+        """The descent itself."""
+        raise NotImplementedError
+
+
+@lru_cache(maxsize=256)  # tolerances ask for one order after the other, and reduce for the same ones again
+def _found(method: Descent, system: System, order: int) -> Truncation:
+    start = balanced_truncation(system, order, balancing=shared(system))
+    if start.order in (0, system.n):
+        return start
+    assert isinstance(system, DiagonalStateSpace)
+    return method.descended(system, start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class H2(Descent):
+    """Least energy of the error that a descent from balanced truncation finds; never more than that of its start.
+
+    :func:`theory.reduction.h2_descent.h2_descent`.
+    """
+
+    title = "H2 descent"
+    guarantee = (
+        "H2 error never more than that of balanced truncation (before rounding of what is stored); error at most twice "
+        "the sum of the Hankel singular values of the error"
+    )
+
+    def descended(self, system: DiagonalStateSpace, start: Truncation) -> Truncation:
+        """Descend on the energy."""
+        assert isinstance(start.system, DiagonalStateSpace)
+        reduced = h2_descent(system, start.system, steps=self.steps)
+        if reduced is start.system:
+            return improved(start, system, reduced, f"{start.status}; the H2 descent found nothing better")
+        return improved(start, system, reduced, f"H2 descent from {start.status}")
+
+
+METHODS.register("h2", H2())
