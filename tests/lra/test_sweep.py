@@ -325,11 +325,24 @@ def test_a_method_that_refuses_has_a_row_that_says_why(monkeypatch: pytest.Monke
     assert result.plot() is not None
 
 
+class Elsewhere(joblib.parallel.ThreadingBackend):
+    """A backend that counts what it is given, as dask's or ray's is given it."""
+
+    given = 0
+
+    def submit(self, *arguments: Any, **options: Any) -> Any:
+        type(self).given += 1
+        return super().submit(*arguments, **options)
+
+
 def test_errors_do_not_depend_on_where_they_are_certified(found: Sweep) -> None:
-    with joblib.parallel_config(backend="threading", n_jobs=2):
+    """joblib's context manager says where: both layers go there."""
+    joblib.register_parallel_backend("elsewhere", Elsewhere)
+    with joblib.parallel_config(backend="elsewhere", n_jobs=2):
         other = sweep(CHECKPOINT, methods="last", ratios="0.5", examples=5)
     (row,) = [row for row in found.rows if row.method == "last" and row.ratio == 0.5]
     assert other.rows[0].error_upper == pytest.approx(row.error_upper, rel=1e-12)
+    assert Elsewhere.given == 2
 
 
 def test_the_figure_shows_the_rows(found: Sweep) -> None:
