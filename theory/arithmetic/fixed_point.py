@@ -12,12 +12,43 @@ second either way, so the proof needs no other package.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+MULTIPLICATION = 200.0, 1.0 / 2000.0
+"""Nanoseconds that multiplying and adding two integers of b bits takes on one core: a constant, and a factor of b b."""
+
+MOST_WORK = 1e10
+"""Nanoseconds, by that count, that a proof may cost: ten seconds on one core, whatever the machine is busy with."""
+
+
+class Exhausted(ArithmeticError):
+    """The work of a proof came to its limit."""
+
+
+@dataclass
+class Work:
+    """What a proof may still cost, in nanoseconds by :data:`MULTIPLICATION`: counted, not measured."""
+
+    left: float = MOST_WORK
+
+    def spend(self, products: float, n: int, bits: int) -> None:
+        """Count `products` products of matrices of n rows.
+
+        Raises
+        ------
+        Exhausted
+            Before anything is done: there is not so much left.
+        """
+        constant, factor = MULTIPLICATION
+        self.left -= products * float(n) ** 3 * (constant + factor * float(bits) ** 2)
+        if self.left < 0.0:
+            raise Exhausted
 
 
 def bits_behind_the_point(*matrices: Array) -> int:
@@ -121,14 +152,21 @@ def inverse(X: Array, bits: int) -> Array | None:
     return work[:, n:]
 
 
-def orthogonal_columns(M: Array, bits: int, *, most_sweeps: int = 60) -> Array:
+def orthogonal_columns(M: Array, bits: int, work: Work | None = None, *, most_sweeps: int = 60) -> Array:
     """Return a nearly orthogonal ``V`` such that the columns of ``M V`` are nearly orthogonal: one-sided Jacobi.
 
     How near is for the caller to prove. The columns of ``M V`` come in descending length.
+
+    Raises
+    ------
+    Exhausted
+        A sweep, which costs as much as four products, is more than `work` has left.
     """
+    work = Work(math.inf) if work is None else work
     n = M.shape[1]
     N, V, one = M.T.copy(), identity(n, bits), 1 << 2 * bits  # rows are the columns
     for _ in range(most_sweeps):
+        work.spend(4, n, bits)
         order = sorted(range(n), key=lambda i: -int((N[i] * N[i]).sum()))
         N, V, turned = N[order], V[order], False
         for i in range(n - 1):

@@ -47,7 +47,7 @@ def both_gramians(plant: Plant) -> tuple[ReachProof, ReachProof]:
 
     Raises
     ------
-    Growing, Unproved
+    Growing, Unproved, Exhausted
     """
     bits, n = plant.bits, plant.A.shape[0]
     one = identity(n, bits)
@@ -60,12 +60,12 @@ def prove_balance(plant: Plant) -> BalanceProof:
 
     Raises
     ------
-    Growing, Unproved
+    Growing, Unproved, Exhausted
     """
     bits = plant.bits
     reach, sight = both_gramians(plant)
     M = product(sight.F.T, reach.F, bits)
-    V = orthogonal_columns(M, bits)
+    V = orthogonal_columns(M, bits, plant.work)
     F, N = product(reach.F, V, bits), product(M, V, bits)
     values = [math.isqrt(int((N[:, i] * N[:, i]).sum())) for i in range(N.shape[1])]
     if not values or min(values) == 0:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.fixed_point import above, bits_behind_the_point, fixed, nearest, size
+from theory.arithmetic.fixed_point import Exhausted, Work, above, bits_behind_the_point, fixed, nearest, size
 from theory.arithmetic.rounding import EPS
 from theory.errors import AccuracyError, StabilityError
 from theory.gramians.balance_proof import BalanceProof, both_gramians, prove_balance
@@ -46,7 +46,8 @@ BITS = 448
 """Bits behind the point of the first try in integers: filters of order ten close to the circle need 400."""
 
 WORK = 24**3 * 1024**2
-"""States cubed times bits squared up to which integers are tried: a second or two on one core."""
+"""States cubed times bits squared up to which integers are tried: a second or two on one core, if powers of the state
+matrix decay quickly; how much they may cost in all is :data:`theory.arithmetic.fixed_point.MOST_WORK`."""
 
 MOST_BITS = 1 << 14
 """No more than this for a small system either: time scales of 1e-300 and 1e300 side by side."""
@@ -116,10 +117,10 @@ class DenseGramians:
         units = self._units
         n, needed = units.A.shape[0], bits_behind_the_point(units.A, units.B, units.C)
         bits = max(BITS, 64 * math.ceil((needed + 128) / 64))
-        grew = False
+        grew, work = False, Work()
         while n**3 * bits**2 <= WORK and bits <= MOST_BITS:
             try:
-                return prove(_plant(units, bits))
+                return prove(_plant(units, bits, work))
             except Growing as growing:
                 if growing.proved:
                     self.__dict__["_refusal"] = _unstable(self.system, "one of them proved to be")
@@ -127,6 +128,8 @@ class DenseGramians:
                 grew = True
             except Unproved:
                 grew = False
+            except Exhausted:
+                break
             bits *= 2
         raise _undecided(self.system, grew)
 
@@ -255,11 +258,16 @@ def _complex_factor(L: Array) -> Array:
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
-def _plant(units: Scaled, bits: int) -> Plant:
+def _plant(units: Scaled, bits: int, work: Work) -> Plant:
     none = np.zeros((units.A.shape[0], 1), dtype=object)  # NumPy adds up no objects to None
     B, C = fixed(units.B, bits), fixed(units.C, bits)
     return Plant(
-        A=fixed(units.A, bits), B=B if B.size else none, C=C if C.size else none.T, discrete=units.discrete, bits=bits
+        A=fixed(units.A, bits),
+        B=B if B.size else none,
+        C=C if C.size else none.T,
+        discrete=units.discrete,
+        bits=bits,
+        work=work,
     )
 
 

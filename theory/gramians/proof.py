@@ -11,13 +11,13 @@ Cayley map, a Cholesky factor, and one-sided Jacobi rotations that balance.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.fixed_point import above, cholesky, cut, identity, inverse, product, size
+from theory.arithmetic.fixed_point import Work, above, cholesky, cut, identity, inverse, product, size
 
 Array = NDArray[Any]
 
@@ -30,18 +30,19 @@ MOST_SQUARINGS = 400
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plant:
-    """A real system in integers, units of ``2**-bits``, exactly: (n, n), (n, m), (p, n)."""
+    """A real system in integers, units of ``2**-bits``, exactly: (n, n), (n, m), (p, n); and the work left for it."""
 
     A: Array
     B: Array
     C: Array
     discrete: bool
     bits: int
+    work: Work = field(default_factory=Work)
 
     @property
     def dual(self) -> Plant:
         """The transposed system, whose reachable states are the observable ones of this."""
-        return Plant(A=self.A.T, B=self.C.T, C=self.B.T, discrete=self.discrete, bits=self.bits)
+        return Plant(A=self.A.T, B=self.C.T, C=self.B.T, discrete=self.discrete, bits=self.bits, work=self.work)
 
     def supply(self, F: Array) -> Array:
         """``X - A X A^T`` or ``-A X - X A^T`` for ``X = F F^T``, exactly, in units of ``2**(-4 bits)``."""
@@ -72,8 +73,11 @@ def near_solutions(plant: Plant, right: list[Array], left: list[Array]) -> tuple
     ------
     Growing
         The powers of the state matrix do not decay within the precision.
+    Exhausted
+        They decay too slowly for the work that is left.
     """
     n, bits = plant.A.shape[0], plant.bits
+    plant.work.spend(4 + 2 * len(right) + 2 * len(left), n, bits)
     error: int | None = 0
     if plant.discrete:
         M = plant.A
@@ -97,11 +101,14 @@ def near_solutions(plant: Plant, right: list[Array], left: list[Array]) -> tuple
             raise Growing(True)  # the trace is a sum of n powers of eigenvalues
         if length.bit_length() > 4 * bits:
             break
+        plant.work.spend(1 + 2 * len(sums) + 2 * len(duals), n, bits)
         if length.bit_length() <= 2 * bits:  # past that only the trace matters
             sums = [X + _between(M, X, bits) for X in sums]
             duals = [X + _between(M.T, X, bits) for X in duals]
         M = product(M, M, bits)
         error = None if error is None else ((2 * length * error + error * error) >> bits) + n + 1
+        if error is not None and error.bit_length() > 4 * bits:  # says nothing any more, and would double its digits
+            error = None
     raise Growing(False)
 
 

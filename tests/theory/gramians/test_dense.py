@@ -10,7 +10,9 @@ import pytest
 import scipy.signal
 from dense_cases import DRAWS, companion, exact
 
+from theory.arithmetic.fixed_point import Work
 from theory.errors import AccuracyError, SSMReduceError, StabilityError
+from theory.gramians import dense
 from theory.gramians.dense import ENERGY_RTOL, HSV_RTOL, dense_gramians
 from theory.gramians.float_proof import FloatGramians
 from theory.gramians.gramians import gramians
@@ -139,3 +141,29 @@ def test_complex_systems(rng):
     assert np.abs(found - twice[::2]).max() <= 1e-6 * found[0]
     exactly = proved._proved(lambda plant: plant)  # the real form in integers
     assert exactly.A.shape == (2 * n, 2 * n)
+
+
+def test_time_scales_at_both_ends_of_float64() -> None:
+    # r/(s+r) for each rate: no coupling is left between them, and each has the Hankel singular value 1/2
+    rates = np.array([1e-100, 1e100])
+    root = np.sqrt(rates)
+    for A, B in ((-np.diag(rates), root), (-np.diag(rates[::-1]), root[::-1])):
+        np.testing.assert_allclose(hankel_singular_values(StateSpace(A, B[:, None], B[None])), 0.5, rtol=1e-14)
+
+
+def test_work_in_integers_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # two poles at 1 - 2^-30 behind each other: float64 cannot tell, integers need some thirty squarings
+    system = StateSpace([[1 - 2.0**-30, 0.0], [1e6, 1 - 2.0**-30]], [[1.0], [0.0]], [[0.0, 1.0]], dt=1.0)
+    needed = Work(1e12)
+    monkeypatch.setattr(dense, "Work", lambda: needed)
+    hankel_singular_values(system)
+    spent = 1e12 - needed.left
+    assert spent > 0.0
+    for share, fits in ((1.01, True), (0.99, False), (0.2, False), (0.0, False)):
+        monkeypatch.setattr(dense, "Work", lambda share=share: Work(share * spent))
+        dense.dense_gramians.cache_clear()
+        if fits:
+            hankel_singular_values(system)
+        else:
+            with pytest.raises(AccuracyError, match="modal"):
+                hankel_singular_values(system)
