@@ -136,7 +136,7 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
         "--conj-sym", action=argparse.BooleanOptionalAction, help="one eigenvalue of each conjugate pair is stored"
     )
     group.add_argument("--clip-eigs", action=argparse.BooleanOptionalAction, help="the model clips Re(Lambda) at -1e-4")
-    group.add_argument("--discretization", choices=("zoh", "bilinear"))
+    group.add_argument("--discretization", choices=("zoh", "bilinear", "dirac"))
     group.add_argument("--step-rescale", type=float, metavar="X", help="factor on all step sizes")
     group.add_argument("--dt-transform", choices=("softplus", "exp"), help="how S4 version 4 stores its step sizes")
     group.add_argument("--bidirectional", action=argparse.BooleanOptionalAction, help="compared with the arrays")

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import FILE_FORMATS
 from ssmreduce.files.saving import save
@@ -243,6 +245,8 @@ def _changes(
                 f"layer {name}: the replacement is stored as {new.form!r}, the model's layers as {old.form!r}"
             )
         arrays = new.to_params()
+        if "D" in arrays and "D" not in paths and np.any(arrays["D"]):
+            raise InputError(f"layer {name} has no D, and its replacement has one: keep D at 0 (only C and the states)")
         changes |= {path: None for key, path in paths.items() if key not in arrays}
         changes |= {paths[key]: value for key, value in arrays.items() if key in paths}  # unused ones may be absent
     return changes

@@ -14,10 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ssmreduce.layers.families import CLIP, Family, Fields
+from ssmreduce.layers.families import CLIP, Family, Fields, discrete
 from ssmreduce.layers.formats import LAYER_FORMATS
 from theory.errors import DimensionError, InputError, TimeBaseError, require_finite
-from theory.systems import discretization as rules
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
@@ -91,15 +90,14 @@ def invert(
             "its step sizes are tied to the channels, so write the layer with clip_eigs=False"
         )
     step = layer.step_rescale * np.exp(log_step)
-    rule = rules.zero_order_hold if layer.discretization == "zoh" else rules.bilinear
-    gain = rule(Lambda, np.ones((*Lambda.shape, 1)), step).B[..., 0]
+    gain = discrete(Lambda, np.ones((*Lambda.shape, 1)), layer.discretization, step).B[..., 0]
     B = family.field_b(system.B / gain[..., None])
     return stored({**matrices, "Lambda": Lambda, "B": B, "log_step": log_step}, layer.form, real)
 
 
 def outputs(layer: Source, system: DiagonalStateSpace) -> dict[str, Any]:
     """Return ``C, C_reverse, D`` of the layer that outputs what `system` does."""
-    matrices = layer.family.matrices(system)
+    matrices = layer.family.matrices(layer, system)
     factor = 1.0 if layer.conj_sym or not system.conjugate_pairs else 2.0
     return {key: value if key == "D" or value is None else factor * value for key, value in matrices.items()}
 
@@ -169,16 +167,17 @@ def _check_form(layer: Source, system: DiagonalStateSpace) -> None:
     if system.is_bidirectional != layer.is_bidirectional:
         raise InputError("one of layer and system is bidirectional, the other is not")
     H, family = layer.n_channels, layer.family
-    batch, ports = ((H,), (1, 1)) if family.is_batch else ((), (H, H))
+    batch, ports = ((H,), (1, 1)) if family.is_batch else ((), (layer.C.shape[0], layer.B.shape[1]))
     if system.batch_shape != batch or (system.p, system.m) != ports:
         raise DimensionError(
             f"the system must have {ports[1]} inputs and {ports[0]} outputs" + (f" in a batch of {H}" if batch else ""),
             B=system.B.shape,
             C=system.C.shape,
         )
-    if system.delay != 0 or (system.is_bidirectional and system.delay_reverse != family.delay_reverse):
+    if system.delay != layer.delay or (system.is_bidirectional and system.delay_reverse != family.delay_reverse):
         raise InputError(
-            f"the layer's output sees the updated state (delay=0, delay_reverse={family.delay_reverse}); the system "
-            f"has delay={system.delay}, delay_reverse={system.delay_reverse}. Reduce layer.system itself"
+            f"the layer has delay={layer.delay} (0: its output sees the updated state), "
+            f"delay_reverse={family.delay_reverse}; the system has delay={system.delay}, "
+            f"delay_reverse={system.delay_reverse}. Reduce layer.system itself"
         )
     require_finite(poles=system.poles)

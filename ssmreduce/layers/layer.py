@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ssmreduce.layers.families import CLIP, FAMILIES, Family
+from ssmreduce.layers.families import CLIP, DISCRETIZATIONS, FAMILIES, Family, discrete
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.inversion import CANDIDATES, invert, outputs
 from theory.errors import DimensionError, InputError, StabilityError, require_finite
@@ -68,17 +68,20 @@ class SSMLayer:
     B : array_like, complex, shape (P, H); (H, N) for S4D
         Continuous-time input matrix.
     C : array_like, complex, shape (H, P); (H, N) for S4D
-    D : array_like, shape (H,)
-        Diagonal feedthrough.
+    D : array_like, shape (H,); (p, m) where it is dense
+        Feedthrough. Dense, B may be (P, m) and C (p, P).
     log_step : array_like, shape (P,); (H, 1) or (H, N) for S4D
         Logarithm of the step size, before `step_rescale`.
     conj_sym : bool
         ``True``: one eigenvalue of each conjugate pair is stored, the output is ``2 Re(C x)``; ``False``: ``Re(C x)``.
     C_reverse : array_like, shape of `C`, optional
         Output matrix of the reverse direction.
-    discretization : {"zoh", "bilinear"}
+    discretization : {"zoh", "bilinear", "dirac"}
+        ``dirac``: the poles of "zoh", and B as it is stored.
     clip_eigs : bool
         The model uses ``min(Re(Lambda), -1e-4)``.
+    delay : int
+        0: the output sees the updated state, as S5's does; 1: the state before the update (S5's kind only).
     step_rescale : float
         Factor on all steps (2 for half-rate audio).
     dtype : dtype, optional
@@ -106,8 +109,9 @@ class SSMLayer:
     log_step: Array
     conj_sym: bool
     C_reverse: Array | None = None
-    discretization: Literal["zoh", "bilinear"] = "zoh"
+    discretization: Literal["zoh", "bilinear", "dirac"] = "zoh"
     clip_eigs: bool = False
+    delay: int = 0
     step_rescale: float = 1.0
     dtype: np.dtype[Any] = None  # type: ignore[assignment]
     name: str = ""
@@ -154,8 +158,13 @@ class SSMLayer:
         return f"layer {self.name}: " if self.name else "layer: "
 
     def _check_options(self) -> None:
-        if self.discretization not in ("zoh", "bilinear"):
-            raise InputError(f"{self._where}discretization must be 'zoh' or 'bilinear', got {self.discretization!r}")
+        if self.discretization not in DISCRETIZATIONS:
+            known = " or ".join(map(repr, DISCRETIZATIONS))
+            raise InputError(f"{self._where}discretization must be {known}, got {self.discretization!r}")
+        if self.delay not in ((0,) if self.family.is_batch else (0, 1)):
+            raise InputError(
+                f"{self._where}delay must be 0{'' if self.family.is_batch else ' or 1'}, got {self.delay!r}"
+            )
         for key in ("conj_sym", "clip_eigs"):
             if not isinstance(getattr(self, key), (bool, np.bool_)):
                 raise InputError(f"{self._where}{key} must be True or False, got {getattr(self, key)!r}")
@@ -200,7 +209,7 @@ class SSMLayer:
         lambda self: int(self.Lambda.shape[-1]),
         doc="Stored complex states (of each channel, for S4D): what the scan costs.",
     )
-    n_channels = property(lambda self: int(self.D.shape[0]), doc="Features in and out, H.")
+    n_channels = property(lambda self: int(self.D.shape[0]), doc="Features in and out, H; with a dense D, those out.")
     is_bidirectional = property(lambda self: self.C_reverse is not None, doc="Whether a reverse direction is present.")
 
     @property
@@ -229,9 +238,8 @@ class SSMLayer:
     @cached_property
     def _discrete(self) -> rules.Discretized:
         B = self.family.input_matrix(self.B)
-        rule = rules.zero_order_hold if self.discretization == "zoh" else rules.bilinear
         with np.errstate(over="ignore", invalid="ignore"):
-            result = rule(self.effective_Lambda, B, self.step)
+            result = discrete(self.effective_Lambda, B, self.discretization, self.step)
         if not (np.isfinite(result.poles).all() and np.isfinite(result.B).all()):
             raise StabilityError(f"{self._where}the discretized layer overflows", self.Lambda, -np.inf)
         return result

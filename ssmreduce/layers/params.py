@@ -71,7 +71,7 @@ def leaves(tree: Mapping[Any, Any], prefix: Path = ()) -> Iterator[tuple[Path, A
 
 
 def as_array(value: Any, name: str) -> Array:
-    """Turn a leaf (NumPy, JAX, a Flax variable) into a NumPy array of real numbers."""
+    """Turn a leaf (NumPy, JAX, a Flax variable) into a NumPy array of numbers."""
     if not isinstance(value, np.ndarray) and hasattr(value, "value") and not hasattr(value, "__array__"):
         value = value.value
     if callable(getattr(value, "detach", None)):  # a PyTorch tensor that may require a gradient or sit elsewhere
@@ -80,8 +80,8 @@ def as_array(value: Any, name: str) -> Array:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{name} is no array of numbers: {error}") from error
-    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
-        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed")
+    if array.dtype.kind not in "iufc" and array.dtype.name != "bfloat16":
+        raise InputError(f"{name} has dtype {array.dtype}; numbers are needed")
     return array
 
 
@@ -110,7 +110,13 @@ def locate_layers(tree: Mapping[Any, Any]) -> dict[Path, dict[str, Path]]:
             key = ".".join(path[-cut:])
             if path[:-cut] in found and key in known:
                 found[path[:-cut]][key] = original
-    return {base: found[base] for base in sorted(found, key=_order)}
+    return {base: found[base] for base in sorted(found, key=_order) if _is_layer(found[base])}
+
+
+def _is_layer(keys: Mapping[str, Path]) -> bool:
+    """Whether what lies beside an anchor confirms it."""
+    named = any(form.anchor in keys and keys.keys() >= {*form.beside} for form in LAYER_FORMATS.values())
+    return named or any(".".join(tail) in keys for tail in FOREIGN)
 
 
 def find_layers(tree: Mapping[Any, Any], prefix: str | None = None) -> dict[str, dict[str, Path]]:
@@ -146,7 +152,7 @@ def find_layers(tree: Mapping[Any, Any], prefix: str | None = None) -> dict[str,
 
 def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -> LayerFormat:
     """Recognise the format of one layer's arrays."""
-    anchored = [form for form in LAYER_FORMATS.values() if form.anchor in raw]
+    anchored = [form for form in LAYER_FORMATS.values() if form.anchor in raw and raw.keys() >= {*form.beside}]
     if not anchored:
         listing = ", ".join(sorted(raw)[:8]) or "nothing"
         raise InputError(
@@ -179,8 +185,9 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
         For messages.
     **options
         What arrays cannot tell. ``conj_sym`` (bool, required for S5): whether one eigenvalue of each conjugate pair is
-        stored. ``discretization``: "zoh" or "bilinear" (default "zoh" for S5; required for S4 versions 3 and 4).
-        ``clip_eigs``: whether the model clips ``Re(Lambda)`` at -1e-4 (default ``False``). ``step_rescale``: default 1.
+        stored. ``discretization``: "zoh", "bilinear", or "dirac" of event-ssm (default "zoh" for S5; required for S4
+        versions 3 and 4, and where D is dense). ``clip_eigs``: whether the model clips ``Re(Lambda)`` at -1e-4 (default
+        ``False``). ``step_rescale``: default 1.
         ``dt_transform``: "softplus" or "exp" (required for S4 version 4). ``bidirectional``: checked if given.
 
     Raises
@@ -203,11 +210,14 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     raw = {key: as_array(tree[path], f"{where}{key}") for key, path in paths.items()}
     form = _form_of(raw, where, options)
     wanted = {key: raw[key] for key in form.keys + form.optional if key in raw}
+    for key, array in wanted.items():
+        if array.dtype.kind == "c" and key not in form.complex_keys:
+            raise InputError(f"{where}{key} has dtype {array.dtype}; real numbers are needed")
     try:
         fields = form.decode(wanted)
     except DimensionError as error:
         raise _prefixed(error, where) from None
-    chosen = _options_of(form, where, options)
+    chosen = _options_of(form, where, options, is_dense=fields["D"].ndim == 2)
     is_bidirectional = fields["C_reverse"] is not None
     if options.get("bidirectional") not in (None, is_bidirectional):
         raise InputError(
@@ -237,8 +247,11 @@ def _prefixed(error: DimensionError, where: str) -> DimensionError:
     return DimensionError(where + message, **error.shapes)
 
 
-def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete the options of one layer; contradict and ask where the arrays cannot tell."""
+def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any], *, is_dense: bool) -> dict[str, Any]:
+    """Complete the options of one layer; contradict and ask where the arrays cannot tell.
+
+    A dense D under S5's keys is event-ssm's, whose default is no zero-order hold.
+    """
     for key, value in form.fixed.items():
         if options.get(key) not in (None, value):
             raise InputError(f"{where}{form.title} always has {key}={value}, got {options[key]!r}")
@@ -257,11 +270,12 @@ def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any]) -> di
             "on the command line --conj-sym or --no-conj-sym"
         )
     if "discretization" not in chosen:
-        default = FAMILIES[form.kind].default_discretization
+        default = None if is_dense else FAMILIES[form.kind].default_discretization
         if default is None:
+            hint = "'dirac' or 'zoh' (event-ssm)" if is_dense else "'zoh' (S4 version 4) or 'bilinear' (version 3)"
             raise InputError(
-                f"{where}the arrays do not tell the discretization: pass discretization='zoh' (S4 version 4) "
-                "or 'bilinear' (version 3); on the command line --discretization"
+                f"{where}the arrays do not tell the discretization: pass discretization={hint}; "
+                "on the command line --discretization"
             )
         chosen["discretization"] = default
     return chosen

@@ -81,9 +81,9 @@ def _as_released(layer: SSMLayer) -> tuple[Array, Array]:
     wide = np.result_type(layer.dtype, np.complex64)
     Lambda, B = layer.effective_Lambda.astype(wide), layer.B.astype(wide)
     step = layer.dtype.type(layer.step_rescale) * np.exp(layer.log_step.astype(layer.dtype))
-    if layer.discretization == "zoh":
+    if layer.discretization != "bilinear":
         pole = np.exp(Lambda * step)
-        gain = (pole - 1) / Lambda
+        gain = (pole - 1) / Lambda if layer.discretization == "zoh" else np.ones_like(Lambda)
     else:
         lead = 1 / (1 - (step / 2) * Lambda)
         pole, gain = lead * (1 + (step / 2) * Lambda), lead * step

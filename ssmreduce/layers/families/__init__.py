@@ -6,11 +6,11 @@ Holds: :class:`Family` and the registry :data:`FAMILIES`. Imports :mod:`theory` 
 
 from __future__ import annotations
 
-from ssmreduce.layers.families.family import CLIP, Family, Fields
+from ssmreduce.layers.families.family import CLIP, DISCRETIZATIONS, Family, Fields, discrete
 from ssmreduce.layers.families.s4d import S4D
 from ssmreduce.layers.families.s5 import S5
 
 FAMILIES: dict[str, Family] = {family.kind: family for family in (S5(), S4D())}
 """Every kind of layer, by name."""
 
-__all__ = ["CLIP", "FAMILIES", "Family", "Fields"]
+__all__ = ["CLIP", "DISCRETIZATIONS", "FAMILIES", "Family", "Fields", "discrete"]

@@ -42,6 +42,8 @@ class Fields(Protocol):
     @property
     def discretization(self) -> str: ...  # noqa: D102
     @property
+    def delay(self) -> int: ...  # noqa: D102
+    @property
     def step_rescale(self) -> float: ...  # noqa: D102
 
 
@@ -100,13 +102,13 @@ class Family(Protocol):
         """
         ...
 
-    def matrices(self, system: DiagonalStateSpace) -> dict[str, Array | None]:
-        """Return ``C``, ``C_reverse`` and ``D`` of a system in the shapes of the fields.
+    def matrices(self, layer: Fields, system: DiagonalStateSpace) -> dict[str, Array | None]:
+        """Return ``C``, ``C_reverse`` and ``D`` of a system in the shapes of the fields of `layer`.
 
         Raises
         ------
         InputError
-            D is not diagonal.
+            D is not diagonal, and that of `layer` is.
         """
         ...
 
@@ -121,8 +123,20 @@ class Family(Protocol):
         ...
 
 
+DISCRETIZATIONS = ("zoh", "bilinear", "dirac")
+"""How a layer's code gets from continuous to discrete time; ``dirac``: poles as zero-order hold, B as it is stored."""
+
+
+def discrete(Lambda: Array, B: Array, discretization: str, step: Array) -> rules.Discretized:
+    """Discrete poles, input matrix ``(..., n, m)`` and margins of a layer's eigenvalues, for the given steps."""
+    if discretization == "bilinear":
+        return rules.bilinear(Lambda, B, step)
+    held = rules.zero_order_hold(Lambda, B, step)
+    return held._replace(B=B.astype(complex)) if discretization == "dirac" else held
+
+
 def continuous(poles: Array, discretization: str, step: Array) -> Array:
     """Continuous-time eigenvalues of discrete poles, for the given steps."""
     ones = np.ones((*poles.shape, 1))
-    inverse = rules.inverse_zero_order_hold if discretization == "zoh" else rules.inverse_bilinear
+    inverse = rules.inverse_bilinear if discretization == "bilinear" else rules.inverse_zero_order_hold
     return inverse(poles, ones, step).poles

@@ -84,7 +84,7 @@ class S4D:
             "log_step": steps,
         }
 
-    def matrices(self, system: DiagonalStateSpace) -> dict[str, Array | None]:
+    def matrices(self, layer: Fields, system: DiagonalStateSpace) -> dict[str, Array | None]:
         """See :class:`Family`."""
         reverse = None if system.C_reverse is None else system.C_reverse[:, 0, :]
         return {"C": system.C[:, 0, :], "C_reverse": reverse, "D": system.D[:, 0, 0].real}

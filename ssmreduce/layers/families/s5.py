@@ -1,4 +1,4 @@
-r"""S5: one system with H inputs and H outputs, one step size a state.
+r"""S5: one system with H inputs and H outputs (or m and p, where D is dense), one step size a state.
 
 :math:`x_k = \bar\Lambda x_{k-1} + \bar B u_k,\; y_k = s\,\Re(\tilde C x_k) + D u_k`, and the same backwards in time.
 """
@@ -31,7 +31,7 @@ PADDED_LOG_STEP = -4.0
 
 
 class S5:
-    """Fields: ``Lambda, log_step`` (P,), ``B`` (P, H), ``C`` (H, P), ``D`` (H,)."""
+    """Fields: ``Lambda, log_step`` (P,), ``B`` (P, H), ``C`` (H, P), ``D`` (H,); or (P, m), (p, P) and (p, m)."""
 
     kind, default_form = "s5", "s5"
     is_batch = False
@@ -45,8 +45,11 @@ class S5:
             raise DimensionError("Lambda must have shape (P,)", Lambda=shape)
         if len(fields["B"]) != 2:
             raise DimensionError("B must have shape (P, H)", B=fields["B"])
-        P, H = shape[0], fields["B"][1]
-        return {"B": ((P, H),), "C": ((H, P),), "C_reverse": ((H, P),), "D": ((H,),), "log_step": (shape,)}
+        P, m = shape[0], fields["B"][1]
+        dense = len(fields["D"]) == 2
+        p = fields["D"][0] if dense else m
+        D = ((p, m),) if dense else ((m,),)
+        return {"B": ((P, m),), "C": ((p, P),), "C_reverse": ((p, P),), "D": D, "log_step": (shape,)}
 
     def input_matrix(self, B: Array) -> Array:
         """See :class:`Family`."""
@@ -61,7 +64,14 @@ class S5:
         factor = 1.0 if layer.conj_sym else 0.5
         reverse = None if layer.C_reverse is None else factor * layer.C_reverse
         return DiagonalStateSpace(
-            poles, B, factor * layer.C, np.diag(layer.D), dt=1.0, C_reverse=reverse, delay=0, delay_reverse=0
+            poles,
+            B,
+            factor * layer.C,
+            layer.D if layer.D.ndim == 2 else np.diag(layer.D),
+            dt=1.0,
+            C_reverse=reverse,
+            delay=layer.delay,
+            delay_reverse=0,
         )
 
     def keep(self, layer: Fields, index: Array) -> dict[str, Array | None]:
@@ -76,18 +86,20 @@ class S5:
 
     def pad(self, layer: Fields, extra: int) -> dict[str, Array | None]:
         """See :class:`Family`."""
-        zeros = np.zeros((layer.D.shape[0], extra))
+        zeros = np.zeros((layer.C.shape[0], extra))
         step = float(np.median(layer.log_step)) if layer.log_step.size else PADDED_LOG_STEP
         return {
             "Lambda": np.concatenate([layer.Lambda, np.full(extra, PADDED_EIGENVALUE)]),
-            "B": np.concatenate([layer.B, zeros.T]),
+            "B": np.concatenate([layer.B, np.zeros((extra, layer.B.shape[1]))]),
             "C": np.concatenate([layer.C, zeros], axis=1),
             "C_reverse": None if layer.C_reverse is None else np.concatenate([layer.C_reverse, zeros], axis=1),
             "log_step": np.concatenate([layer.log_step, np.full(extra, step)]),
         }
 
-    def matrices(self, system: DiagonalStateSpace) -> dict[str, Array | None]:
+    def matrices(self, layer: Fields, system: DiagonalStateSpace) -> dict[str, Array | None]:
         """See :class:`Family`."""
+        if layer.D.ndim == 2:
+            return {"C": system.C, "C_reverse": system.C_reverse, "D": system.D.real}
         diagonal = np.diagonal(system.D)
         if diagonal.size:
             off = np.abs(system.D - np.diag(diagonal)).max()

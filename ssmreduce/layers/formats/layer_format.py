@@ -26,8 +26,12 @@ class LayerFormat(Protocol):
         Key in :data:`LAYER_FORMATS`; key in :data:`ssmreduce.layers.families.FAMILIES`; what to call it.
     anchor : str
         The dotted key whose presence marks a layer of this format.
+    beside : tuple of str
+        Keys that must lie beside the anchor, where its name alone may mean something else.
     keys, optional : tuple of str
         Dotted keys of one layer that must, or may, be present.
+    complex_keys : tuple of str
+        Those of them that may hold complex arrays.
     fixed : mapping
         Options that the code base leaves no choice in.
     stated : mapping
@@ -42,8 +46,10 @@ class LayerFormat(Protocol):
     kind: str
     title: str
     anchor: str
+    beside: tuple[str, ...]
     keys: tuple[str, ...]
     optional: tuple[str, ...]
+    complex_keys: tuple[str, ...]
     fixed: Mapping[str, Any]
     stated: Mapping[str, Any]
     question: str
@@ -78,7 +84,9 @@ class Recognized:
     """What most formats do: the stated options choose, and all keys must be there."""
 
     keys: tuple[str, ...]
+    beside: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    complex_keys: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = {}
     stated: Mapping[str, Any] = {}
     question: str = ""
@@ -106,6 +114,11 @@ def paired(pair: Array) -> Array:
 def pairs(value: Array, dtype: np.dtype[Any]) -> Array:
     """Complex to ``(..., 2)`` real pairs."""
     return np.stack([value.real, value.imag], axis=-1).astype(dtype)
+
+
+def complex_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The complex type that holds numbers of a real one: complex64 for float32 and shorter."""
+    return np.dtype(np.complex64 if dtype.itemsize <= 4 else np.complex128)
 
 
 def expect(key: str, array: Array, *shape: int | None) -> Array:

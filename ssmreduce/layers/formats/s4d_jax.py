@@ -16,8 +16,8 @@ class AnnotatedS4D(Recognized):
 
     name, kind, title = "s4d-jax", "s4d", "S4D (JAX, Annotated S4)"
     anchor = "A_re"
-    keys = ("A_re", "A_im", "C", "D", "log_step")
-    optional = ("B_re", "B_im")
+    keys: tuple[str, ...] = ("A_re", "A_im", "C", "D", "log_step")
+    optional: tuple[str, ...] = ("B_re", "B_im")
     fixed: Mapping[str, Any] = {"conj_sym": False, "clip_eigs": True, "discretization": "zoh"}
 
     def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class MinimalS4D(Recognized):
 
     name, kind, title = "s4d-minimal", "s4d", "minimal S4D (PyTorch)"
     anchor = "kernel.log_A_real"
-    keys = ("kernel.C", "kernel.log_dt", "kernel.log_A_real", "kernel.A_imag", "D")
+    keys: tuple[str, ...] = ("kernel.C", "kernel.log_dt", "kernel.log_A_real", "kernel.A_imag")
+    optional: tuple[str, ...] = ("D",)
     fixed: Mapping[str, Any] = {"conj_sym": True, "clip_eigs": False, "discretization": "zoh"}
 
     def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ class MinimalS4D(Recognized):
             "B": np.ones((H, N), complex),
             "C": paired(C),
             "C_reverse": None,
-            "D": expect("D", raw["D"], H).astype(np.float64),
+            "D": expect("D", raw.get("D", np.zeros(H)), H).astype(np.float64),
             "log_step": expect("kernel.log_dt", raw["kernel.log_dt"], H).astype(np.float64)[:, None],
         }
 

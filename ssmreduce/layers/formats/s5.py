@@ -16,8 +16,8 @@ class ReferenceS5(Recognized):
 
     name, kind, title = "s5", "s5", "reference S5"
     anchor = "Lambda_re"
-    keys: tuple[str, ...] = ("Lambda_re", "Lambda_im", "B", "D", "log_step")
-    optional: tuple[str, ...] = ("C", "C1", "C2")
+    keys: tuple[str, ...] = ("Lambda_re", "Lambda_im", "B", "log_step")
+    optional: tuple[str, ...] = ("C", "C1", "C2", "D")
     stores_fields = True
     wide = False
 
@@ -54,13 +54,16 @@ class ReferenceS5(Recognized):
         log_step = log_step[:, 0] if log_step.ndim == 2 and log_step.shape[1] == 1 else log_step
         expect("log_step", log_step, P)
         reverse: Array | None = None
+        D = raw.get("D", np.zeros(H))  # event-ssm's use_D=False
+        p = D.shape[0] if D.ndim == 2 else H
+        expect("D", D, p, H) if D.ndim == 2 else expect("D", D, H)
         if "C1" in raw:
-            forward, reverse = expect("C1", raw["C1"], H, P, 2), expect("C2", raw["C2"], H, P, 2)
+            forward, reverse = expect("C1", raw["C1"], p, P, 2), expect("C2", raw["C2"], p, P, 2)
         else:
             both = raw["C"]
-            if both.ndim != 3 or both.shape[0] != H or both.shape[1] not in (P, 2 * P) or both.shape[2] != 2:
+            if both.ndim != 3 or both.shape[0] != p or both.shape[1] not in (P, 2 * P) or both.shape[2] != 2:
                 raise DimensionError(
-                    f"C must have shape ({H}, {P}, 2), or ({H}, {2 * P}, 2) when bidirectional",
+                    f"C must have shape ({p}, {P}, 2), or ({p}, {2 * P}, 2) when bidirectional",
                     C=both.shape,
                     B=B.shape,
                 )
@@ -71,7 +74,7 @@ class ReferenceS5(Recognized):
             "B": paired(B),
             "C": paired(forward),
             "C_reverse": None if reverse is None else paired(reverse),
-            "D": expect("D", raw["D"], H).astype(np.float64),
+            "D": D.astype(np.float64),
             "log_step": log_step.astype(np.float64),
         }
 
@@ -94,7 +97,8 @@ class ReferenceS5(Recognized):
     def select(self, raw: Arrays, index: Array) -> Arrays:
         """See :class:`LayerFormat`."""
         P = raw["Lambda_re"].shape[0]
-        chosen = {key: raw[key][index] for key in ("Lambda_re", "Lambda_im", "B", "log_step")} | {"D": raw["D"]}
+        chosen = {key: raw[key][index] for key in ("Lambda_re", "Lambda_im", "B", "log_step")}
+        chosen |= {"D": raw["D"]} if "D" in raw else {}
         for key in ("C", "C1", "C2"):
             if key in raw:
                 wide = key == "C" and raw[key].shape[1] == 2 * P
@@ -106,8 +110,8 @@ class WideS5(ReferenceS5):
     """The reverse direction in the second half of C."""
 
     name, title = "s5-wide", "reference S5 (C_init=complex_normal, bidirectional)"
-    keys = ("Lambda_re", "Lambda_im", "B", "C", "D", "log_step")
-    optional = ()
+    keys = ("Lambda_re", "Lambda_im", "B", "C", "log_step")
+    optional = ("D",)
     wide = True
 
 
