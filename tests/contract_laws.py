@@ -47,8 +47,9 @@ SWEPT = 1e-6
 """What a sweep may miss of a peak, relative."""
 
 PROVED = 1e-6
-"""Relative: what a proof of the Gramians' rounding may cost a floor or a bound of a dense system. It is the proved error
-that float64 is accepted with (HSV_RTOL in theory/gramians/dense.py); floors go down by it and bounds up, never inwards."""
+"""Relative: what a proof of the Gramians' rounding may cost a floor or a bound of a dense system. It is the proved
+error that float64 is accepted with (HSV_RTOL in theory/gramians/dense.py); floors go down by it and bounds up, never
+inwards."""
 
 HAIR = 1e-9
 """Relative distance from a bound at which a tolerance is asked for: more than bounds lose to rounding."""
