@@ -49,6 +49,8 @@ _WHERE = {
     "Refit": "ssmreduce.methods.refit",
     "HankelNorm": "ssmreduce.methods.hankel_norm",
     "H2": "ssmreduce.methods.h2",
+    "Hinf": "ssmreduce.methods.hinf",
+    "Mixed": "ssmreduce.methods.hinf",
     "Modal": "ssmreduce.methods.modal",
     "Last": "ssmreduce.methods.last",
     "Aire": "ssmreduce.methods.aire",

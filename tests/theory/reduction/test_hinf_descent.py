@@ -1,0 +1,114 @@
+"""H-infinity descents: the gradient is the derivative, and no result is worse than its start, by a sweep of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from contract_cases import diagonal, measured_error, members, response
+from strategies import gaussian
+
+from ssmreduce import Mixed, load, reduce, shipped_checkpoint
+from theory.errors import InputError
+from theory.reduction.balanced_truncation import balanced_truncation
+from theory.reduction.descent import Point
+from theory.reduction.hinf_descent import Frame, Peaks, hinf_descent
+
+KINDS = {
+    "standard form": {},
+    "S5": {"delay": 0, "m": 1},
+    "S5 bidirectional": {"delay": 0, "delay_reverse": 0, "two_ways": True},
+    "S4D bidirectional": {"delay": 0, "delay_reverse": 1, "two_ways": True, "batch": (2,), "m": 1, "p": 1},
+    "complex": {"conjugate_pairs": False, "delay": 0},
+    "continuous": {"discrete": False},
+}
+SWEPT = 1e-6
+"""What a sweep may miss of a peak, relative."""
+
+
+def energy(system, reduced):
+    """Mean of the squared error over the circle: its aliasing dies with the poles."""
+    omega = 2 * np.pi * np.arange(4096) / 4096
+    return (np.abs(response(system, omega) - response(reduced, omega)) ** 2).sum(axis=(1, 2)).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_error_is_never_worse_and_within_its_bound(kind):
+    system = diagonal(2, closest=3e-2, n=4, **KINDS[kind])
+    start = balanced_truncation(system, 2).system
+    found, bound = hinf_descent(system, start)
+    for whole, first, last, most in zip(*map(members, (system, start, found)), np.ravel(bound), strict=True):
+        after = measured_error(whole, last)
+        assert after <= measured_error(whole, first) * (1 + SWEPT)
+        assert after <= most <= after * 1.01
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("continuous", "S5 bidirectional")])
+def test_mixed_is_never_worse_in_either_norm(kind):
+    system = diagonal(3, closest=3e-2, n=4, **KINDS[kind])
+    start = balanced_truncation(system, 2).system
+    found, _ = hinf_descent(system, start, energy=0.5)
+    for whole, first, last in zip(*map(members, (system, start, found)), strict=True):
+        assert measured_error(whole, last) <= measured_error(whole, first) * (1 + SWEPT)
+        assert energy(whole, last) <= energy(whole, first) * (1 + 1e-12)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A shipped layer and its balanced truncation to a quarter of the states."""
+    system = load(shipped_checkpoint("digits_s5")).layers[0].system
+    return system, balanced_truncation(system, system.n // 4)
+
+
+def test_a_trained_layer_gets_nearer_to_its_floor(trained):
+    system, start = trained
+    found, _ = hinf_descent(system, start.system, steps=10)
+    assert measured_error(system, found) < 0.95 * measured_error(system, start.system)
+    assert energy(system, found) > energy(system, start.system)  # the price
+
+
+def test_a_trained_layer_gets_better_in_both(trained):
+    system, start = trained
+    found, _ = hinf_descent(system, start.system, steps=10, energy=0.5)
+    assert measured_error(system, found) < measured_error(system, start.system)
+    assert energy(system, found) < energy(system, start.system)
+
+
+@pytest.mark.parametrize("ports", [(2, 3), (12, 12)])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "S4D" not in kind])
+def test_the_gradient_is_the_derivative(kind, ports):
+    """In the span of the ports; with many of them the leading singular vectors come from a subspace that is kept."""
+    rng = np.random.default_rng(1)
+    system = diagonal(3, closest=1e-2, **{**KINDS[kind], "n": 8, "m": ports[0], "p": ports[1]})
+    frame = Frame.of(system)
+    point = frame.inside(Point.of(balanced_truncation(system, 4).system))
+    omega = np.linspace(0.1, 3, 7)
+    value = Peaks(frame, frame.response(frame.inside(Point.of(system)), omega), omega, 20.0)
+    for _ in range(30):
+        gradients = value(point)[1:]
+    for name, gradient in zip(("poles", "B", "C"), gradients, strict=True):
+        along = gaussian(rng, *gradient.shape)
+        step = 1e-5 * (1e-2 if name == "poles" else 1.0)
+        ahead, behind = (
+            value(dataclasses.replace(point, **{name: getattr(point, name) + sign * step * along}))[0]
+            for sign in (1, -1)
+        )
+        wanted = float((along.conj() * gradient).sum().real)
+        assert abs((ahead - behind) / (2 * step) - wanted) <= 1e-4 * np.abs(gradient).max() * along.size**0.5
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "S4D" not in kind])
+def test_frames_lose_nothing(kind):
+    system = diagonal(4, **KINDS[kind])
+    frame, omega = Frame.of(system), np.linspace(-3, 3, 5)
+    inside = frame.response(frame.inside(Point.of(system)), omega)
+    back = frame.columns @ inside @ frame.rows
+    assert np.abs(back + system.D - response(system, omega)).max() <= 1e-10 * np.abs(back).max()
+
+
+def test_weights_are_weights():
+    for weight in (0.0, 1.0, -1.0):
+        with pytest.raises(InputError):
+            Mixed(energy=weight)
+    assert reduce(diagonal(1), 3, method="mixed(energy=0.25,steps=3)").order == 3
