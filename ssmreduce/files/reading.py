@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from ssmreduce.files.errors import CheckpointError, CheckpointIOError, shown
+from ssmreduce.files.recipes import IS_ORBAX, ORBAX_NAMES
 
 HEAD = 4096
 """Bytes from the beginning that a format may look at: room for a magic number and the name of a first member."""
@@ -56,6 +57,8 @@ def _opened(path: Path) -> IO[bytes]:
     except ValueError as error:  # a NUL, or characters that the file system cannot spell
         raise CheckpointError(f"this is no path of a file ({error})", path) from None
     if stat.S_ISDIR(mode):
+        if any(os.path.lexists(place / name) for place in (path, path / "default") for name in ORBAX_NAMES):
+            raise CheckpointError(f"this is {IS_ORBAX}", path)
         raise CheckpointError(f"this is a directory, a file is needed{_inside(path)}", path)
     if not stat.S_ISREG(mode):
         raise CheckpointError("this is a pipe, a device or a socket; a checkpoint is a file", path)

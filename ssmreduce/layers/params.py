@@ -216,7 +216,7 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     try:
         fields = form.decode(wanted)
     except DimensionError as error:
-        raise _prefixed(error, where) from None
+        raise _prefixed(error, where, _stacked(form, wanted)) from None
     chosen = _options_of(form, where, options, is_dense=fields["D"].ndim == 2)
     is_bidirectional = fields["C_reverse"] is not None
     if options.get("bidirectional") not in (None, is_bidirectional):
@@ -242,9 +242,24 @@ def _precision(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
     return np.dtype(np.float64 if np.result_type(*wide).itemsize > 4 else np.float32)
 
 
-def _prefixed(error: DimensionError, where: str) -> DimensionError:
+def _prefixed(error: DimensionError, where: str, hint: str = "") -> DimensionError:
     message = str(error).split(" (got ")[0]
-    return DimensionError(where + message, **error.shapes)
+    return DimensionError(where + message + hint, **error.shapes)
+
+
+def _stacked(form: LayerFormat, raw: Mapping[str, Array]) -> str:
+    """Say so when all arrays have one axis too many in front and would make a layer without it."""
+    sizes = {array.shape[0] if array.ndim else 0 for array in raw.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        return ""
+    try:
+        form.decode({key: array[0] for key, array in raw.items()})
+    except (InputError, ValueError, IndexError):
+        return ""
+    return (
+        f". All arrays have a leading axis of {sizes.pop()}, as pmap leaves it (replicated: take one copy, "
+        "{key: array[0]}) or nn.scan (stacked layers: take each, {key: array[i]}); numpy.savez writes the result"
+    )
 
 
 def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any], *, is_dense: bool) -> dict[str, Any]:

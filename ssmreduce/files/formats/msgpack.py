@@ -9,7 +9,9 @@ from typing import Any
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import flaxbytes
 from ssmreduce.files.formats.file_format import Held
+from ssmreduce.files.recipes import IS_ORBAX
 from ssmreduce.files.trees import nested
+from ssmreduce.layers.params import leaves
 from theory.errors import InputError
 
 
@@ -30,6 +32,8 @@ class FlaxMsgpack:
             raise CheckpointError(f"not a readable Flax msgpack file: {error}", path) from None
         if not isinstance(tree, dict):
             raise CheckpointError(f"a msgpack file that holds a {type(tree).__name__}, not a tree of parameters", path)
+        if any(isinstance(leaf, str) and leaf.startswith("PLACEHOLDER://") for _, leaf in leaves(tree)):
+            raise CheckpointError(f"this is the table of contents of {IS_ORBAX}", path)
         return Held(tree, {})
 
     def write(self, tree: Mapping[str, Any], record: Mapping[str, str]) -> bytes:

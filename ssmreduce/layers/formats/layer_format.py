@@ -126,6 +126,10 @@ def expect(key: str, array: Array, *shape: int | None) -> Array:
     if array.ndim != len(shape) or any(
         want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
     ):
+        if all(size is None for size in shape):
+            raise DimensionError(
+                f"{key} must have {len(shape)} {'axis' if len(shape) == 1 else 'axes'}", **{key: array.shape}
+            )
         wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
         raise DimensionError(f"{key} must have shape {wanted}", **{key: array.shape})
     return array

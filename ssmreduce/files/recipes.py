@@ -1,0 +1,35 @@
+"""What to do with other people's files, in two lines of Python each; ``FILE`` stands for the path. Tests run them."""
+
+from __future__ import annotations
+
+ORBAX = (
+    "t = orbax.checkpoint.PyTreeCheckpointer().restore(os.path.abspath(FILE)); "
+    "numpy.savez('model.npz', **{k: numpy.asarray(v) "
+    "for k, v in flax.traverse_util.flatten_dict(t, sep='/').items()})"
+)
+"""A folder of Orbax, where orbax-checkpoint and flax are installed."""
+
+EQUINOX = (
+    "model = equinox.tree_deserialise_leaves(FILE, model); "
+    "numpy.savez('model.npz', **{jax.tree_util.keystr(p, simple=True, separator='/'): v for p, v in "
+    "jax.tree_util.tree_flatten_with_path(equinox.filter(model, equinox.is_array))[0]})"
+)
+"""A file of Equinox, where equinox is installed and ``model`` is one of the structure that was written."""
+
+HDF5 = (
+    "d = {}; h5py.File(FILE).visititems(lambda k, v: d.update({k: v[()]}) if hasattr(v, 'shape') else None); "
+    "numpy.savez('model.npz', **d)"
+)
+"""A file of HDF5, where h5py is installed."""
+
+ONE_OF_SEVERAL = "numpy.savez('model.npz', **{k: v[0] for k, v in numpy.load(FILE).items()})"
+"""One copy of replicated parameters, or one layer of stacked ones."""
+
+IS_ORBAX = (
+    "an Orbax checkpoint, whose arrays lie in a database of their own. Where orbax-checkpoint is installed, convert "
+    f"the folder: {ORBAX}"
+)
+"""How it is named."""
+
+ORBAX_NAMES = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "ocdbt.process_0")
+"""Entries by which a folder of Orbax is known; a manager's step has them one folder deeper."""
