@@ -1,0 +1,60 @@
+"""Every snippet of the page "Bring your own checkpoint" runs, where the library that it names is installed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from layer_cases import s4d_params, s5_params
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+OPTIONS = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
+
+
+def prepare(library: str, rng: np.random.Generator) -> None:
+    """The files that the snippets read, in the working directory."""
+    raw = s5_params(rng)
+    np.savez("network.npz", **{f"layers_{i}/seq/{key}": value for i in range(2) for key, value in raw.items()})
+    if library == "torch":
+        torch: Any = sys.modules["torch"]
+        layer = s4d_params(rng, "s4d-minimal", N=6)
+        state = OrderedDict((f"module.s4.0.{key}", torch.from_numpy(np.array(value))) for key, value in layer.items())
+        torch.save({"model": state, "acc": 0.5}, "network.pth")
+    if library == "orbax.checkpoint":
+        orbax: Any = sys.modules[library]
+        orbax.PyTreeCheckpointer().save(Path("checkpoint_3").absolute(), {"params": {"seq": raw}})
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_the_snippet_runs(
+    snippet: str, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = re.match(r"# needs (\S+)\n", snippet)
+    library = needs[1] if needs else ""
+    if library:
+        pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    prepare(library, rng)
+    space: dict[str, Any] = {}
+    exec(compile(snippet, "bring_your_own.md", "exec"), space)
+    if library == "torch":
+        assert space["state"]["module.s4.0.kernel.C"].shape == (4, 3, 2)
+    elif library == "flax":
+        assert space["params"]["layers_1"]["seq"]["Lambda_re"].size < 5
+    elif "smaller" in space:
+        assert space["smaller"]["nu_log"].shape == (3,)
+
+
+def test_the_page_is_whole() -> None:
+    from ssmreduce.layers.params import LAYER_OPTIONS
+
+    assert len(SNIPPETS) == 5
+    assert {*OPTIONS} == {*LAYER_OPTIONS} - {"bidirectional"}  # which arrays do tell
+    assert re.search(r"^bring_your_own$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
