@@ -32,6 +32,11 @@ _WHERE = {
     "causal_part": "theory.systems.realization",
     "anticausal_part": "theory.systems.realization",
     "modal_truncation": "theory.reduction.modal_truncation",
+    "stable_part": "theory.systems.stable_part",
+    "dc_gain": "theory.systems.dc_gain",
+    "minimal": "theory.reduction.realizations",
+    "balanced_realization": "theory.reduction.realizations",
+    "diagonalize": "theory.reduction.diagonalization",
     # layers and models
     "SSMLayer": "ssmreduce.layers.layer",
     "layer_from_params": "ssmreduce.layers.params",

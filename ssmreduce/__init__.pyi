@@ -73,12 +73,17 @@ from theory.norms import linf_norm as linf_norm
 from theory.norms.bracket import Bracket as Bracket
 from theory.reduction.balanced_truncation import balanced_truncation as balanced_truncation
 from theory.reduction.balancing import Remark as Remark
+from theory.reduction.diagonalization import diagonalize as diagonalize
 from theory.reduction.modal_truncation import modal_truncation as modal_truncation
+from theory.reduction.realizations import balanced_realization as balanced_realization
+from theory.reduction.realizations import minimal as minimal
+from theory.systems.dc_gain import dc_gain as dc_gain
 from theory.systems.realization import anticausal_part as anticausal_part
 from theory.systems.realization import causal_part as causal_part
 from theory.systems.response import frequency_response as frequency_response
 from theory.systems.response import impulse_response as impulse_response
 from theory.systems.response import simulate as simulate
+from theory.systems.stable_part import stable_part as stable_part
 from theory.systems.system import DiagonalStateSpace as DiagonalStateSpace
 from theory.systems.system import StateSpace as StateSpace
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.registry import METHODS
 from theory.errors import InputError
+from theory.norms import error_norm
 from theory.reduction.balancing import Truncation
 from theory.reduction.hinf_descent import hinf_descent
 from theory.systems.system import DiagonalStateSpace
@@ -37,7 +38,7 @@ class Hinf(Descent):
     def descended(self, system: DiagonalStateSpace, start: Truncation) -> Truncation:
         """Descend on the peaks of the error."""
         assert isinstance(start.system, DiagonalStateSpace)
-        reduced, bound = hinf_descent(system, start.system, steps=self.steps, energy=self._energy)
+        reduced, bound = hinf_descent(system, start.system, error_norm, steps=self.steps, energy=self._energy)
         if reduced is start.system:
             return replace(start, status=f"{start.status}; the descent found nothing certainly better")
         return replace(start, system=reduced, bound=bound, status=f"{self.title} from {start.status}", kept=None)

@@ -11,6 +11,7 @@ norms of what comes out and of the start are certified, and what is not certainl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.threads import few_threads
 from theory.gramians.h2 import h2_norm
-from theory.norms import error_norm
 from theory.reduction.descent import Point, descend
 from theory.reduction.h2_descent import Energy, channels, joined
 from theory.reduction.improvement import chosen
@@ -44,6 +44,9 @@ MOVES = 0.5, 0.7
 
 CERTIFIED = 1e-3
 """Relative width of the brackets that decide whether a result is better than its start."""
+
+
+Certify = Callable[[DiagonalStateSpace, DiagonalStateSpace, float], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,7 @@ def _gains(E: Array) -> Array:
 
 @few_threads
 def hinf_descent(
-    system: DiagonalStateSpace, start: DiagonalStateSpace, *, steps: int = 40, energy: float = 0.0
+    system: DiagonalStateSpace, start: DiagonalStateSpace, certify: Certify, *, steps: int = 40, energy: float = 0.0
 ) -> tuple[DiagonalStateSpace, Any]:
     r"""Return a system of the order of `start` that is certainly better in H-infinity, or `start`.
 
@@ -178,6 +181,9 @@ def hinf_descent(
     ----------
     system, start : DiagonalStateSpace
         Stable, of one form; one system or a batch, one or two directions.
+    certify : callable
+        ``certify(system, reduced, rtol)``: a bracket around the H-infinity norm of the error, as
+        :func:`theory.norms.error_norm` gives it. A reduction is certified from outside.
     steps : int, keyword only
         At most, in each of the four blocks.
     energy : float, keyword only
@@ -195,9 +201,9 @@ def hinf_descent(
     Not certified: that nothing better is near. A descent finds a local minimum of a stand-in.
     """
     if not start.n or not system.n:
-        return start, error_norm(system, start, CERTIFIED).upper
+        return start, certify(system, start, CERTIFIED).upper
     found = joined(start, [_descended(one, other, steps, energy) for one, other in channels(system, start)])
-    before, after = error_norm(system, start, CERTIFIED), error_norm(system, found, CERTIFIED)
+    before, after = certify(system, start, CERTIFIED), certify(system, found, CERTIFIED)
     better = np.asarray(after.upper) <= np.asarray(before.lower)
     if energy > 0:
         own, others = (np.asarray(h2_norm(difference(system, one))) for one in (found, start))

@@ -11,6 +11,7 @@ from strategies import gaussian
 
 from ssmreduce import Mixed, load, reduce, shipped_checkpoint
 from theory.errors import InputError
+from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.descent import Point
 from theory.reduction.hinf_descent import Frame, Peaks, hinf_descent
@@ -37,7 +38,7 @@ def energy(system, reduced):
 def test_the_error_is_never_worse_and_within_its_bound(kind):
     system = diagonal(2, closest=3e-2, n=4, **KINDS[kind])
     start = balanced_truncation(system, 2).system
-    found, bound = hinf_descent(system, start)
+    found, bound = hinf_descent(system, start, error_norm)
     for whole, first, last, most in zip(*map(members, (system, start, found)), np.ravel(bound), strict=True):
         after = measured_error(whole, last)
         assert after <= measured_error(whole, first) * (1 + SWEPT)
@@ -48,7 +49,7 @@ def test_the_error_is_never_worse_and_within_its_bound(kind):
 def test_mixed_is_never_worse_in_either_norm(kind):
     system = diagonal(3, closest=3e-2, n=4, **KINDS[kind])
     start = balanced_truncation(system, 2).system
-    found, _ = hinf_descent(system, start, energy=0.5)
+    found, _ = hinf_descent(system, start, error_norm, energy=0.5)
     for whole, first, last in zip(*map(members, (system, start, found)), strict=True):
         assert measured_error(whole, last) <= measured_error(whole, first) * (1 + SWEPT)
         assert energy(whole, last) <= energy(whole, first) * (1 + 1e-12)
@@ -63,14 +64,14 @@ def trained():
 
 def test_a_trained_layer_gets_nearer_to_its_floor(trained):
     system, start = trained
-    found, _ = hinf_descent(system, start.system, steps=10)
+    found, _ = hinf_descent(system, start.system, error_norm, steps=10)
     assert measured_error(system, found) < 0.95 * measured_error(system, start.system)
     assert energy(system, found) > energy(system, start.system)  # the price
 
 
 def test_a_trained_layer_gets_better_in_both(trained):
     system, start = trained
-    found, _ = hinf_descent(system, start.system, steps=10, energy=0.5)
+    found, _ = hinf_descent(system, start.system, error_norm, steps=10, energy=0.5)
     assert measured_error(system, found) < measured_error(system, start.system)
     assert energy(system, found) < energy(system, start.system)
 
