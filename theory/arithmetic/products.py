@@ -8,6 +8,7 @@ precision with compensation (Knuth's two-sum), so that a sum that cancels loses 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,21 @@ from theory.arithmetic.rounding import EXTENDED
 Array = NDArray[Any]
 
 
-def product(X: Array, Y: Array, *, minus: Array | None = None, precision: int = 100) -> tuple[Array, Array]:
+def product(X: Array, Y: Array, *, minus: Array | Sequence[Array] = (), precision: int = 100) -> tuple[Array, Array]:
     """Return ``X @ Y - minus`` in extended precision (complex) and an elementwise bound of its error (float64).
 
-    The error is a unit of extended precision of the *result*, plus ``2**-precision`` of the factors.
+    Several matrices `minus` are all taken away. The error is a unit of extended precision of the *result*, plus
+    ``2**-precision`` of the factors.
     """
     n = X.shape[1]
     bits = (53 - int(np.ceil(np.log2(max(n, 2)))) - 2) // 2
     count = -(-precision // bits)
-    total, lost, missing = _Sums(X.shape[0], Y.shape[1]), _Sums(X.shape[0], Y.shape[1]), 0.0
+    total, missing = _Sums(X.shape[0], Y.shape[1]), 0.0
     size, terms = np.abs(X) @ np.abs(Y), 4 * count * count
-    if minus is not None:
-        total.add(0, -minus.real.astype(np.longdouble))
-        total.add(1, -minus.imag.astype(np.longdouble))
-        size = size + np.abs(minus).astype(float)
+    for part in (minus,) if isinstance(minus, np.ndarray) else minus:
+        total.add(0, -part.real.astype(np.longdouble))
+        total.add(1, -part.imag.astype(np.longdouble))
+        size = size + np.abs(part).astype(float)
     for left, turned in _parts(X):
         slices, left_size = _slices(left, 1, bits, count)
         outer = np.concatenate(slices, axis=1)
@@ -44,28 +46,29 @@ def product(X: Array, Y: Array, *, minus: Array | None = None, precision: int = 
                 # slices i and last - i for all i at once: multiples of one unit, at most 2**53 of it, hence exact
                 level = outer[:, : (last + 1) * n] @ inner[(count - 1 - last) * n :]
                 level = (-level if turns == 2 else level).astype(np.longdouble)
-                lost.add(turns % 2, total.add(turns % 2, level))
+                total.add(turns % 2, level)
             missing = missing + 2.0 * (count + 2) * n * 2.0 ** (-bits * count) * left_size * right_size
-    whole = total.complex() + lost.complex()
+    whole = total.whole()
     bound = missing + 2.0 * EXTENDED * np.abs(whole).astype(float) + (terms * EXTENDED) ** 2 * size
     return whole, bound * (1 + 1e-10)
 
 
 class _Sums:
-    """Real and imaginary parts, in extended precision; a part that nothing was added to costs nothing."""
+    """Real and imaginary parts, in extended precision, each with the sum of what its own sum cut off."""
 
     def __init__(self, rows: int, columns: int) -> None:
-        self.parts: list[Array] = [np.zeros((rows, columns), np.longdouble) for _ in range(2)]
+        self.heads: list[Array] = [np.zeros((rows, columns), np.longdouble) for _ in range(2)]
+        self.tails: list[Array] = [np.zeros((rows, columns), np.longdouble) for _ in range(2)]
 
-    def add(self, part: int, term: Array) -> Array:
-        """Add to one part, and return what rounding cut off."""
-        self.parts[part], cut = two_sum(self.parts[part], term)
-        return np.asarray(cut)
+    def add(self, part: int, term: Array) -> None:
+        """Add to the real part, 0, or the imaginary one, 1."""
+        self.heads[part], cut = two_sum(self.heads[part], term)
+        self.tails[part] += cut
 
-    def complex(self) -> Array:
-        """Return both parts as one."""
-        result = self.parts[0].astype(np.clongdouble)
-        result.imag = self.parts[1]
+    def whole(self) -> Array:
+        """Return the complex sum."""
+        result = (self.heads[0] + self.tails[0]).astype(np.clongdouble)
+        result.imag = self.heads[1] + self.tails[1]
         return result
 
 

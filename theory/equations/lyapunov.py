@@ -115,19 +115,28 @@ def triangular_factor(T: Array, G: Array, discrete: bool) -> Array:
         t, g = T[:k, k], G[:k, 0]
         if discrete:
             M = -own * T[:k, :k]
-            M[np.diag_indices(k)] = disc_gap(poles[:k], poles[k])
-            u = scipy.linalg.solve_triangular(M, g * s + own * t * last, check_finite=False) if k else g
+            M.flat[:: k + 1] = disc_gap(poles[:k], poles[k])
+            u = _substituted(M, g * s + own * t * last) if k else g
             w = T[:k, :k] @ u + t * last
             remainder = poles[k] * g - s * w
         else:
             M = T[:k, :k].copy()
-            M[np.diag_indices(k)] += own
-            u = -scipy.linalg.solve_triangular(M, g * s + t * last, check_finite=False) if k else g
+            M.flat[:: k + 1] += own
+            u = -_substituted(M, g * s + t * last) if k else g
             remainder = g - s * u
         L[:k, k], L[k, k] = u, last
         G = G[:k]
         G[:, 0] = remainder
     return L
+
+
+def _substituted(M: Array, right: Array) -> Array:
+    """Solve with an upper triangular matrix: LAPACK itself, as SciPy's checks cost more than small ones do."""
+    by_columns = bool(M.flags.f_contiguous)
+    u, info = scipy.linalg.lapack.ztrtrs(M if by_columns else M.T, right, lower=not by_columns, trans=not by_columns)
+    if info:
+        raise np.linalg.LinAlgError("the Lyapunov equation is singular")
+    return np.asarray(u)
 
 
 def real_factor(L: Array) -> Array:

@@ -16,12 +16,12 @@ from theory.arithmetic.rounding import EPS
 from theory.arithmetic.threads import few_threads
 from theory.errors import InputError, ToleranceError
 from theory.norms.bracket import Bracket
-from theory.norms.plan import Stability, decided
+from theory.norms.plan import UNKNOWN, Stability, decided, sketched
 from theory.norms.proofs.constants import Constant
 from theory.norms.responses.dense import StaticGain
 from theory.systems.difference import difference
 from theory.systems.given import SystemLike, as_system
-from theory.systems.system import DiagonalStateSpace, System, require_stable
+from theory.systems.system import DiagonalStateSpace, StateSpace, System, require_stable
 from theory.systems.units import unit_time
 
 
@@ -125,6 +125,24 @@ def error_norm(G: SystemLike, Gr: SystemLike, rtol: float = 1e-8) -> Bracket:
     of ``C poles`` and ``D + C B``, a few eps times the size of these.
     """
     return hinf_norm(difference(G, Gr), rtol)
+
+
+@few_threads
+def quick_error_norm(G: StateSpace, Gr: StateSpace, rtol: float) -> Bracket:
+    """Bracket the H-infinity norm of ``G - Gr`` by plain eigenvectors, at a third of the price of :func:`error_norm`.
+
+    ``[0, inf]`` where these do not prove stability, and where there is nothing to win: for more than
+    :data:`theory.systems.stability.FEW_STATES` states together.
+    """
+    system = difference(G, Gr)
+    assert isinstance(system, StateSpace)
+    if system.p == 0 or system.m == 0:
+        return UNKNOWN
+    with np.errstate(all="ignore"):
+        scaled, unit = unit_time(system)
+        assert isinstance(scaled, StateSpace)
+        bracket = sketched(scaled, rtol)
+    return replace(bracket, frequency=float(bracket.frequency * unit))
 
 
 @few_threads

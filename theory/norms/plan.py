@@ -27,7 +27,7 @@ from theory.norms.responses.impulse import FiniteImpulseResponse
 from theory.norms.responses.resolvent import Resolvent
 from theory.norms.responses.response import Kind, Response
 from theory.norms.responses.substitution import Triangular
-from theory.systems.stability import proved_by_diagonal, proved_by_discs, refuse
+from theory.systems.stability import proved_by_diagonal, proved_by_discs, refinements, refuse
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 RESPONSES: list[Kind] = [
@@ -65,6 +65,22 @@ def decided(system: System, rtol: float, stability: Stability) -> Bracket:
             break
     stability.settle()
     return bracket
+
+
+def sketched(system: StateSpace, rtol: float) -> Bracket:
+    """Bracket the norm of a small dense system by plain eigenvectors, stability included; nothing where they fail.
+
+    :func:`decided` refines the eigenvectors of a system of up to :data:`theory.systems.stability.FEW_STATES` states at
+    once, which costs several times as much; of a larger one it does not, and there is nothing to win.
+    """
+    response = None if system.n == 0 or 0 in refinements(system.n) else Eigenvectors(steps=0).write(system)
+    if response is None:
+        return UNKNOWN
+    modes = response.spectrum
+    # the unit of time only says how an error counts, and none is raised here
+    if not proved_by_discs(system, modes.poles, modes.margin, modes.radii, 1.0, final=False):
+        return UNKNOWN
+    return bracketed(response, rtol)
 
 
 def bracketed(response: Response, rtol: float, proofs: Sequence[Proof] | None = None) -> Bracket:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.arithmetic.exact import two_sum
+from theory.arithmetic.exact import two_product, two_sum
 from theory.arithmetic.near_inverse import NearInverse
 from theory.arithmetic.products import product
 from theory.arithmetic.rounding import TINY, UNIT, gamma, row_norms
@@ -82,7 +82,8 @@ def _diagonalized(system: StateSpace, steps: int) -> Diagonalized | None:
     inverse = NearInverse.of(V, W, low=low_V)
     if inverse is None:
         return None
-    F = inverse.bound(*rounded(*_residual(A, (V, low_V), (poles, low))))
+    residual = _residual(A, (V, low_V), (poles, low)) if steps else _plain_residual(A, V, poles)
+    F = inverse.bound(*rounded(*residual))
     Bm = W @ B
     Bm = Bm + W @ -_product((V, low_V), Bm, minus=B)[0].astype(complex)
     b_error = inverse.bound(*rounded(*_product((V, low_V), Bm, minus=B)))
@@ -124,6 +125,13 @@ def _residual(A: Array, V: Pair, poles: Pair) -> tuple[Array, Array]:
     rest = A @ V[1] - V[0] * poles[1] - V[1] * (poles[0] + poles[1])
     size = np.abs(A) @ np.abs(V[1]) + np.abs(V[0]) * np.abs(poles[1]) + np.abs(V[1]) * np.abs(poles[0])
     return value + rest, bound + 2.0 * gamma(A.shape[0]) * size
+
+
+def _plain_residual(A: Array, V: Array, poles: Array) -> tuple[Array, Array]:
+    """The same without corrections: products with a diagonal matrix are exact pairs, entry by entry."""
+    rr, ii = two_product(V.real, poles.real), two_product(V.imag, poles.imag)
+    ri, ir = two_product(V.real, poles.imag), two_product(V.imag, poles.real)
+    return product(A, V, minus=[part for k in (0, 1) for part in (rr[k] + 1j * ri[k], -ii[k] + 1j * ir[k])])
 
 
 def _product(V: Pair, Y: Array, *, minus: Array) -> tuple[Array, Array]:
