@@ -113,24 +113,37 @@ class Peaks:
 
     def __init__(self, frame: Frame, whole: Array, omega: Array, power: float) -> None:
         self.frame, self.whole, self.omega, self.power = frame, whole, omega, power
+        self.adjoint = np.ascontiguousarray(whole.conj().swapaxes(1, 2))
         self.basis: Array | None = None
 
-    def _leading(self, E: Array) -> tuple[Array, Array, Array]:
-        """Leading singular triples, the right vectors warm from the last call."""
-        if min(E.shape[1:]) <= LEADING:
-            return np.linalg.svd(E, full_matrices=False)
+    def _leading(self, point: Point, terms: list[tuple[slice, bool, Array, Array]]) -> tuple[Array, Array, Array]:
+        """Leading singular triples, the right vectors warm from the last call; the error itself is not formed."""
+        if min(self.whole.shape[1:]) <= LEADING:
+            return np.linalg.svd(self.whole - self.frame.response(point, self.omega), full_matrices=False)
+        parts = [
+            (point.C[way].conj(), point.B.conj(), weight) if mirrored else (point.C[way], point.B, weight)
+            for way, mirrored, weight, _ in terms
+        ]
+
+        def times(V: Array) -> Array:
+            return np.asarray(self.whole @ V - sum(C @ (weight[:, :, None] * (B @ V)) for C, B, weight in parts))
+
         if self.basis is None:
+            E = self.whole - self.frame.response(point, self.omega)
             self.basis = np.linalg.svd(E, full_matrices=False)[2][:, :LEADING].conj().transpose(0, 2, 1)
         else:
-            self.basis = np.linalg.qr(E.conj().transpose(0, 2, 1) @ (E @ self.basis))[0]
-        U, sigma, Wh = np.linalg.svd(E @ self.basis, full_matrices=False)
-        return U, sigma, Wh @ self.basis.conj().transpose(0, 2, 1)
+            Y = times(self.basis)
+            Z = self.adjoint @ Y
+            for C, B, weight in parts:
+                Z = Z - B.conj().T @ (weight.conj()[:, :, None] * (C.conj().T @ Y))
+            self.basis = _orthonormal(Z)[0]
+        U, sigma, W = _orthonormal(times(self.basis))
+        return U, sigma, W.conj().swapaxes(1, 2) @ self.basis.conj().swapaxes(1, 2)
 
     def __call__(self, point: Point) -> tuple[float, Array, Array, Array]:
         """Value and gradients."""
         terms = self.frame.terms(point, self.omega)
-        E = self.whole - self.frame.response(point, self.omega)
-        U, sigma, Vh = self._leading(E)
+        U, sigma, Vh = self._leading(point, terms)
         top = float(sigma.max())
         if not top > 0:
             return -700.0, 0.0 * point.poles, 0.0 * point.B, 0.0 * point.C
@@ -149,6 +162,13 @@ class Peaks:
             C[way] += to_C.conj() if mirrored else to_C
             B += to_B.conj() if mirrored else to_B
         return float(np.log(top) + np.log(total) / self.power), poles, B, C
+
+
+def _orthonormal(Y: Array) -> tuple[Array, Array, Array]:
+    """``Y = U diag(sigma) W^*`` of thin matrices, by the eigenvalues of ``Y^* Y``: half the digits for small values."""
+    values, W = np.linalg.eigh(Y.conj().swapaxes(1, 2) @ Y)
+    sigma = np.sqrt(np.maximum(values, 1e-14 * values[:, -1:] + np.finfo(float).tiny))
+    return (Y @ W) / sigma[:, None, :], sigma, W
 
 
 def candidates(poles: Array, discrete: bool, paired: bool) -> Array:
