@@ -86,7 +86,9 @@ _WHERE = {
     "Recipe": "ssmreduce.recorded.recipe",
     "Outcome": "ssmreduce.recorded.recipe",
     "Stage": "ssmreduce.recorded.recipe",
-    # comparison
+    # analysis and comparison
+    "analyze": "ssmreduce.analysis",
+    "Analysis": "ssmreduce.analysis",
     "compare": "ssmreduce.comparison.compare",
     "Comparison": "ssmreduce.comparison.comparison",
     "ComparisonInterrupted": "ssmreduce.comparison.comparison",

@@ -1,5 +1,7 @@
 """Types of the lazy names in ``__init__.py``; a test keeps the two together."""
 
+from ssmreduce.analysis import Analysis as Analysis
+from ssmreduce.analysis import analyze as analyze
 from ssmreduce.comparison.compare import compare as compare
 from ssmreduce.comparison.comparison import Comparison as Comparison
 from ssmreduce.comparison.comparison import ComparisonInterrupted as ComparisonInterrupted

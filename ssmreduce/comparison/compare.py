@@ -10,9 +10,10 @@ import numpy as np
 
 from ssmreduce.comparison.comparison import Comparison, ComparisonInterrupted
 from ssmreduce.comparison.laws import conflicts, swept, violated
-from ssmreduce.comparison.provenance import margins, provenance, subject_of
+from ssmreduce.comparison.provenance import provenance, subject_of
 from ssmreduce.comparison.python_control import ask_python_control
 from ssmreduce.comparison.work import Work, certify, reduced
+from ssmreduce.curves import margins
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
 from ssmreduce.methods.registry import METHODS, Method

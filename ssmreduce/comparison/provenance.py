@@ -8,21 +8,13 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ssmreduce.curves import margins
 from ssmreduce.layers.layer import SSMLayer
-from theory.systems.margin import discrete_margin
 from theory.systems.system import DiagonalStateSpace, System
 
 PACKAGES = ("ssmreduce", "numpy", "scipy", "control", "slycot", "cvxpy", "matplotlib")
 """Their versions are recorded."""
-
-
-def margins(source: SSMLayer | System) -> NDArray[Any]:
-    """Stability margin of every pole, as exactly as the source knows it."""
-    if isinstance(source, (SSMLayer, DiagonalStateSpace)):
-        return np.asarray(source.margin)
-    return discrete_margin(source.poles) if source.is_discrete else np.asarray(-source.poles.real)
 
 
 def subject_of(source: SSMLayer | System, system: System) -> dict[str, Any]:

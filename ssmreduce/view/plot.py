@@ -30,7 +30,8 @@ FORMATS = ("png", "svg", "pdf")
 SIZE = 10.0
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches; MissingDependencyError without matplotlib."""
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -51,7 +52,7 @@ def plot(comparison: Findings) -> Figure:
     MissingDependencyError
         Matplotlib is not installed.
     """
-    figure = _figure(12.0, 9.6)
+    figure = figure_of(12.0, 9.6)
     grid = figure.subplots(2, 2, gridspec_kw={"width_ratios": [1.25, 1.0]})
     draw_errors(comparison, grid[0, 0])
     draw_hankel(comparison, grid[0, 1])
