@@ -54,11 +54,12 @@ def test_imports_are_declared(path: Path) -> None:
         assert name in (eager_allowed if eager else lazy_allowed), f"{name} is not declared for this place"
 
 
-def test_lock_is_exact_and_names_no_index() -> None:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line) for line in lines)
-    locked = {line.split("==")[0].lower().replace("_", "-") for line in lines}
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    texts = [text for group in groups for text in group]
+def test_lock_is_exact_has_hashes_and_names_no_index() -> None:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entry = r"([A-Za-z0-9._-]+)==[A-Za-z0-9.+!_-]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+    assert not re.sub(r"^(#.*)?\n", "", re.sub(entry, "", text), flags=re.MULTILINE), "run make lock"
+    locked = {name.lower().replace("_", "-") for name in re.findall(entry, text)}
+    groups = {key: value for key, value in PROJECT["optional-dependencies"].items() if key != "torch"}
+    texts = [text for group in (PROJECT["dependencies"], *groups.values()) for text in group]
     wanted = {re.split(r"[\s<>=!~\[;]", text, maxsplit=1)[0].lower() for text in texts} - {"ssmreduce"}
     assert wanted <= locked, f"run make lock: {sorted(wanted - locked)}"
