@@ -91,6 +91,7 @@ _WHERE = {
     "Analysis": "ssmreduce.analysis",
     "compare": "ssmreduce.comparison.compare",
     "Comparison": "ssmreduce.comparison.comparison",
+    "Choice": "ssmreduce.comparison.comparison",
     "ComparisonInterrupted": "ssmreduce.comparison.comparison",
     "Row": "ssmreduce.results",
     "Opinion": "ssmreduce.results",

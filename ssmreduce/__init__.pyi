@@ -3,6 +3,7 @@
 from ssmreduce.analysis import Analysis as Analysis
 from ssmreduce.analysis import analyze as analyze
 from ssmreduce.comparison.compare import compare as compare
+from ssmreduce.comparison.comparison import Choice as Choice
 from ssmreduce.comparison.comparison import Comparison as Comparison
 from ssmreduce.comparison.comparison import ComparisonInterrupted as ComparisonInterrupted
 from ssmreduce.comparison.second_opinions import SecondOpinions as SecondOpinions

@@ -18,6 +18,7 @@ from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_o
 from ssmreduce.reduction import Reduction, reduce
 from ssmreduce.results import worst
 from ssmreduce.view.analysis_plot import Loss, LossPicture, Picture, drawn
+from ssmreduce.view.text import outward
 from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians.hankel import causal_hankel_singular_values
 from theory.norms import error_norm, hinf_norm
@@ -245,8 +246,8 @@ class Analysis:
         if scale is not None:
             unit, reached = " of the norm", math.nextafter(best / scale, math.inf) if scale > 0 else math.inf
         raise ToleranceError(
-            f"no order up to {n} has a certified error of at most {goal:g}{unit}; the smallest is {reached:.4g}{unit}: "
-            "ask for that, for another method, or for parameters in a wider dtype",
+            f"no order up to {n} has a certified error of at most {goal:g}{unit}; the smallest is "
+            f"{outward(reached, 1)}{unit}: ask for that, for another method, or for parameters in a wider dtype",
             goal,
             reached,
         )

@@ -182,6 +182,31 @@ class Row:
             "poles": None if poles is None else _complex_to_list(poles),
         }
 
+    def record(self) -> dict[str, Any]:
+        """One flat dictionary: brackets as their two ends, an opinion as verdict and value; no poles."""
+
+        def ends(name: str, bracket: Bracket | None) -> dict[str, Any]:
+            low, high = (None, None) if bracket is None else (float(bracket.lower), float(bracket.upper))
+            return {f"{name}_lower": low, f"{name}_upper": high}
+
+        return {
+            "method": self.method,
+            "title": self.title,
+            "order": self.order,
+            "attained": self.attained,
+            **ends("error", self.error),
+            "frequency": None if self.error is None else float(self.error.frequency),
+            **ends("relative_error", self.relative_error),
+            "bound": self.bound,
+            "floor": self.floor if self.delivered else None,
+            "rounding": self.rounding if self.delivered else None,
+            "last_quantity": self.last_quantity,
+            "seconds": self.seconds if self.delivered else None,
+            "crosscheck": None if self.crosscheck is None else self.crosscheck.verdict,
+            "crosscheck_value": None if self.crosscheck is None else self.crosscheck.value,
+            "status": self.status,
+        }
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Row:
         """Read what :meth:`to_dict` wrote."""
@@ -247,10 +272,14 @@ class Findings:
         """Rows of one method, by order."""
         return tuple(row for row in self.rows if row.method == method)
 
-    def best(self, order: int) -> Row | None:
+    def winner(self, order: int) -> Row | None:
         """Row with the smallest certified error at this order; None if no method delivered it."""
         rows = [row for row in self.rows if row.order == order and row.error is not None]
         return min(rows, key=lambda row: float(row.error.upper) if row.error else np.inf, default=None)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as flat dictionaries of numbers and strings, one key a column; None where there is no number."""
+        return [row.record() for row in self.rows]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, with the version of the schema."""

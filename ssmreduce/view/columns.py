@@ -163,7 +163,7 @@ def columns(findings: Findings) -> tuple[Column, ...]:
 
 def cells(findings: Findings, shown: tuple[Column, ...]) -> tuple[tuple[tuple[Cell, ...], ...], frozenset[int]]:
     """The cells of these columns, row by row, and the rows that start a new order."""
-    best = {order: findings.best(order) for order in findings.orders}
+    best = {order: findings.winner(order) for order in findings.orders}
     rows = tuple(tuple(column.content(row, best[row.order] is row) for column in shown) for row in findings.rows)
     starts = (i for i in range(1, len(findings.rows)) if findings.rows[i].order != findings.rows[i - 1].order)
     return rows, frozenset(starts)

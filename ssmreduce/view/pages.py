@@ -19,6 +19,7 @@ from ssmreduce.results import (
     bracket_from_dict,
     relative,
 )
+from ssmreduce.view import verdict as words
 from ssmreduce.view.columns import cells, columns
 from ssmreduce.view.table import Cell, Heading, Sheet, Styled
 from ssmreduce.view.text import DASH, duration, ends, number, outward, percent
@@ -44,7 +45,7 @@ def comparison_sheet(findings: Findings, written: Sequence[str] = ()) -> Sheet:
         headings=tuple(column.heading for column in kept),
         rows=rows,
         starts=starts,
-        tail=("", *_closing(findings), *written),
+        tail=("", *_closing(findings), "", Styled(words.verdict(findings), "best"), *written),
     )
 
 

@@ -15,6 +15,7 @@ from ssmreduce.view.pages import describe, peer_summary
 from ssmreduce.view.plot import image, plot
 from ssmreduce.view.table import Cell, Styled
 from ssmreduce.view.text import number, percent, shown
+from ssmreduce.view.verdict import verdict
 from theory.errors import MissingDependencyError
 
 
@@ -23,6 +24,7 @@ def html(comparison: Findings) -> str:
     head, *rest = describe(comparison)
     page = Template(_page()).substitute(
         title=_escaped(f"ssmreduce: {comparison.subject.get('name') or comparison.subject['kind']}"),
+        words=_escaped(verdict(comparison)),
         head=_escaped(head),
         description="".join(f"<p>{_escaped(line)}</p>" for line in rest),
         verdict=_verdict(comparison),
@@ -34,6 +36,13 @@ def html(comparison: Findings) -> str:
         provenance=_provenance(comparison),
     )
     return page
+
+
+def fragment(comparison: Findings) -> str:
+    """Return the verdict and the table alone, for a notebook: no style, no figure."""
+    head = describe(comparison)[0]
+    words = f"<p><strong>{_escaped(verdict(comparison))}</strong></p>"
+    return f"<div><p>{_escaped(head)}</p>{words}{_laws(comparison)}{_table(comparison)}</div>"
 
 
 def _page() -> str:
@@ -66,7 +75,7 @@ def _answer(comparison: Findings) -> str:
     """The smallest error of each order, in words: what most readers came for."""
     items = []
     for order in comparison.orders:
-        best = comparison.best(order)
+        best = comparison.winner(order)
         if best is not None and best.error is not None and best.relative_error is not None:
             ratio = f"{best.error.upper / best.floor:.2f} times the floor" if best.floor > 0 else "floor 0"
             items.append(

@@ -42,7 +42,7 @@ def test_rows_of_one_method_with_other_parameters_are_told_apart() -> None:
     )
     assert found.methods == ("balanced", "balanced(condition_limit=1e12)")
     assert found.of("balanced") == (plain,)
-    assert found.best(2) is plain
+    assert found.winner(2) is plain
 
 
 def test_every_field_of_an_opinion_and_a_row_survives_json() -> None:
