@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError
+from theory.systems import pairs
 from theory.systems.given import SystemLike, as_system
 from theory.systems.scan import Record, aligned_states, channels_of, record, require_scannable
 from theory.systems.system import DiagonalStateSpace, require_stable
@@ -39,7 +40,7 @@ def real_output(system: DiagonalStateSpace) -> Array:
     """``[C, C_reverse]`` in the coordinates of :func:`theory.systems.scan.aligned_states`, (..., p, K)."""
     parts = [system.C] if system.C_reverse is None else [system.C, system.C_reverse]
     if system.conjugate_pairs:
-        parts = [2.0 * np.concatenate([part.real, -part.imag], axis=-1) for part in parts]
+        parts = [pairs.real_output(part) for part in parts]
     return np.concatenate(parts, axis=-1)
 
 
