@@ -86,12 +86,15 @@ def test_dense_systems(discrete, real):
 
 
 def test_an_integrator_belongs_to_the_rest():
-    """Written so that its pole is computed as 1 up to rounding, on either side."""
-    for seed in range(8):
-        T = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))[0]
-        system = StateSpace(T @ np.diag([1.0, 0.5, -0.2]) @ T.T, T @ np.ones((3, 1)), np.ones((1, 3)) @ T.T, dt=1)
+    """A pole of exactly 1, whatever rounds: H diag(d) H / 4 with Hadamard's H is exact, and computed within rounding."""
+    H = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        T = H[rng.permutation(4)] * rng.choice([-1.0, 1.0], 4)
+        A = T @ np.diag([1.0, 0.5, -0.25, 0.125]) @ T.T
+        system = StateSpace(A, T @ np.ones((4, 1)), np.ones((1, 4)) @ T.T, dt=1)
         split = stable_part(system)
-        assert (split.stable.n, split.rest.n) == (2, 1)
+        assert (split.stable.n, split.rest.n) == (3, 1)
         add_up(system, split)
 
 
