@@ -86,7 +86,7 @@ def test_dense_systems(discrete, real):
 
 
 def test_an_integrator_belongs_to_the_rest():
-    """A pole of exactly 1, whatever rounds: H diag(d) H / 4 with Hadamard's H is exact, and computed within rounding."""
+    """A pole of exactly 1, whatever rounds: H diag(d) H / 4 with Hadamard's H is exact in float64."""
     H = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
     for seed in range(12):
         rng = np.random.default_rng(seed)
