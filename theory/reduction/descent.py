@@ -48,8 +48,8 @@ class Point:
         )
 
 
+# value, and the gradients g with ``df = Re sum conj(dx) g`` along poles, B and C
 Objective = Callable[[Point], tuple[float, Array, Array, Array]]
-"""Value, and the gradients g with ``df = Re sum conj(dx) g`` along poles, B and C."""
 
 
 @dataclass(frozen=True, kw_only=True)
