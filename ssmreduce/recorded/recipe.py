@@ -182,6 +182,8 @@ class Search:
     def curves(self, kind: str) -> Any:
         """Measured effects of every layer."""
         if kind not in self._curves:
+            if kind in ("output", "mixture"):  # a network that is wrong ends here, not as a refused candidate
+                _ = self.recording.gradients
             self._curves[kind] = effect_curves(self.recording, kind, self.known, self.report)
         return self._curves[kind]
 

@@ -14,6 +14,7 @@ from theory.errors import InputError
 from theory.gramians.recorded import OBSERVABILITIES, mixture, recorded_observability, recorded_reachability
 from theory.gramians.time_limited import time_limited_gramians
 from theory.reduction.recorded_refit import recorded_outputs
+from theory.systems.scan import channels_of, record
 
 Array = NDArray[Any]
 
@@ -50,6 +51,9 @@ class Recording:
         found = self.network.run(self.parts, self.rows, record=range(len(self.parts.layers)))
         if not np.isfinite(found.logits).all():
             raise InputError("the network gives logits that are not finite: look at it before it is reduced")
+        for index, layer in enumerate(self.parts.layers):
+            channels = channels_of(layer.system, layer.system.m)
+            record(found.inputs[index], found.lengths, channels, f"recorded inputs of layer {index}")
         return found
 
     def inputs(self, index: int) -> Array:
@@ -73,7 +77,11 @@ class Recording:
         """Gradients of random, centred combinations of the logits with respect to every layer's output."""
         v = np.random.default_rng(self.seed).standard_normal(self.whole.logits.shape)
         v -= v.mean(axis=1, keepdims=True)
-        return self.network.gradients(self.parts, self.rows, v.astype(np.float32))
+        found = self.network.gradients(self.parts, self.rows, v.astype(np.float32))
+        for index, layer in enumerate(self.parts.layers):
+            channels = channels_of(layer.system, layer.system.p)
+            record(found[index], self.whole.lengths, channels, f"gradients of layer {index}")
+        return found
 
     @cached_property
     def reachability(self) -> tuple[Array, ...]:

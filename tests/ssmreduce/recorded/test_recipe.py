@@ -226,3 +226,21 @@ def test_reduce_model_takes_a_network():
             reduce_model(model, **given)
     with pytest.raises(InputError):
         reduce_model(model, ratio=0.5, recipe=FAST)
+
+
+@pytest.mark.parametrize("wrong", ["inputs", "gradients", "nan"])
+def test_a_network_that_is_wrong_is_named_not_searched(wrong, monkeypatch):
+    """Its shapes and numbers are checked once; no candidate is refused for what the network did."""
+    network = ToyNetwork([layer(1, P=3)], count=8, L=6)
+    run, gradients = network.run, network.gradients
+
+    def bad_run(parts, rows, record=()):
+        found = run(parts, rows, record)
+        spoiled = {i: u[..., :1] if wrong == "inputs" else u * np.nan for i, u in found.inputs.items()}
+        return found if wrong == "gradients" else replace(found, inputs=spoiled)
+
+    monkeypatch.setattr(network, "run", bad_run)
+    if wrong == "gradients":
+        monkeypatch.setattr(network, "gradients", lambda *a: tuple(g[:, :, :1] for g in gradients(*a)))
+    with pytest.raises(InputError, match="of layer 0"):
+        Search(network, Recipe(observability=("output",), polish=0)).reduce(1)
