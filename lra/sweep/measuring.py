@@ -1,4 +1,4 @@
-"""What a reduced model does: accuracy and predictions on labelled examples, errors on recorded ones, size, time."""
+"""What a reduced model does: accuracy on labelled examples, errors on recorded inputs and on noise, size, time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from ssmreduce import Model
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Parts, Pass, changed, divergence
 from theory.errors import ConvergenceError
+from theory.gramians.h2 import h2_norm
 from theory.reduction.recorded_refit import mean_error, recorded_outputs
+from theory.systems.difference import difference
 
 STEPS = 5
 """Timed steps, of which the fastest counts: anything else that runs can only slow one down."""
@@ -81,6 +83,28 @@ class RecordedErrors:
             return 0.0
         error = mean_error(layer.system, self.found.inputs[index], self.outputs[index], self.found.lengths)
         return float(np.sqrt(np.sum(error) / self.energies[index]))
+
+
+class H2Errors:
+    """H2 norms of the layers' errors over those of the layers: the error for white noise at every input.
+
+    Each layer's inputs are independent of each other and of every other time; all channels together.
+    """
+
+    def __init__(self, layers: tuple[SSMLayer, ...]) -> None:
+        self.layers = layers
+        self.norms = [_total(layer) for layer in layers]
+
+    def of(self, index: int, layer: SSMLayer) -> float:
+        """Of one layer; 0 where it was not reduced."""
+        whole = self.layers[index]
+        if layer is whole or self.norms[index] == 0:
+            return 0.0
+        return float(np.linalg.norm(h2_norm(difference(whole.system, layer.system)))) / self.norms[index]
+
+
+def _total(layer: SSMLayer) -> float:
+    return float(np.linalg.norm(h2_norm(layer.system)))
 
 
 def size_of(model: Model) -> dict[str, int]:

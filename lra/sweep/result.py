@@ -15,7 +15,7 @@ from lra.sweep.grid import Point
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCHEMA = {"format": "lra-sweep", "version": 1}
+SCHEMA = {"format": "lra-sweep", "version": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class Row:
     recorded_error : float or None
         The largest over the layers of the relative root mean square error of the output, on recorded training inputs
         that nothing was fitted to.
+    h2_error : float or None
+        The largest over the layers of the H2 norm of the error over that of the layer: white noise at every input.
     states, budget : int
         Stored states of all layers (S4D: of one channel of each) that there are, and that were allowed. Fewer than
         allowed where a layer numerically has no more.
@@ -56,7 +58,8 @@ class Row:
     status : str
         "ok", or why there is no accuracy.
     layers : tuple of dict
-        For each layer: states, bracket of the certified error, absolute and relative, error on recorded inputs.
+        For each layer: states, bracket of the certified error, absolute and relative, errors on recorded inputs
+        and on white noise.
     """
 
     method: str
@@ -69,6 +72,7 @@ class Row:
     error_lower: float | None = None
     error_upper: float | None = None
     recorded_error: float | None = None
+    h2_error: float | None = None
     states: int | None = None
     budget: int = 0
     orders: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ from lra.network import LraNetwork
 from lra.sweep.certifying import RTOL, Certified
 from lra.sweep.examples import Inputs, Part, affordable, drawn, task_of
 from lra.sweep.grid import Grid, Point
-from lra.sweep.measuring import Predictions, RecordedErrors, size_of, step_milliseconds
+from lra.sweep.measuring import H2Errors, Predictions, RecordedErrors, size_of, step_milliseconds
 from lra.sweep.reducing import REFUSALS, Candidate, Reducing
 from lra.sweep.result import Row, Sweep
 from lra.sweep.storage import Storage, held
@@ -127,6 +127,7 @@ class Bench:
         self._drawn = lambda seed: drawn(len(task.train), settings.recorded, affordable(task, width), seed)
         self.reducing = Reducing(self.training, lambda seed: self._drawn(seed)[1])
         self.certified = Certified(model.layers, jobs)
+        self.h2_errors = H2Errors(model.layers)
         self._times: dict[tuple[int, ...], float] = {}
 
     @property
@@ -183,17 +184,20 @@ class Bench:
             return Row(**told, seconds=time.perf_counter() - start), None
         reduced = candidate.parts.layers
         errors = [self.recorded_errors.of(index, layer) for index, layer in enumerate(reduced)]
+        noise = [self.h2_errors.of(index, layer) for index, layer in enumerate(reduced)]
         smaller = self.network.with_parts(candidate.parts)
         row = Row(
             **told,
             **scores,
             **size_of(smaller),
             recorded_error=max(errors),
+            h2_error=max(noise),
             rule=candidate.rule,
             states=sum(layer.order for layer in reduced),
             orders=tuple(layer.order for layer in reduced),
             layers=tuple(
-                {"states": layer.order, "recorded_error": error} for layer, error in zip(reduced, errors, strict=True)
+                {"states": layer.order, "recorded_error": error, "h2_error": white}
+                for layer, error, white in zip(reduced, errors, noise, strict=True)
             ),
             step_ms=self._time(candidate.parts),
             seconds=time.perf_counter() - start,
