@@ -109,6 +109,7 @@ _WHERE = {
     "ConvergenceError": "theory.errors",
     "AccuracyError": "theory.errors",
     "MissingDependencyError": "theory.errors",
+    "OptionError": "ssmreduce.layers.options",
     "CheckpointError": "ssmreduce.files.errors",
     "CheckpointIOError": "ssmreduce.files.errors",
 }

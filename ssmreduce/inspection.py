@@ -31,8 +31,8 @@ class Inspection:
     Attributes
     ----------
     model : dict
-        Path, architecture, format, options, training record (and in one line), its reductions in their order, numbers
-        of layers, states and parameters.
+        Path, architecture, format, options, those assumed, training record (and in one line), its reductions in their
+        order, numbers of layers, states and parameters.
     layers : tuple of dict
         For each layer: name, states, channels, directions, what was remarked when it was read, smallest margin, slowest
         time constant in samples, largest Hankel singular value, and the states that are enough for relative bounds of
@@ -69,6 +69,7 @@ def inspect_model(model: Model) -> Inspection:
         "states": model.n_states,
         "parameters": _count(model.params),
         "options": {key: value for key, value in model.options.items() if isinstance(value, (str, int, float, bool))},
+        "assumed": model.assumed,
         "training": record,
         "record": one_line(model.training, FACTS),
         "reductions": [*model.training.get(EARLIER, ()), *filter(None, [model.training.get(REDUCTION)])],

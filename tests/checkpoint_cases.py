@@ -12,7 +12,9 @@ from ssmreduce.files.model import Model
 
 def small(rng: np.random.Generator, **training: Any) -> Model:
     tree = {"params": {"encoder": {f"layers_{i}": {"seq": s5_params(rng)} for i in range(2)}}}
-    return Model(tree=tree, options={"conj_sym": True, "activation": "half_glu1"}, training=training)
+    return Model(
+        tree=tree, options={"conj_sym": True, "discretization": "zoh", "activation": "half_glu1"}, training=training
+    )
 
 
 def same(first: Model, second: Model) -> bool:

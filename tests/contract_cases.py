@@ -59,7 +59,9 @@ def badly_scaled(system):
 
 
 def s5(seed, conj_sym=True, P=5, **options):
-    return layer_from_params(s5_params(np.random.default_rng(seed), P, 2, **options), conj_sym=conj_sym, name="s5")
+    return layer_from_params(
+        s5_params(np.random.default_rng(seed), P, 2, **options), conj_sym=conj_sym, discretization="zoh", name="s5"
+    )
 
 
 def s4d(seed, form):

@@ -19,7 +19,7 @@ def load_model(arguments: argparse.Namespace) -> Any:
     """Read the checkpoint that was named, or the shipped one."""
     from ssmreduce.files.loading import load
     from ssmreduce.files.shipped import shipped_checkpoint
-    from ssmreduce.layers.params import LAYER_OPTIONS
+    from ssmreduce.layers.options import LAYER_OPTIONS
 
     options = {key: getattr(arguments, key) for key in (*LAYER_OPTIONS, "prefix")}
     if arguments.checkpoint == "":

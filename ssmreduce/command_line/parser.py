@@ -139,6 +139,11 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
     group.add_argument("--discretization", choices=("zoh", "bilinear", "dirac"))
     group.add_argument("--step-rescale", type=float, metavar="X", help="factor on all step sizes")
     group.add_argument("--dt-transform", choices=("softplus", "exp"), help="how S4 version 4 stores its step sizes")
+    group.add_argument(
+        "--real-transform",
+        choices=("exp", "softplus", "relu", "sigmoid", "none"),
+        help="how the S4 code stores the real part of the eigenvalues (default exp, as in every published config)",
+    )
     group.add_argument("--bidirectional", action=argparse.BooleanOptionalAction, help="compared with the arrays")
     group.add_argument(
         "--prefix",

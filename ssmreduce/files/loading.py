@@ -15,6 +15,7 @@ from ssmreduce.files import formats
 from ssmreduce.files.description import read_description
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.model import Model
+from ssmreduce.layers.options import OptionError
 from theory.errors import DimensionError, InputError
 
 
@@ -41,8 +42,10 @@ def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: 
         different saves.
     CheckpointIOError
         Missing or unreadable file (an ``OSError``).
+    OptionError
+        An option is needed that neither the arrays nor a JSON half tell; carries its name and its values.
     InputError, DimensionError
-        Arrays or options that do not make a layer; the message names the layer, and the option to pass.
+        Arrays or options that do not make a layer; the message names the layer.
     """
     file = _resolved(path)
     form, held, data = formats.read(file)
@@ -63,6 +66,8 @@ def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: 
         raise
     except DimensionError as error:
         raise DimensionError(f"{file}: {str(error).split(' (got ')[0]}", **error.shapes) from None
+    except OptionError as error:
+        raise OptionError(f"{file}: {error}", error.option, error.values) from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 

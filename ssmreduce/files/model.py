@@ -16,8 +16,10 @@ from ssmreduce.files.formats import FILE_FORMATS
 from ssmreduce.files.saving import save
 from ssmreduce.files.trees import Array, changed, nested, pruned
 from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_prefix
+from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.layers.params import LAYER_OPTIONS, find_layers, joints, layer_from_params, leaves, locate_layers, split
+from ssmreduce.layers.options import LAYER_OPTIONS
+from ssmreduce.layers.params import find_layers, joints, layer_from_params, leaves, locate_layers, split
 from theory.errors import DimensionError, InputError
 
 Keys = dict[str, tuple[str, ...]]
@@ -109,6 +111,19 @@ class Model:
         read = {prefix: self._read(found) for prefix, found in self._places.items()}
         sizes = [layer.order for layer in self.layers]
         return {prefix: layers for prefix, layers in read.items() if [layer.order for layer in layers] == sizes}
+
+    @property
+    def assumed(self) -> dict[str, Any]:
+        """Options that nobody gave and the arrays do not tell: what the place of the layers or custom says of them."""
+        layer = self.layers[0]
+        given = {key for key, value in self.options.items() if value is not None}
+        told = given | LAYER_FORMATS[layer.form].fixed.keys() | {"bidirectional"}
+        rest = {key: value for key, value in layer.options().items() if key not in told}
+        return {
+            key: value
+            for key, value in rest.items()
+            if (key, value) not in (("step_rescale", 1.0), ("clip_eigs", False))
+        }
 
     @property
     def architecture(self) -> str:

@@ -24,6 +24,7 @@ def layer_formats() -> str:
             ", ".join(f"`{key}={value!r}`" for key, value in {**form.fixed, **form.stated}.items()),
         )
         for form in LAYER_FORMATS.values()
+        if all(form.usual.get(key, value) == value for key, value in form.stated.items())
     ]
     return _table(("code base", "kind", "keys of one layer", "options that it fixes"), rows)
 

@@ -25,19 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.copies import is_of_optimizer, main_prefix
-from ssmreduce.layers.families import FAMILIES
 from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.layers.formats.foreign import FOREIGN
 from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.layers.options import LAYER_OPTIONS, asked, checked, options_of
 from theory.errors import DimensionError, InputError
 from theory.systems.system import StateSpace, System
 
 Array = NDArray[Any]
 Path = tuple[str, ...]
-
-LAYER_OPTIONS = ("conj_sym", "discretization", "clip_eigs", "step_rescale", "bidirectional", "dt_transform")
-"""Options that arrays cannot tell and :func:`layer_from_params` understands."""
-
 
 _BRACKETS = re.compile(r"""\[(?:'|"|[0-9]+\])""")
 
@@ -161,8 +157,11 @@ def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -
         )
     chosen = [form for form in anchored if form.recognizes(raw, options)]
     if not chosen:
-        given = ", ".join(f"{key}={options.get(key)!r}" for key in anchored[0].stated)
-        raise InputError(f"{where}{anchored[0].question}; got {given}")
+        key = next(key for key in anchored[0].stated if options.get(key) not in {f.stated.get(key) for f in anchored})
+        if options.get(key, anchored[0].usual.get(key)) is None:
+            raise asked(where, key, anchored[0].question)
+        known = ", ".join(repr(value) for value in dict.fromkeys(form.stated[key] for form in anchored))
+        raise InputError(f"{where}{key} must be one of {known}, got {options[key]!r}")
     form = chosen[0]
     try:
         missing = form.missing(raw)
@@ -184,21 +183,23 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     name : str
         For messages.
     **options
-        What arrays cannot tell. ``conj_sym`` (bool, required for S5): whether one eigenvalue of each conjugate pair is
-        stored. ``discretization``: "zoh", "bilinear", or "dirac" of event-ssm (default "zoh" for S5; required for S4
-        versions 3 and 4, and where D is dense). ``clip_eigs``: whether the model clips ``Re(Lambda)`` at -1e-4 (default
-        ``False``). ``step_rescale``: default 1.
-        ``dt_transform``: "softplus" or "exp" (required for S4 version 4). ``bidirectional``: checked if given.
+        What arrays cannot tell; asked for where it matters and nothing else tells. ``conj_sym`` (bool, S5): whether
+        one eigenvalue of each conjugate pair is stored. ``discretization``: "zoh", "bilinear", or "dirac" of event-ssm
+        (S5, S4D of versions 3 and 4; an S5 layer of the reference code, known by its place ``.../seq`` or by its two
+        directions, is taken as "zoh", that code's default). ``clip_eigs`` (bool, S5): whether the model clips
+        ``Re(Lambda)`` at -1e-4, where an eigenvalue lies above. ``dt_transform``: "softplus" or "exp" (S4 version 4).
+        ``real_transform``: how the S4 code stores the real part; "exp" unless given. ``step_rescale``: 1 unless given.
+        ``bidirectional``: checked if given.
 
     Raises
     ------
+    OptionError
+        An option that the arrays do not tell; carries its name and its values.
     InputError, DimensionError
-        Missing arrays or options, shapes that do not fit, NaN; the message names layer, array and option.
+        Missing arrays, shapes that do not fit, NaN; the message names layer, array and option.
     """
     where = f"layer {name}: " if name else "layer: "
-    unknown = [key for key in options if key not in LAYER_OPTIONS]
-    if unknown:
-        raise InputError(f"{where}unknown option {unknown[0]!r}; the options of a layer are {', '.join(LAYER_OPTIONS)}")
+    checked(where, options)
     found = find_layers(params)
     if len(found) > 1:
         raise InputError(
@@ -217,7 +218,8 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
         fields = form.decode(wanted)
     except DimensionError as error:
         raise _prefixed(error, where, _stacked(form, wanted)) from None
-    chosen = _options_of(form, where, options, is_dense=fields["D"].ndim == 2)
+    place = name or next(iter(found), "")
+    chosen = options_of(form, where, options, wanted, fields, place)
     is_bidirectional = fields["C_reverse"] is not None
     if options.get("bidirectional") not in (None, is_bidirectional):
         raise InputError(
@@ -260,40 +262,6 @@ def _stacked(form: LayerFormat, raw: Mapping[str, Array]) -> str:
         f". All arrays have a leading axis of {sizes.pop()}, as pmap leaves it (replicated: take one copy, "
         "{key: array[0]}) or nn.scan (stacked layers: take each, {key: array[i]}); numpy.savez writes the result"
     )
-
-
-def _options_of(form: LayerFormat, where: str, options: Mapping[str, Any], *, is_dense: bool) -> dict[str, Any]:
-    """Complete the options of one layer; contradict and ask where the arrays cannot tell.
-
-    A dense D under S5's keys is event-ssm's, whose default is no zero-order hold.
-    """
-    for key, value in form.fixed.items():
-        if options.get(key) not in (None, value):
-            raise InputError(f"{where}{form.title} always has {key}={value}, got {options[key]!r}")
-    chosen: dict[str, Any] = {
-        "step_rescale": options.get("step_rescale") or 1.0,
-        "clip_eigs": bool(options.get("clip_eigs") or False),
-    }
-    for key in ("conj_sym", "discretization", "clip_eigs", "step_rescale"):
-        if options.get(key) is not None:
-            chosen[key] = options[key]
-    chosen |= form.fixed
-    if "conj_sym" not in chosen:
-        raise InputError(
-            f"{where}the arrays do not tell conj_sym: pass conj_sym=True if one eigenvalue of each conjugate pair is "
-            "stored (the default of S5 and LAST, output 2 Re(C x)), or conj_sym=False if all are (output Re(C x)); "
-            "on the command line --conj-sym or --no-conj-sym"
-        )
-    if "discretization" not in chosen:
-        default = None if is_dense else FAMILIES[form.kind].default_discretization
-        if default is None:
-            hint = "'dirac' or 'zoh' (event-ssm)" if is_dense else "'zoh' (S4 version 4) or 'bilinear' (version 3)"
-            raise InputError(
-                f"{where}the arrays do not tell the discretization: pass discretization={hint}; "
-                "on the command line --discretization"
-            )
-        chosen["discretization"] = default
-    return chosen
 
 
 def read_layers(tree: Mapping[Any, Any], *, prefix: str | None = None, **options: Any) -> tuple[SSMLayer, ...]:

@@ -149,6 +149,7 @@ def opinions_sheet(subject: str, bracket: Bracket, opinions: Sequence[Opinion]) 
 def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> Sheet:
     """Lay out a checkpoint: `model` and `layers` as :class:`ssmreduce.inspection.Inspection` has them."""
     options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
+    assumed = ", ".join(f"{key}={value}" for key, value in model["assumed"].items())
     titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
     unstable = any(layer["unstable"] for layer in layers)
     condition = max((layer.get("eigenvector_condition", 0.0) for layer in layers), default=0.0)
@@ -160,6 +161,7 @@ def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any
                 "best",
             ),
             f"options:  {options}",
+            *([f"assumed:  {assumed} (nothing says otherwise)"] if assumed else []),
             f"training: {model['record'] or 'no record'}",
             *(
                 [f"read:     diagonalised, condition number of eigenvectors at most {condition:.3g}"]

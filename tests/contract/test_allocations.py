@@ -21,7 +21,9 @@ def model(seed, spread=2.0):
     """Three layers; the larger `spread`, the more one of them lives from its first states."""
     rng = np.random.default_rng(seed)
     raw = [s5_params(rng, P=size, H=2, decay=(0.1, spread * (i + 1)), dtype=np.float64) for i, size in enumerate(SIZES)]
-    return Model(tree={f"layers_{i}": layer for i, layer in enumerate(raw)}, options={"conj_sym": True})
+    return Model(
+        tree={f"layers_{i}": layer for i, layer in enumerate(raw)}, options={"conj_sym": True, "discretization": "zoh"}
+    )
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)

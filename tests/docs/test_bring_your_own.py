@@ -53,8 +53,8 @@ def test_the_snippet_runs(
 
 
 def test_the_page_is_whole() -> None:
-    from ssmreduce.layers.params import LAYER_OPTIONS
+    from ssmreduce.layers.options import LAYER_OPTIONS
 
     assert len(SNIPPETS) == 5
-    assert {*OPTIONS} == {*LAYER_OPTIONS} - {"bidirectional"}  # which arrays do tell
+    assert {*OPTIONS} == {*LAYER_OPTIONS}
     assert re.search(r"^bring_your_own$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -97,7 +97,7 @@ def test_a_real_pole_attains_its_modal_gain():
     seq = {key: np.zeros(1, np.float32) for key in ("Lambda_re", "Lambda_im", "D")} | {"log_step": np.zeros((1, 1))}
     seq |= {"B": np.array([[[0.7, 0.0]]]), "C": np.array([[[0.5, 0.0]]]), "Lambda_re": np.array([-0.3])}
     seq = {key: np.float32(value) for key, value in seq.items()}
-    layer = layer_from_params(seq, conj_sym=True)
+    layer = layer_from_params(seq, conj_sym=True, discretization="zoh")
     norm = ssmreduce.hinf_norm(layer.system.replace(D=None))
     assert float(modal_gains(seq)[0]) == pytest.approx(norm.upper, rel=FLOAT32)
 
@@ -199,7 +199,7 @@ def test_degenerate_layers_have_finite_values_and_gradients(how):
         assert np.isfinite(value)
         for leaf in jax.tree.leaves(gradient):
             assert np.isfinite(leaf).all()
-    layer = layer_from_params(seq, conj_sym=True, clip_eigs=how in ("unstable", "slow"))
+    layer = layer_from_params(seq, conj_sym=True, discretization="zoh", clip_eigs=how in ("unstable", "slow"))
     wanted = ssmreduce.hankel_singular_values(layer.system)
     # each factor of a Gramian is off by sqrt(eps) where the Gramian is singular
     slack = wanted.size * np.sqrt(np.finfo(float).eps) * wanted[0] + FLOAT32 * wanted.sum()

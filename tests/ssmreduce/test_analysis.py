@@ -128,7 +128,7 @@ def test_data_that_may_change_is_read_anew() -> None:
 
 def test_a_tolerance_below_the_rounding_of_the_parameters_says_what_can_be_reached() -> None:
     layer = ssmreduce.layer_from_params(
-        s5_params(np.random.default_rng(3), 4, 2, dtype=np.float64), conj_sym=True, name="wide"
+        s5_params(np.random.default_rng(3), 4, 2, dtype=np.float64), conj_sym=True, discretization="zoh", name="wide"
     )
     analysis = analyze(layer)
     with pytest.raises(ToleranceError) as refused:

@@ -23,7 +23,7 @@ def model_of(rng: np.random.Generator, sizes: tuple[int, ...] = (6, 4, 8)) -> Mo
     tree = {
         f"layers_{i}": {"seq": s5_params(rng, P=size), "norm": {"scale": np.ones(3)}} for i, size in enumerate(sizes)
     }
-    return Model(tree={"params": tree}, options={"conj_sym": True})
+    return Model(tree={"params": tree}, options={"conj_sym": True, "discretization": "zoh"})
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.requires])
@@ -102,7 +102,7 @@ def test_s4d_models(tmp_path: Path) -> None:
 
 def test_random_draws_differ_between_layers(rng: np.random.Generator) -> None:
     raw = s5_params(rng, P=20)
-    model = Model(tree={"layers_0": raw, "layers_1": raw}, options={"conj_sym": True})
+    model = Model(tree={"layers_0": raw, "layers_1": raw}, options={"conj_sym": True, "discretization": "zoh"})
     first, second = reduce_model(model, ratio=0.5, method="random", seed=1).layers
     assert not np.array_equal(first.Lambda, second.Lambda)
     again = reduce_model(model, ratio=0.5, method="random", seed=1).layers
@@ -113,7 +113,9 @@ def test_states_that_are_not_there_are_not_asked_for(rng: np.random.Generator) -
     """A layer of minimal order 2 gets 2 states, though its share is 4; the budget is not exceeded."""
     raw = s5_params(rng, P=6)
     raw["C"][:, 2:] = 0
-    model = Model(tree={"layers_0": raw, "layers_1": s5_params(rng, P=6)}, options={"conj_sym": True})
+    model = Model(
+        tree={"layers_0": raw, "layers_1": s5_params(rng, P=6)}, options={"conj_sym": True, "discretization": "zoh"}
+    )
     smaller = reduce_model(model, ratio=0.3)
     assert smaller.layers[0].order == 2
     assert smaller.n_states <= 8
@@ -122,7 +124,9 @@ def test_states_that_are_not_there_are_not_asked_for(rng: np.random.Generator) -
 def test_a_dead_layer_keeps_one_state(rng: np.random.Generator) -> None:
     raw = s5_params(rng, P=6)
     raw["C"][:] = 0
-    model = Model(tree={"layers_0": raw, "layers_1": s5_params(rng, P=6)}, options={"conj_sym": True})
+    model = Model(
+        tree={"layers_0": raw, "layers_1": s5_params(rng, P=6)}, options={"conj_sym": True, "discretization": "zoh"}
+    )
     for allocation in ALLOCATIONS:
         smaller = reduce_model(model, ratio=0.3, allocation=allocation)
         assert smaller.layers[0].order == 1
@@ -158,7 +162,7 @@ def test_orders_that_cannot_be_met_name_the_layer(rng: np.random.Generator) -> N
     raw = s5_params(rng, P=6)
     raw["C"][:, 2:] = 0  # two states are there
     with pytest.raises(OrderError, match=r"layers_0.*at most 2") as caught:
-        reduce_model(Model(tree={"layers_0": raw}, options={"conj_sym": True}), orders=4)
+        reduce_model(Model(tree={"layers_0": raw}, options={"conj_sym": True, "discretization": "zoh"}), orders=4)
     assert caught.value.attainable == 2
 
 
@@ -202,7 +206,9 @@ def test_a_record_of_an_older_version_is_sorted_out(rng: np.random.Generator) ->
 def test_what_is_not_as_asked_is_a_value_in_the_record(rng: np.random.Generator) -> None:
     raw = s5_params(rng, P=6)
     raw["C"][:] = 0
-    dead = reduce_model(Model(tree={"layers_0": raw}, options={"conj_sym": True}), ratio=0.5).training["reduction"]
+    dead = reduce_model(
+        Model(tree={"layers_0": raw}, options={"conj_sym": True, "discretization": "zoh"}), ratio=0.5
+    ).training["reduction"]
     assert (dead["orders_asked"], dead["orders"], dead["methods"]) == ([3], [1], ["modal"])
 
 
@@ -234,6 +240,6 @@ def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
 def test_unstable_layers_are_named(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][0] = 0.5
-    model = Model(tree={"layers_0": {"seq": raw}}, options={"conj_sym": True})
+    model = Model(tree={"layers_0": {"seq": raw}}, options={"conj_sym": True, "discretization": "zoh"})
     with pytest.raises(StabilityError, match="layers_0/seq"):
         reduce_model(model, ratio=0.5)

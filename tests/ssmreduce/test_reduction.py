@@ -114,7 +114,7 @@ def test_reduced_layer_runs_in_the_original_scan(layer: SSMLayer, data: st.DataO
 
 @pytest.mark.parametrize("method", SELECTING)
 def test_selected_states_keep_their_bits(method: str, rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng, P=8, bidirectional="C1C2"), conj_sym=True)
+    layer = layer_from_params(s5_params(rng, P=8, bidirectional="C1C2"), conj_sym=True, discretization="zoh")
     result = reduce(layer, order=3, method=method)
     kept = result.diagnostics["kept"]
     assert kept.shape == (3,)
@@ -145,7 +145,7 @@ def test_s4d(method: str, form: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("name", ["s5_tiny_trunc_halfglu1_standard.npz", "s4d_minimal.npz"])
 def test_dtype_can_be_chosen(name: str) -> None:
-    layer = load(GOLDEN / name, **({"conj_sym": True} if "s5" in name else {})).layers[0]
+    layer = load(GOLDEN / name, **({"conj_sym": True, "discretization": "zoh"} if "s5" in name else {})).layers[0]
     single, double = reduce(layer, order=2), reduce(layer, order=2, dtype=np.float64)
     assert (single.layer.dtype, double.layer.dtype) == (np.float32, np.float64)
     assert np.max(double.rounding) < 1e-4 * np.max(single.rounding)
@@ -155,7 +155,7 @@ def test_dtype_can_be_chosen(name: str) -> None:
 
 @pytest.mark.parametrize("method", ALONE)
 def test_relative_tolerance_holds(method: str, rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng, P=10), conj_sym=True)
+    layer = layer_from_params(s5_params(rng, P=10), conj_sym=True, discretization="zoh")
     orders = []
     for rtol in (3.0, 0.5, 0.1, 1e-3, 1e-12, 0.0):
         result = reduce(layer, rtol=rtol, method=method)
@@ -169,7 +169,9 @@ class TestSystems:
     """Everything that is not a layer."""
 
     def test_dense(self, rng: np.random.Generator) -> None:
-        full = dense(layer_from_params(s5_params(rng, P=6, dtype=np.float64), conj_sym=True).system)
+        full = dense(
+            layer_from_params(s5_params(rng, P=6, dtype=np.float64), conj_sym=True, discretization="zoh").system
+        )
         result = reduce(full, order=5)
         assert result.layer is None
         assert isinstance(result.system, StateSpace)
@@ -203,7 +205,7 @@ class TestSystems:
 
     def test_mapping(self, rng: np.random.Generator) -> None:
         raw = s5_params(rng)
-        assert reduce(raw, order=2, conj_sym=True).layer.order == 2
+        assert reduce(raw, order=2, conj_sym=True, discretization="zoh").layer.order == 2
         with pytest.raises(InputError, match="conj_sym"):
             reduce(raw, order=2)
 
@@ -211,7 +213,7 @@ class TestSystems:
 @pytest.mark.parametrize("method", ALONE)
 @pytest.mark.parametrize("order", [-1, 6, 2.5, True, "3", None])
 def test_bad_orders(method: str, order: object, rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     with pytest.raises((OrderError, InputError)) as caught:
         reduce(layer, order=order, method=method)  # type: ignore[arg-type]
     if isinstance(order, int) and not isinstance(order, bool):
@@ -221,13 +223,13 @@ def test_bad_orders(method: str, order: object, rng: np.random.Generator) -> Non
 
 @pytest.mark.parametrize("rtol", [-1.0, float("nan"), float("inf")])
 def test_bad_tolerances(rtol: float, rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     with pytest.raises(ToleranceError):
         reduce(layer, rtol=rtol)
 
 
 def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match=r"unknown method 'best'.*balanced"):
         reduce(layer, order=2, method="best")
     with pytest.raises(InputError, match="either order"):
@@ -240,7 +242,7 @@ def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
 def test_unstable_layers_are_refused_with_the_ways_on(method: str, rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][0] = 0.01
-    layer = layer_from_params(raw, conj_sym=True)
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh")
     with pytest.raises(StabilityError, match=r"state 0.*layer\.keep.*clip_eigs=True"):
         reduce(layer, order=2, method=method)
     assert reduce(layer.keep(layer.margin > 0), order=2, method=method).order == 2
@@ -248,7 +250,7 @@ def test_unstable_layers_are_refused_with_the_ways_on(method: str, rng: np.rando
 
 
 def test_results_are_plain_to_look_at(rng: np.random.Generator) -> None:
-    result = reduce(layer_from_params(s5_params(rng), conj_sym=True), order=2)
+    result = reduce(layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh"), order=2)
     assert repr(result).startswith("Reduction(balanced, order 2 of 5, bound=")
     assert result.to_dict()["order"] == 2
     with pytest.raises(AttributeError):

@@ -60,15 +60,12 @@ class Family(Protocol):
         Whether the layer is one system with one input and one output a channel (a batch), or a single system.
     delay_reverse : int
         Delay of the reverse direction; the forward one has 0.
-    default_discretization : str or None
-        The discretization of arrays that do not tell; ``None``: it must be stated.
     """
 
     kind: str
     default_form: str
     is_batch: bool
     delay_reverse: int
-    default_discretization: str | None
 
     def shapes(self, fields: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], ...]]:
         """Return the shapes that each field may have, given those of Lambda, B and D that came.

@@ -25,7 +25,6 @@ class S4D:
     kind, default_form = "s4d", "s4d-v4"
     is_batch = True
     delay_reverse = 1
-    default_discretization: str | None = None
 
     def shapes(self, fields: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], ...]]:
         """See :class:`Family`."""

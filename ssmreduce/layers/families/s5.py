@@ -36,7 +36,6 @@ class S5:
     kind, default_form = "s5", "s5"
     is_batch = False
     delay_reverse = 0
-    default_discretization: str | None = "zoh"
 
     def shapes(self, fields: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], ...]]:
         """See :class:`Family`."""

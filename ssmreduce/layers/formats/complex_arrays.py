@@ -10,7 +10,7 @@ import numpy as np
 from ssmreduce.layers.formats.layer_format import Array, Arrays, LayerFormat, Recognized, complex_type
 from ssmreduce.layers.formats.s4d_jax import AnnotatedS4D
 from ssmreduce.layers.formats.s4d_minimal import MinimalS4D
-from ssmreduce.layers.formats.s4d_torch import Version4, Version4Exp
+from ssmreduce.layers.formats.s4d_torch import TRANSFORMS, Version4, Version4Exp
 from ssmreduce.layers.formats.s5 import ReferenceS5, WideS5
 
 
@@ -22,6 +22,7 @@ class ComplexArrays(Recognized):
         self.name, self.kind, self.title = f"{plain.name}-complex", plain.kind, f"{plain.title}, complex arrays"
         self.anchor, self.keys, self.optional = plain.anchor, plain.keys, plain.optional
         self.fixed, self.stated, self.question = plain.fixed, plain.stated, plain.question
+        self.usual, self.discretizations, self.ambiguity = plain.usual, plain.discretizations, plain.ambiguity
         self.stores_fields = plain.stores_fields
 
     def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
@@ -29,6 +30,10 @@ class ComplexArrays(Recognized):
         there = [raw[key] for key in self.complex_keys if key in raw]
         is_complex = bool(there) and all(array.dtype.kind == "c" for array in there)
         return is_complex and self.plain.recognizes(self._pairs(raw), options)
+
+    def presumed(self, raw: Mapping[str, Array], place: str) -> Mapping[str, Any]:
+        """See :class:`LayerFormat`."""
+        return self.plain.presumed(raw, place)
 
     def missing(self, raw: Mapping[str, Array]) -> list[str]:
         """See :class:`LayerFormat`."""
@@ -65,6 +70,6 @@ class ComplexArrays(Recognized):
 FORMATS = (
     *(ComplexArrays(form, ("B", "C", "C1", "C2")) for form in (ReferenceS5(), WideS5())),
     ComplexArrays(MinimalS4D(), ("kernel.C",)),
-    *(ComplexArrays(form, ("kernel.B", "kernel.C")) for form in (Version4(), Version4Exp())),
+    *(ComplexArrays(form(real), ("kernel.B", "kernel.C")) for real in TRANSFORMS for form in (Version4, Version4Exp)),
     ComplexArrays(AnnotatedS4D(), ("C",)),
 )

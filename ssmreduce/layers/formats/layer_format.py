@@ -36,8 +36,14 @@ class LayerFormat(Protocol):
         Options that the code base leaves no choice in.
     stated : mapping
         Options of :func:`ssmreduce.layer_from_params` that choose this format and no other.
+    usual : mapping
+        Those of them that every published config has, taken where nothing is said.
     question : str
-        What to ask when several formats have the anchor and none is chosen.
+        Which case is which, where an option of :attr:`stated` is asked for.
+    discretizations : tuple of str
+        The discretizations that the code base knows, where the arrays do not tell which.
+    ambiguity : str
+        Which code has which of them.
     stores_fields : bool
         Whether the fields are stored as they are (rounded to the precision), or through logarithms and the like.
     """
@@ -52,11 +58,18 @@ class LayerFormat(Protocol):
     complex_keys: tuple[str, ...]
     fixed: Mapping[str, Any]
     stated: Mapping[str, Any]
+    usual: Mapping[str, Any]
     question: str
+    discretizations: tuple[str, ...]
+    ambiguity: str
     stores_fields: bool
 
     def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
         """Whether arrays with the anchor, under these options, are of this format and of no other."""
+        ...
+
+    def presumed(self, raw: Mapping[str, Array], place: str) -> Mapping[str, Any]:
+        """Options that hold for arrays of this format at this place of a tree unless something else is said."""
         ...
 
     def missing(self, raw: Mapping[str, Array]) -> list[str]:
@@ -89,12 +102,20 @@ class Recognized:
     complex_keys: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = {}
     stated: Mapping[str, Any] = {}
+    usual: Mapping[str, Any] = {}
     question: str = ""
+    discretizations: tuple[str, ...] = ()
+    ambiguity: str = ""
     stores_fields: bool = False
 
     def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
         """See :class:`LayerFormat`."""
-        return all(options.get(key) == value for key, value in self.stated.items())
+        given = {**self.usual, **{key: value for key, value in options.items() if value is not None}}
+        return all(given.get(key) == value for key, value in self.stated.items())
+
+    def presumed(self, raw: Mapping[str, Array], place: str) -> Mapping[str, Any]:
+        """See :class:`LayerFormat`."""
+        return {}
 
     def missing(self, raw: Mapping[str, Array]) -> list[str]:
         """See :class:`LayerFormat`."""

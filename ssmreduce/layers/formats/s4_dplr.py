@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ssmreduce.layers.formats.layer_format import Array, Arrays, expect, paired
-from ssmreduce.layers.formats.s4d_torch import Version4
+from ssmreduce.layers.formats.s4d_torch import TRANSFORMS, Version4
 from theory.errors import DimensionError, InputError
 
 CONDITION_LIMIT = 1e8
@@ -120,4 +120,4 @@ class DPLRExp(DPLR):
     stated: Mapping[str, Any] = {"dt_transform": "exp"}
 
 
-FORMATS = (DPLR(), DPLRExp())
+FORMATS = tuple(form(real) for real in TRANSFORMS for form in (DPLR, DPLRExp))

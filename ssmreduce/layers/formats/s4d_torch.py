@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from ssmreduce.layers.formats.layer_format import Array, Arrays, Recognized, expect, negative_real, paired, pairs
-from theory.errors import DimensionError
+from theory.errors import DimensionError, InputError
 
-_TRANSFORM = (
-    "the arrays do not tell the transform of inv_dt: pass dt_transform='softplus' (configs of S4 version 4) or "
-    "dt_transform='exp' (older and converted checkpoints); on the command line --dt-transform"
-)
+_TRANSFORM = " (of inv_dt; softplus: configs of S4 version 4; exp: older and converted checkpoints)"
+
+RELU_SHIFT = 1e-4
+"""What the S4 code adds to ``relu(A_real)``."""
+
+
+def _log_expm1(decay: Array) -> Array:
+    result: Array = decay + np.log(-np.expm1(-decay))
+    return result
+
+
+TRANSFORMS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "exp": (np.exp, np.log),
+    "softplus": (lambda stored: np.logaddexp(0.0, stored), _log_expm1),
+    "relu": (lambda stored: np.maximum(stored, 0.0) + RELU_SHIFT, lambda decay: decay - RELU_SHIFT),
+    "sigmoid": (expit, logit),
+    "none": (lambda stored: stored, lambda decay: decay),
+}
+"""``real_transform`` of the S4 code: from the stored number to :math:`-\\Re\\lambda`, and back."""
 
 
 class TorchS4D(Recognized):
@@ -22,6 +38,11 @@ class TorchS4D(Recognized):
     name: str
     kind, title = "s4d", "S4D (PyTorch)"
     fixed: Mapping[str, Any] = {"conj_sym": True, "clip_eigs": False}
+    usual: Mapping[str, Any] = {"real_transform": "exp"}
+    discretizations: tuple[str, ...] = ("zoh", "bilinear")
+    ambiguity = (
+        " (S4D of version 4: 'zoh' unless configured otherwise; version 3 and configs that match S4: 'bilinear')"
+    )
     anchor: str
     prefix: str
     step: str
@@ -29,6 +50,12 @@ class TorchS4D(Recognized):
     sign: float
     softplus = False
     is_v3 = False
+
+    def __init__(self, real_transform: str = "exp") -> None:
+        self.real_transform = real_transform
+        self.stated = {**type(self).stated, "real_transform": real_transform}
+        if real_transform != "exp":
+            self.name, self.title = f"{self.name}-{real_transform}", f"{self.title}, real_transform={real_transform}"
 
     def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:
         """See :class:`LayerFormat`."""
@@ -56,7 +83,7 @@ class TorchS4D(Recognized):
         C = paired(C)
         tile = (H // copies, 1)
         return {
-            "Lambda": np.tile(-np.exp(decay) + 1j * self.sign * imag, tile),
+            "Lambda": np.tile(-TRANSFORMS[self.real_transform][0](decay) + 1j * self.sign * imag, tile),
             "B": np.tile(B, (H // B.shape[0], 1)),
             "C": C[0],
             "C_reverse": C[1] if channels == 2 else None,
@@ -73,11 +100,22 @@ class TorchS4D(Recognized):
         return {
             f"{key}C": pairs(np.stack(parts), dtype),
             f"{key}{self.step}": (stored[:, 0] if v3 and stored.shape[1] == 1 else stored).astype(dtype),
-            f"{key}{self.real}": np.log(negative_real(fields["Lambda"], "S4D")).astype(dtype),
+            f"{key}{self.real}": self._stored(negative_real(fields["Lambda"], "S4D")).astype(dtype),
             f"{key}A_imag": (self.sign * fields["Lambda"].imag).astype(dtype),
             f"{key}B": pairs(fields["B"] if v3 else fields["B"][None], dtype),
             "D": fields["D"].astype(dtype) if v3 else fields["D"][None].astype(dtype),
         }
+
+    def _stored(self, decay: Array) -> Array:
+        """The real parts as the transform stores them."""
+        with np.errstate(all="ignore"):
+            stored = TRANSFORMS[self.real_transform][1](decay)
+        if not (np.isfinite(stored).all() and (self.real_transform != "relu" or (stored >= 0).all())):
+            raise InputError(
+                f"real_transform={self.real_transform!r} cannot hold Re(Lambda) from {-decay.max():.3g} to "
+                f"{-decay.min():.3g}; a method of selection keeps the stored ones (method='modal')"
+            )
+        return stored
 
     def select(self, raw: Arrays, index: Array) -> Arrays:
         """See :class:`LayerFormat`."""
@@ -136,4 +174,4 @@ class Version3(TorchS4D):
     is_v3 = True
 
 
-FORMATS = (Version4(), Version4Exp(), Version3())
+FORMATS = tuple(form(real) for real in TRANSFORMS for form in (Version4, Version4Exp, Version3))

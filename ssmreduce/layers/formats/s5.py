@@ -10,6 +10,16 @@ import numpy as np
 from ssmreduce.layers.formats.layer_format import Array, Arrays, Recognized, expect, paired, pairs
 from theory.errors import DimensionError, InputError
 
+AMBIGUITY = (
+    " (S5, LAST, discretax, linax: 'zoh' unless configured otherwise; event-ssm has the same keys and is 'dirac', or "
+    "'zoh' for its zoh and async)"
+)
+
+
+def is_sequence(place: str) -> bool:
+    """Whether a layer lies where the reference code and s5-pytorch put it: ``layers_0/seq``, ``blocks.0.s5.seq``."""
+    return place.rpartition("/")[2] == "seq"
+
 
 class ReferenceS5(Recognized):
     """Eigenvalues, B and C as real pairs; the reverse direction in C2."""
@@ -18,6 +28,8 @@ class ReferenceS5(Recognized):
     anchor = "Lambda_re"
     keys: tuple[str, ...] = ("Lambda_re", "Lambda_im", "B", "log_step")
     optional: tuple[str, ...] = ("C", "C1", "C2", "D")
+    discretizations: tuple[str, ...] = ("zoh", "bilinear", "dirac")
+    ambiguity = AMBIGUITY
     stores_fields = True
     wide = False
 
@@ -26,6 +38,11 @@ class ReferenceS5(Recognized):
         C = raw.get("C")
         wide = C is not None and C.ndim == 3 and C.shape[1] == 2 * raw["Lambda_re"].size > 0
         return wide == self.wide
+
+    def presumed(self, raw: Mapping[str, Array], place: str) -> Mapping[str, Any]:
+        """The reference code's default where the tree is that code's: it alone has two directions, and says ``seq``."""
+        dense = "D" in raw and raw["D"].ndim == 2
+        return {"discretization": "zoh"} if not dense and (self.wide or "C1" in raw or is_sequence(place)) else {}
 
     def missing(self, raw: Mapping[str, Array]) -> list[str]:
         """What the layer lacks: the output matrix may be C, or C1 and C2, not both."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssmreduce.layers.formats.layer_format import Array, Arrays, Recognized, complex_type, expect, paired, pairs
+from ssmreduce.layers.formats.s5 import is_sequence
 from theory.errors import DimensionError
 
 
@@ -23,7 +24,13 @@ class TorchS5(Recognized):
     keys = ("Lambda", "B", "C", "D", "log_step")
     complex_keys = ("Lambda", "C")
     fixed: Mapping[str, Any] = {"conj_sym": False, "clip_eigs": False}
+    discretizations: tuple[str, ...] = ("zoh", "bilinear")
+    ambiguity = " (S5 and S5Block of s5-pytorch are always 'zoh', and lie under 'seq'; a bare S5SSM may be either)"
     stores_fields = True
+
+    def presumed(self, raw: Mapping[str, Array], place: str) -> Mapping[str, Any]:
+        """``S5`` and ``S5Block`` hold the input."""
+        return {"discretization": "zoh"} if is_sequence(place) else {}
 
     def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:
         """See :class:`LayerFormat`."""

@@ -29,7 +29,7 @@ QUICK = ("--methods", "balanced,modal", "--orders", "2", "--crosscheck", "none")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = {"params": {"layers_0": {"seq": s5_params(np.random.default_rng(0), 4, 2)}}}
     path = tmp_path_factory.mktemp("model") / "model.npz"
-    save(Model(tree=tree, options={"conj_sym": True}, training={}), path)
+    save(Model(tree=tree, options={"conj_sym": True, "discretization": "zoh"}, training={}), path)
     return path
 
 
@@ -93,7 +93,10 @@ def test_names_from_files_are_data(
 def test_hostile_keys_pass_through_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a\x1b]0;OWNED\x07b", "a[/b]"):
         tree = {"params": {name: {"seq": s5_params(np.random.default_rng(0), 4, 2)}}}
-        save(Model(tree=tree, options={"conj_sym": True}, training={}), tmp_path / "m.safetensors")
+        save(
+            Model(tree=tree, options={"conj_sym": True, "discretization": "zoh"}, training={}),
+            tmp_path / "m.safetensors",
+        )
         for command in ("inspect", "compare", "reduce"):
             more = {"reduce": ("--order", "2", "-o", str(tmp_path / "o.npz"), "--force"), "compare": QUICK}
             assert main([command, str(tmp_path / "m.safetensors"), *more.get(command, ())]) == 0

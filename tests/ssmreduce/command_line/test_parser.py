@@ -53,7 +53,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     tree = {"params": {f"layers_{i}": {"seq": s5_params(rng, 4, 2)} for i in range(2)}}
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save(Model(tree=tree, options={"conj_sym": True}, training={"seed": 3}), path)
+    save(Model(tree=tree, options={"conj_sym": True, "discretization": "zoh"}, training={"seed": 3}), path)
     return path
 
 
@@ -99,7 +99,9 @@ def test_inspect(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_inspect_describes_unstable_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = s5_params(np.random.default_rng(1), 3, 2)
     raw["Lambda_re"][0] = 1.0
-    save(Model(tree={"params": raw}, options={"conj_sym": True}), tmp_path / "wild.safetensors")
+    save(
+        Model(tree={"params": raw}, options={"conj_sym": True, "discretization": "zoh"}), tmp_path / "wild.safetensors"
+    )
     status, out, _ = call(capsys, "inspect", tmp_path / "wild.safetensors")
     assert status == 0
     assert "1 unstable" in out

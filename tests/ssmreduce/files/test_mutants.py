@@ -99,7 +99,7 @@ def test_mutated_json_halves(tmp_path: Path) -> None:
 
 
 TREES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "s5": (flat(small(np.random.default_rng(1)).tree), {"conj_sym": True}),
+    "s5": (flat(small(np.random.default_rng(1)).tree), {"conj_sym": True, "discretization": "zoh"}),
     **{
         form: (
             {

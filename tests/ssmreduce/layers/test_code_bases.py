@@ -128,8 +128,8 @@ def run_discretax(raw: Raw, u: np.ndarray) -> np.ndarray:
 
 
 CASES: dict[str, tuple[Callable[..., Raw], dict[str, Any], Callable[..., np.ndarray], dict[str, Any]]] = {
-    "s5-torch": (torch_s5, {}, run_torch_s5, {}),
-    "s5-torch, both directions": (torch_s5, {"directions": 2}, run_torch_s5, {}),
+    "s5-torch": (torch_s5, {}, run_torch_s5, {"discretization": "zoh"}),
+    "s5-torch, both directions": (torch_s5, {"directions": 2}, run_torch_s5, {"discretization": "zoh"}),
     "lru-dense": (dense_lru, {}, run_lru, {}),
     "lru-dense, rectangular": (dense_lru, {"inputs": 2, "outputs": 5}, run_lru, {}),
     "lru-delayed": (dense_lru, {"name": "Bp", "inputs": 4, "outputs": 2}, run_lru, {}),
@@ -176,11 +176,11 @@ def test_bilinear_and_scaled_steps_of_s5_pytorch(rng: np.random.Generator) -> No
     y = run_torch_s5(raw, u, "bilinear")
     layer = layer_from_params(raw, discretization="bilinear")
     assert np.abs(outputs(layer, u) - y).max() < 1e-12 * np.abs(y).max()
-    doubled = layer_from_params(raw, step_rescale=2.0)
+    doubled = layer_from_params(raw, discretization="zoh", step_rescale=2.0)
     y = run_torch_s5({**raw, "log_step": raw["log_step"].astype(float) + np.log(2.0)}, u)
     assert np.abs(outputs(doubled, u) - y).max() < 1e-12 * np.abs(y).max()
     with pytest.raises(InputError, match="conj_sym=False"):
-        layer_from_params(raw, conj_sym=True)
+        layer_from_params(raw, conj_sym=True, discretization="zoh")
     with pytest.raises(DimensionError, match="C must have shape"):
         layer_from_params({**raw, "C": raw["C"][:, :5]})
 
@@ -211,7 +211,7 @@ def test_the_discretization_of_a_dense_layer_is_asked_for(rng: np.random.Generat
 def test_a_layer_without_feedthrough_has_none(form: str, tmp_path: Path, rng: np.random.Generator) -> None:
     raw = s5_params(rng) if form == "s5" else s4d_params(rng, form)
     del raw["D"]
-    options = {"conj_sym": True} if form == "s5" else {}
+    options = {"conj_sym": True, "discretization": "zoh"} if form == "s5" else {}
     layer = layer_from_params(raw, **options)
     assert not layer.D.any()
     assert layer.to_params().keys() == raw.keys()
@@ -226,7 +226,10 @@ def test_a_layer_without_feedthrough_has_none(form: str, tmp_path: Path, rng: np
 @pytest.mark.parametrize("form", ["s5", "s5-wide", "s4d-minimal", "s4d-v4", "s4d-v4-exp", "s4d-jax"])
 def test_pairs_may_be_complex_arrays(form: str, rng: np.random.Generator) -> None:
     if form.startswith("s5"):
-        raw, options = s5_params(rng, bidirectional="wide" if "wide" in form else "C1C2"), {"conj_sym": True}
+        raw, options = (
+            s5_params(rng, bidirectional="wide" if "wide" in form else "C1C2"),
+            {"conj_sym": True, "discretization": "zoh"},
+        )
     else:
         raw, options = s4d_params(rng, form), S4D_OPTIONS[form]
     plain = layer_from_params(raw, **options)

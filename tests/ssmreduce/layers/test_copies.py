@@ -35,7 +35,7 @@ def sizes(tree: Any) -> dict[str, int]:
 @pytest.mark.parametrize("method", ["balanced", "last"])
 def test_an_average_is_cut_alike(copy: str, joint: str, method: str) -> None:
     tree = network("params", joint) | network(copy, joint, 1.03125) | {"step": np.int64(7)}
-    model = Model(tree=tree, options={"conj_sym": True})
+    model = Model(tree=tree, options={"conj_sym": True, "discretization": "zoh"})
     assert len(model.layers) == 2
     assert list(model.copies) == [copy]
     smaller = reduce_model(model, budget=5, method=method)
@@ -49,7 +49,10 @@ def test_an_average_is_cut_alike(copy: str, joint: str, method: str) -> None:
     if method == "last":  # the copy is a selection of its own states, not of the weights'
         assert set(after.Lambda) <= set(before.Lambda)
     else:
-        alone = reduce_model(Model(tree=network("params", joint, 1.03125), options={"conj_sym": True}), orders=orders)
+        alone = reduce_model(
+            Model(tree=network("params", joint, 1.03125), options={"conj_sym": True, "discretization": "zoh"}),
+            orders=orders,
+        )
         assert np.array_equal(alone.layers[0].C, after.C)
 
 
@@ -67,7 +70,10 @@ MOMENTS = {
 @pytest.mark.parametrize("place", MOMENTS.values(), ids=list(MOMENTS))
 def test_moments_go_in_any_spelling(place: str, joint: str) -> None:
     head = {"params/head/mu/kernel".replace("/", joint): np.ones(3, np.float32)}
-    model = Model(tree=network("params", joint) | network(place, joint) | head, options={"conj_sym": True})
+    model = Model(
+        tree=network("params", joint) | network(place, joint) | head,
+        options={"conj_sym": True, "discretization": "zoh"},
+    )
     assert not model.copies
     smaller = reduce_model(model, orders=2)
     assert smaller.tree.keys() == network("params", joint).keys() | head.keys()
@@ -76,12 +82,14 @@ def test_moments_go_in_any_spelling(place: str, joint: str) -> None:
 def test_moments_in_nested_trees_go_whole() -> None:
     tree = small(np.random.default_rng(0)).tree
     state = {**tree, "opt_state": {"0": {"mu": tree["params"], "count": np.int32(3)}, "1": {}}}
-    assert reduce_model(Model(tree=state, options={"conj_sym": True}), orders=2).tree.keys() == {"params"}
+    assert reduce_model(
+        Model(tree=state, options={"conj_sym": True, "discretization": "zoh"}), orders=2
+    ).tree.keys() == {"params"}
 
 
 def test_a_module_named_mu_is_no_moment() -> None:
     tree = network("params/mu", "/") | {"params/nu/kernel": np.ones(2, np.float32)}
-    model = Model(tree=tree, options={"conj_sym": True})
+    model = Model(tree=tree, options={"conj_sym": True, "discretization": "zoh"})
     assert reduce_model(model, orders=2).tree.keys() == tree.keys()
 
 
@@ -112,7 +120,7 @@ def test_parts_of_one_network_are_no_twins(names: tuple[str, str]) -> None:
     one, two = (s5_params(np.random.default_rng(i)) for i in (0, 1))
     tree = {f"{names[0]}.{key}": value for key, value in one.items()}
     tree |= {f"{names[1]}.{key}": value for key, value in two.items()}
-    assert len(read_layers(tree, conj_sym=True)) == 2
+    assert len(read_layers(tree, conj_sym=True, discretization="zoh")) == 2
 
 
 def test_unlike_networks_are_no_twins() -> None:
@@ -121,7 +129,9 @@ def test_unlike_networks_are_no_twins() -> None:
 
 
 def test_replacing_layers_alone_would_leave_a_copy_behind() -> None:
-    model = Model(tree=network("params", "/") | network("ema_params", "/"), options={"conj_sym": True})
+    model = Model(
+        tree=network("params", "/") | network("ema_params", "/"), options={"conj_sym": True, "discretization": "zoh"}
+    )
     halves = [layer.keep([0, 1]) for layer in model.layers]
     with pytest.raises(InputError, match=r"copies=\{'ema_params'"):
         model.replace_layers(halves)

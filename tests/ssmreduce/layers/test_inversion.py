@@ -76,7 +76,7 @@ def test_any_stable_poles_can_be_written(layer: SSMLayer, seed: int) -> None:
 
 def test_rounding_of_slow_poles_in_float32(rng: np.random.Generator) -> None:
     """The choice of step sizes is worth most of an order of magnitude; the reported bound shows it."""
-    layer = layer_from_params(s5_params(rng, P=64, H=8, dt_min=1e-4), conj_sym=True)
+    layer = layer_from_params(s5_params(rng, P=64, H=8, dt_min=1e-4), conj_sym=True, discretization="zoh")
     chosen, plain = layer.with_system(layer.system), layer.with_system(layer.system, candidates=1)
     assert 5 * rounding_bound(layer.system, chosen.system) < rounding_bound(layer.system, plain.system)
     assert (np.abs(chosen.margin / layer.margin - 1) < 2e-7).all()
@@ -86,7 +86,7 @@ def test_rounding_of_slow_poles_in_float32(rng: np.random.Generator) -> None:
 
 
 def test_clip_is_met_by_the_choice_of_the_step(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng, dt_min=0.05), conj_sym=True, clip_eigs=True)
+    layer = layer_from_params(s5_params(rng, dt_min=0.05), conj_sym=True, discretization="zoh", clip_eigs=True)
     slow = layer.system.replace(poles=(1 - 1e-8) * np.exp(1j * rng.uniform(0, 3, 5)))
     written = layer.with_system(slow)
     assert (written.Lambda.real <= CLIP).all()
@@ -111,7 +111,7 @@ def test_s4d_round_trip(form: str, rng: np.random.Generator) -> None:
 
 
 def test_without_conj_sym_the_real_system_is_written(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=False)
+    layer = layer_from_params(s5_params(rng), conj_sym=False, discretization="zoh")
     assert layer.system.conjugate_pairs
     again = layer.with_system(layer.system)
     assert np.allclose(again.system.C * again.system.B[:, 0], 0.5 * layer.C * layer.system.B[:, 0], rtol=1e-6)
@@ -141,7 +141,7 @@ def test_rounding_bound_holds(layer: SSMLayer) -> None:
 
 
 def test_what_is_no_layer_is_refused(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     system = layer.system
     with pytest.raises(InputError, match="delay"):
         layer.with_system(system.replace(delay=1))

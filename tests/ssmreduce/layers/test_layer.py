@@ -79,7 +79,7 @@ def test_margin_is_that_of_the_pole_without_its_rounding(layer: SSMLayer) -> Non
 def test_clipping_acts_at_use_only(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][:2] = [0.3, -1e-6]
-    layer = layer_from_params(raw, conj_sym=True, clip_eigs=True)
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh", clip_eigs=True)
     assert (layer.effective_Lambda.real[:2] == CLIP).all()
     assert (layer.Lambda.real[:2] == raw["Lambda_re"][:2]).all()
     assert np.array_equal(layer.to_params()["Lambda_re"], raw["Lambda_re"])
@@ -89,7 +89,7 @@ def test_clipping_acts_at_use_only(rng: np.random.Generator) -> None:
 def test_an_unstable_state_is_named_with_the_ways_on(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][3] = 0.1
-    layer = layer_from_params(raw, conj_sym=True, name="encoder/layers_0/seq")
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh", name="encoder/layers_0/seq")
     with pytest.raises(StabilityError, match=r"encoder/layers_0/seq.*state 3.*layer\.keep.*clip_eigs=True") as caught:
         layer.require_stable()
     assert caught.value.margin < 0
@@ -102,13 +102,13 @@ def test_a_pole_on_the_circle_is_not_stable(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][0] = 0.0
     with pytest.raises(StabilityError):
-        layer_from_params(raw, conj_sym=True).require_stable()
+        layer_from_params(raw, conj_sym=True, discretization="zoh").require_stable()
 
 
 def test_a_margin_that_float64_poles_cannot_hold_is_not_stable(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][0], raw["Lambda_im"][0] = -1e-20, 0.0  # exp(-1e-20 step) is 1 in float64, whatever rounds
-    layer = layer_from_params(raw, conj_sym=True)
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh", clip_eigs=False)
     assert 0 < layer.margin[0] < 1e-20
     with pytest.raises(StabilityError, match="state 0"):
         layer.require_stable()
@@ -174,7 +174,7 @@ def test_s4d_kernel(form: str, rng: np.random.Generator) -> None:
 def test_layers_are_values(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     before = {key: value.copy() for key, value in raw.items()}
-    layer = layer_from_params(raw, conj_sym=True)
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh")
     raw["B"][:] = 0
     assert np.array_equal(layer.to_params()["B"], before["B"])
     with pytest.raises(ValueError):
@@ -217,7 +217,7 @@ def test_bad_arrays_are_named(key: str, spoil: object, error: type, named: str, 
     raw = s5_params(rng)
     raw[key] = spoil(raw[key])  # type: ignore[operator]
     with pytest.raises(error, match=rf"layer encoder/3.*{named}"):
-        layer_from_params(raw, conj_sym=True, name="encoder/3")
+        layer_from_params(raw, conj_sym=True, discretization="zoh", name="encoder/3")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_bad_arrays_are_named(key: str, spoil: object, error: type, named: str, 
     ],
 )
 def test_bad_options_are_named(change: dict[str, object], match: str, rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match=match):
         layer.replace(**change)
 
@@ -250,12 +250,12 @@ def test_bad_options_are_named(change: dict[str, object], match: str, rng: np.ra
 )
 def test_bad_indices_are_refused(index: list[object], match: str, rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match=match):
-        layer_from_params(s5_params(rng), conj_sym=True).keep(index)
+        layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh").keep(index)
 
 
 def test_a_layer_without_states_is_its_feedthrough(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True).keep([])
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh").keep([])
     u = rng.standard_normal((4, 3))
     assert layer.order == 0
     assert np.array_equal(two_sided(layer.system, u), u @ np.diag(layer.D))
-    assert layer_from_params(layer.to_params(), conj_sym=True).order == 0
+    assert layer_from_params(layer.to_params(), conj_sym=True, discretization="zoh").order == 0

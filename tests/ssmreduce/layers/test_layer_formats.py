@@ -105,11 +105,12 @@ def test_sixteen_bits_stay_sixteen_bits(form: str, dtype: str, rng: np.random.Ge
     """A layer of 16-bit arrays stays one; its system is that of the rounded arrays, and selection keeps bits."""
     raw = s5_params(rng) if form == "s5" else s4d_params(rng, form)
     raw = {key: value.astype(dtype) for key, value in raw.items()}
-    layer = layer_from_params(raw, **S4D_OPTIONS.get(form, {"conj_sym": True}))
+    layer = layer_from_params(raw, **S4D_OPTIONS.get(form, {"conj_sym": True, "discretization": "zoh"}))
     assert str(layer.dtype) == dtype
     assert all(value.tobytes() == raw[key].tobytes() for key, value in layer.to_params().items())
     wide = layer_from_params(
-        {key: value.astype(np.float64) for key, value in raw.items()}, **S4D_OPTIONS.get(form, {"conj_sym": True})
+        {key: value.astype(np.float64) for key, value in raw.items()},
+        **S4D_OPTIONS.get(form, {"conj_sym": True, "discretization": "zoh"}),
     )
     assert np.array_equal(layer.system.poles, wide.system.poles)
     half = layer.keep([0, 2])
@@ -118,19 +119,19 @@ def test_sixteen_bits_stay_sixteen_bits(form: str, dtype: str, rng: np.random.Ge
     again = layer.with_system(wide.system)
     stored = again.to_params()
     assert {str(value.dtype) for value in stored.values()} == {dtype}
-    reread = layer_from_params(stored, **S4D_OPTIONS.get(form, {"conj_sym": True}))
+    reread = layer_from_params(stored, **S4D_OPTIONS.get(form, {"conj_sym": True, "discretization": "zoh"}))
     assert np.array_equal(again.system.poles, reread.system.poles)  # what is reported is what is stored
     assert np.array_equal(again.system.B, reread.system.B)
 
 
 def test_boxed_leaves_and_keystr_names(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
-    plain = layer_from_params(raw, conj_sym=True)
+    plain = layer_from_params(raw, conj_sym=True, discretization="zoh")
     boxed = {"params": {"seq": {key: {"value": value} for key, value in raw.items()}}}
     spelled = {f"['params']['seq']['{key}']": value for key, value in raw.items()}
     dotted = {f".params['seq'].{key}.value": value for key, value in raw.items()}
     for tree in (boxed, spelled, dotted):
-        (layer,) = read_layers(tree, conj_sym=True)
+        (layer,) = read_layers(tree, conj_sym=True, discretization="zoh")
         assert layer.name == "params/seq"
         assert np.array_equal(layer.C, plain.C)
 
@@ -138,4 +139,4 @@ def test_boxed_leaves_and_keystr_names(rng: np.random.Generator) -> None:
 def test_one_array_under_two_names_is_refused(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     with pytest.raises(InputError, match="twice"):
-        read_layers({**{f"a.{key}": v for key, v in raw.items()}, "a/B": raw["B"]}, conj_sym=True)
+        read_layers({**{f"a.{key}": v for key, v in raw.items()}, "a/B": raw["B"]}, conj_sym=True, discretization="zoh")

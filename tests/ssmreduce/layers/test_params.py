@@ -48,7 +48,7 @@ def test_s5_params_come_back_bit_for_bit(
     seed: int, P: int, H: int, two: str, dtype: type, conj: bool, clip: bool
 ) -> None:
     raw = s5_params(np.random.default_rng(seed), P, H, bidirectional=two, dtype=dtype)
-    layer = layer_from_params(raw, conj_sym=conj, clip_eigs=clip)
+    layer = layer_from_params(raw, conj_sym=conj, discretization="zoh", clip_eigs=clip)
     assert same_bits(raw, layer.to_params())
     assert same_bits(raw, layer.replace(source=None).to_params())  # also from the fields alone
     assert layer.dtype == dtype
@@ -109,24 +109,24 @@ def test_reference_s4d_kernels(name: str) -> None:
 def test_optimizer_moments_are_no_layers(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     state = {"step": 3, "params": {"seq": raw}, "opt_state": {"mu": {"seq": raw}, "nu": {"seq": raw}}}
-    assert [layer.name for layer in read_layers(state, conj_sym=True)] == ["params/seq"]
+    assert [layer.name for layer in read_layers(state, conj_sym=True, discretization="zoh")] == ["params/seq"]
     everything = dict(np.load(GOLDEN / next(iter(TINY))))  # holds the parameters after a training step, too
-    assert len(read_layers(everything, conj_sym=True)) == 2
+    assert len(read_layers(everything, conj_sym=True, discretization="zoh")) == 2
 
 
 def test_layers_come_in_the_order_of_the_network(rng: np.random.Generator) -> None:
     tree = {f"layers_{i}": {"seq": s5_params(rng, P=i + 1)} for i in (10, 2, 0, 1)}
-    assert [layer.order for layer in read_layers(tree, conj_sym=True)] == [1, 2, 3, 11]
+    assert [layer.order for layer in read_layers(tree, conj_sym=True, discretization="zoh")] == [1, 2, 3, 11]
 
 
 def test_leaves_of_other_kinds(rng: np.random.Generator) -> None:
     """Variables that hold a value, lists, and 16-bit floats are read; the 16-bit ones widened."""
     raw = s5_params(rng)
     boxed = {key: SimpleNamespace(value=value) for key, value in raw.items()}
-    assert same_bits(raw, layer_from_params(boxed, conj_sym=True).to_params())
-    half = layer_from_params({**raw, "D": raw["D"].astype(np.float16)}, conj_sym=True)
+    assert same_bits(raw, layer_from_params(boxed, conj_sym=True, discretization="zoh").to_params())
+    half = layer_from_params({**raw, "D": raw["D"].astype(np.float16)}, conj_sym=True, discretization="zoh")
     assert half.dtype == np.float32
-    assert layer_from_params({**raw, "D": raw["D"].tolist()}, conj_sym=True).n_channels == 3
+    assert layer_from_params({**raw, "D": raw["D"].tolist()}, conj_sym=True, discretization="zoh").n_channels == 3
 
 
 def test_tensors_are_detached(rng: np.random.Generator) -> None:
@@ -164,15 +164,15 @@ def test_what_a_tree_cannot_tell_is_asked_for(rng: np.random.Generator) -> None:
 def test_contradictions_and_unknown_options_are_named(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     with pytest.raises(InputError, match="bidirectional=True"):
-        layer_from_params(raw, conj_sym=True, bidirectional=True)
+        layer_from_params(raw, conj_sym=True, discretization="zoh", bidirectional=True)
     with pytest.raises(InputError, match="unknown option 'clip'"):
-        layer_from_params(raw, conj_sym=True, clip=True)
+        layer_from_params(raw, conj_sym=True, discretization="zoh", clip=True)
     with pytest.raises(InputError, match="conj_sym=True"):
-        layer_from_params(s4d_params(rng, "s4d-minimal"), conj_sym=False)
+        layer_from_params(s4d_params(rng, "s4d-minimal"), conj_sym=False, discretization="zoh")
     with pytest.raises(InputError, match="C and also C1"):
-        layer_from_params({**raw, "C1": raw["C"]}, conj_sym=True)
+        layer_from_params({**raw, "C1": raw["C"]}, conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match="clip_eigs"):
-        layer_from_params(raw, conj_sym=True, clip_eigs="no")
+        layer_from_params(raw, conj_sym=True, discretization="zoh", clip_eigs="no")
 
 
 @pytest.mark.parametrize("key", ["Lambda_re", "Lambda_im", "B", "C", "log_step"])
@@ -180,21 +180,21 @@ def test_missing_arrays_are_named(key: str, rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     del raw[key]
     with pytest.raises(InputError, match=key):
-        layer_from_params(raw, conj_sym=True)
+        layer_from_params(raw, conj_sym=True, discretization="zoh")
 
 
 def test_other_layers_are_recognised_and_refused(rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     with pytest.raises(InputError, match="low rank"):
-        layer_from_params({**raw, "P": raw["D"]}, conj_sym=True)
+        layer_from_params({**raw, "P": raw["D"]}, conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match="LRU"):
-        read_layers({"layers_0": {"nu_log": raw["D"], "theta_log": raw["D"]}}, conj_sym=True)
+        read_layers({"layers_0": {"nu_log": raw["D"], "theta_log": raw["D"]}}, conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match="convert_v3_to_v4"):
         read_layers({"layers.0.layer.kernel.kernel.log_w_real": raw["D"]})
     with pytest.raises(InputError, match="no S5 or S4D layer"):
-        read_layers({"dense": {"kernel": raw["D"]}}, conj_sym=True)
+        read_layers({"dense": {"kernel": raw["D"]}}, conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match="holds 2 layers"):
-        layer_from_params({"layers_0": raw, "layers_1": raw}, conj_sym=True)
+        layer_from_params({"layers_0": raw, "layers_1": raw}, conj_sym=True, discretization="zoh")
 
 
 def test_deep_nesting_is_an_error_not_a_crash() -> None:
@@ -209,7 +209,7 @@ class TestSources:
     """as_layer_or_system takes whatever a user holds."""
 
     def test_own_kinds_pass_through(self, rng: np.random.Generator) -> None:
-        layer = layer_from_params(s5_params(rng), conj_sym=True)
+        layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
         for item in (layer, layer.system, StateSpace([[0.5]], [[1]], [[1]], dt=1.0)):
             assert as_layer_or_system(item) is item
             with pytest.raises(InputError, match="conj_sym"):

@@ -18,7 +18,10 @@ from theory.gramians.hankel import hankel_singular_values
 
 def layers_of(seed: int, sizes: list[int]) -> list[SSMLayer]:
     rng = np.random.default_rng(seed)
-    return [layer_from_params(s5_params(rng, P=size, H=2, bidirectional="C1C2"), conj_sym=True) for size in sizes]
+    return [
+        layer_from_params(s5_params(rng, P=size, H=2, bidirectional="C1C2"), conj_sym=True, discretization="zoh")
+        for size in sizes
+    ]
 
 
 @given(

@@ -99,7 +99,9 @@ def test_paper_score_is_a_property_of_the_system(layer: SSMLayer, seed: int) -> 
 
 
 def test_released_score_depends_on_the_scaling_when_bidirectional(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng, bidirectional="C1C2", dtype=np.float64), conj_sym=True)
+    layer = layer_from_params(
+        s5_params(rng, bidirectional="C1C2", dtype=np.float64), conj_sym=True, discretization="zoh"
+    )
     a = np.array([1, 1, 1, 1, 100.0])
     other = layer.replace(B=layer.B * a[:, None], C=layer.C / a, C_reverse=layer.C_reverse / a)
     assert not np.allclose(last_scores(layer, "released"), last_scores(other, "released"), rtol=0.5)
@@ -138,7 +140,7 @@ def test_every_criterion_on_s4d(form: str, criterion: str, rng: np.random.Genera
 def test_unstable_states_have_no_score(criterion: str, rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][1] = 1e-3
-    layer = layer_from_params(raw, conj_sym=True, name="layers_4")
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh", name="layers_4")
     with pytest.raises(StabilityError, match=r"layers_4.*state 1"):
         state_scores(layer, criterion)
     assert np.isfinite(state_scores(layer.replace(clip_eigs=True), criterion)).all()
@@ -154,7 +156,7 @@ def test_ties_are_broken_by_index() -> None:
 
 
 def test_random_is_seeded(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     assert np.array_equal(state_scores(layer, "random", seed=3), state_scores(layer, "random", seed=3))
     assert not np.array_equal(state_scores(layer, "random", seed=3), state_scores(layer, "random", seed=4))
 
@@ -172,7 +174,7 @@ def test_released_threshold_keeps_ties_and_every_top_state() -> None:
 
 
 def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
-    layer = layer_from_params(s5_params(rng), conj_sym=True)
+    layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match="unknown criterion"):
         state_scores(layer, "best")
     with pytest.raises(InputError, match="variant"):

@@ -28,13 +28,13 @@ from theory.norms.bracket import Bracket
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
     raw = s5_params(np.random.default_rng(1), 6, 2)
-    return compare(raw, orders=[2, 4], conj_sym=True, crosscheck="none")
+    return compare(raw, orders=[2, 4], conj_sym=True, discretization="zoh", crosscheck="none")
 
 
 @pytest.fixture(scope="module")
 def others() -> list[Comparison]:
     raw = s5_params(np.random.default_rng(2), 4, 2, bidirectional="C1C2")
-    layer = layer_from_params(raw, conj_sym=True, name="enc")
+    layer = layer_from_params(raw, conj_sym=True, discretization="zoh", name="enc")
     one = layer.system.keep([0]).replace(C_reverse=None)
     continuous = one.replace(poles=np.array([-1.0 + 2.0j]), dt=None, delay=1)
     return [
