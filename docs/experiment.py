@@ -1,0 +1,226 @@
+"""The experiment of docs/experiment.md: every method on every shipped model, at equal budgets; what it shows.
+
+    python docs/experiment.py run --data FOLDER --sweeps DIR [NAME ...]   # hours on two cores; resumable
+    python docs/experiment.py collect --sweeps DIR                        # DIR to docs/recorded/experiment.json
+    python docs/experiment.py show                                        # the tables of the page
+
+The page's tables are made from the record when it is built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import HERE, commit, machine, recorded, write
+
+CHECKPOINTS = (*(HERE.parent / "ssmreduce" / "checkpoints").glob("*.safetensors"),
+               *(HERE.parent / "lra" / "weights").glob("*.safetensors"))  # fmt: skip
+RATIOS = (0.33, 0.5, 0.6, 0.75, 0.9)
+"""LAST's published mean is 0.33, AIRE's 0.6."""
+MATCHED = ("balanced", "time_limited(horizon={L})", "last", "aire", "lamp", "magnitude", "random", "empirical")
+OWN = ("balanced", "last", "aire")
+SEEDS, EXAMPLES = 2, 500
+KEPT = ("method", "allocation", "ratio", "seed", "accuracy", "changed", "divergence", "error_upper", "h2_error",
+        "recorded_error", "states", "status")  # fmt: skip
+MEASURES = {
+    "error_upper": "H-infinity error, certified",
+    "h2_error": "H2 error",
+    "recorded_error": "error on recorded inputs",
+    "changed": "changed predictions",
+}
+DRAWS, SEED = 2000, 0
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def run(data: str, folder: Path, only: Sequence[str]) -> None:
+    """Sweep the models, one after the other, smallest file first."""
+    from lra.sweep import sweep
+    from ssmreduce import load
+
+    for path in sorted(CHECKPOINTS, key=lambda path: path.stat().st_size):
+        if only and path.stem not in only:
+            continue
+        length = load(path).options["L"]
+        for methods, rule in ((MATCHED, "uniform"), (OWN, "own")):
+            named = [method.format(L=length) for method in methods]
+            print(path.stem, rule, flush=True)
+            sweep(path, ratios=RATIOS, methods=named, allocations=rule, seeds=SEEDS, data=data, examples=EXAMPLES,
+                  folder=folder / path.stem, jobs=1)  # fmt: skip
+
+
+def collect(folder: Path) -> None:
+    """Write the record."""
+    rows, wholes = [], {}
+    for path in sorted(folder.glob("*/sweep.json")):
+        held = json.loads(path.read_text(encoding="utf-8"))
+        name = held["subject"]["checkpoint"]
+        wholes[name] = {
+            "accuracy": held["whole"]["accuracy"],
+            **{key: held["subject"][key] for key in ("classes", "examples", "sha256", "split")},
+        }
+        rows += [{"checkpoint": name} | {key: _short(row[key]) for key in KEPT} for row in held["rows"]]
+    command = "python docs/experiment.py run --data FOLDER --sweeps DIR; python docs/experiment.py collect --sweeps DIR"
+    write("experiment", {"command": command, "machine": machine(), "commit": commit(), "wholes": wholes, "rows": rows})
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+# --- what it shows --------------------------------------------------------------------------------------------------
+
+
+def family(method: str) -> str:
+    """The method without its parameters."""
+    return method.partition("(")[0]
+
+
+def loss(record: Mapping[str, Any], row: Mapping[str, Any]) -> float:
+    """Share of what the whole model has above chance that is lost: 0 nothing, 1 everything."""
+    whole = record["wholes"][row["checkpoint"]]
+    chance = 1 / whole["classes"]
+    return float((whole["accuracy"] - row["accuracy"]) / (whole["accuracy"] - chance))
+
+
+def measured(record: Mapping[str, Any]) -> Rows:
+    """Rows that have everything."""
+    return [row for row in record["rows"] if all(row[key] is not None for key in ("accuracy", *MEASURES))]
+
+
+def by_model(record: Mapping[str, Any], method: str, allocation: str, ratio: float) -> dict[str, float]:
+    """Accuracy in percent of each model, mean over the seeds."""
+    found: dict[str, list[float]] = {}
+    for row in record["rows"]:
+        asked = (family(row["method"]), row["allocation"], row["ratio"])
+        if asked == (method, allocation, ratio) and row["accuracy"] is not None:
+            found.setdefault(row["checkpoint"], []).append(100 * row["accuracy"])
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def accuracies(record: Mapping[str, Any], ratio: float, allocation: str = "uniform") -> str:
+    """A line a model, a column a method; the best is bold."""
+    methods = [family(name) for name in (MATCHED if allocation == "uniform" else OWN)]
+    columns = {method: by_model(record, method, allocation, ratio) for method in methods}
+    lines = []
+    for name, whole in sorted(record["wholes"].items()):
+        values = [columns[method].get(name) for method in methods]
+        best = max((value for value in values if value is not None), default=None)
+        cells = ["–" if value is None else f"**{value:.1f}**" if value == best else f"{value:.1f}" for value in values]
+        lines.append([f"`{name}`", f"{100 * whole['accuracy']:.1f}", *cells])
+    return _table(["model", "whole", *(f"`{method}`" for method in methods)], lines)
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Rank correlation, ties averaged."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(x, y).statistic)
+
+
+def correlations(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Rank correlation of each measure with the loss: pooled, over redrawn sets of models, within models."""
+    rows = measured(record)
+    names = sorted({row["checkpoint"] for row in rows})
+    losses = {name: [loss(record, row) for row in rows if row["checkpoint"] == name] for name in names}
+    generator, found = np.random.default_rng(SEED), {}
+    draws = generator.integers(0, len(names), (DRAWS, len(names)))
+    for key in MEASURES:
+        values = {name: [row[key] for row in rows if row["checkpoint"] == name] for name in names}
+        pooled = [_pooled([names[i] for i in draw], values, losses) for draw in draws]
+        low, high = np.percentile(pooled, [5, 95])
+        within = [spearman(values[name], losses[name]) for name in names]
+        found[key] = {
+            "pooled": _pooled(names, values, losses), "low": float(low), "high": float(high),
+            "within": float(np.mean(within)), "least": min(within),
+        }  # fmt: skip
+    return found
+
+
+def _pooled(names: Iterable[str], values: Mapping[str, list[float]], losses: Mapping[str, list[float]]) -> float:
+    names = list(names)
+    return spearman([v for name in names for v in values[name]], [v for name in names for v in losses[name]])
+
+
+def correlation_table(record: Mapping[str, Any]) -> str:
+    """A line a measure."""
+    lines = [
+        [MEASURES[key], f"{told['pooled']:.2f}", f"{told['low']:.2f} to {told['high']:.2f}", f"{told['within']:.2f}",
+         f"{told['least']:.2f}"]
+        for key, told in correlations(record).items()
+    ]  # fmt: skip
+    titles = ["measure, largest over the layers", "all models", "90 % of redrawn sets of models", "mean within a model"]
+    return _table([*titles, "least of a model"], lines)
+
+
+def published(record: Mapping[str, Any]) -> str:
+    """At the papers' mean ratios: points lost, each method with its own allocation, balanced beside it."""
+    lines = []
+    for method, ratio, said in (("last", 0.33, "0.52"), ("aire", 0.6, "0.29")):
+        for name in OWN:
+            found = by_model(record, name, "own", ratio)
+            lost = [100 * record["wholes"][model]["accuracy"] - value for model, value in found.items()]
+            told = said if name == method else ""
+            lines.append(
+                [
+                    f"{100 * ratio:.0f} %",
+                    f"`{name}`",
+                    told,
+                    f"{np.mean(lost):.1f}",
+                    f"{min(lost):.1f}",
+                    f"{max(lost):.1f}",
+                ]
+            )
+    titles = ["removed", "method, own allocation", "published mean loss", "mean loss here", "least", "most"]
+    return _table(titles, lines)
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in (titles, ["---"] * len(titles), *rows))
+
+
+MARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "<!-- experiment: 33 -->": lambda record: accuracies(record, 0.33),
+    "<!-- experiment: 50 -->": lambda record: accuracies(record, 0.5),
+    "<!-- experiment: 60 -->": lambda record: accuracies(record, 0.6),
+    "<!-- experiment: 75 -->": lambda record: accuracies(record, 0.75),
+    "<!-- experiment: 90 -->": lambda record: accuracies(record, 0.9),
+    "<!-- experiment: correlations -->": correlation_table,
+    "<!-- experiment: published -->": published,
+}
+
+
+def filled(text: str) -> str:
+    """Put the tables where a page has their marks."""
+    if "<!-- experiment: " in text:
+        record = recorded("experiment")
+        for mark, table in MARKS.items():
+            if mark in text:
+                text = text.replace(mark, table(record))
+    return text
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "collect", "show"))
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--data")
+    parser.add_argument("--sweeps", type=Path, default=Path("sweeps"))
+    arguments = parser.parse_args()
+    if arguments.what == "run":
+        run(arguments.data, arguments.sweeps, arguments.names)
+    elif arguments.what == "collect":
+        collect(arguments.sweeps)
+    else:
+        for mark, table in MARKS.items():
+            print(mark, table(recorded("experiment")), sep="\n", end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
