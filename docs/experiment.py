@@ -43,15 +43,24 @@ def run(data: str, folder: Path, only: Sequence[str]) -> None:
     from lra.sweep import sweep
     from ssmreduce import load
 
-    for path in sorted(CHECKPOINTS, key=lambda path: path.stat().st_size):
-        if only and path.stem not in only:
-            continue
-        length = load(path).options["L"]
-        for methods, rule in ((MATCHED, "uniform"), (OWN, "own")):
-            named = [method.format(L=length) for method in methods]
+    paths = [
+        path for path in sorted(CHECKPOINTS, key=lambda path: path.stat().st_size) if path.stem in only or not only
+    ]
+    for methods, rule in ((MATCHED, "uniform"), (OWN, "own")):
+        for path in paths:
             print(path.stem, rule, flush=True)
-            sweep(path, ratios=RATIOS, methods=named, allocations=rule, seeds=SEEDS, data=data, examples=EXAMPLES,
-                  folder=folder / path.stem, jobs=1)  # fmt: skip
+            length = load(path).options["L"]
+            sweep(
+                path,
+                ratios=RATIOS,
+                methods=[method.format(L=length) for method in methods],
+                allocations=rule,
+                seeds=SEEDS,
+                data=data,
+                examples=EXAMPLES,
+                folder=folder / path.stem,
+                jobs=1,
+            )
 
 
 def collect(folder: Path) -> None:
