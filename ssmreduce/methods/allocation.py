@@ -72,7 +72,8 @@ def allocate(
         ``"uniform"``: the same fraction of every layer (largest remainders). ``"last"``, ``"last_released"``: the
         states with the largest LAST scores of all layers together (its global threshold, met exactly). ``"hinf"``: the
         same with exact gains, prefix-normalised; ``"aire"``, ``"lamp"`` with their scores. ``"hsv"``: the largest
-        relative tail :math:`\sum_{i>k}\sigma_i/\sum_i\sigma_i` over the layers is as small as the budget allows.
+        relative tail :math:`\sum_{i>k}\sigma_i/\sum_i\sigma_i` over the layers is as small as the budget allows;
+        ``"time_limited"``: the same within 10,000 samples, so that a pole next to the circle does not starve its layer.
         Absolute, so that a layer with a small gain may starve: ``"global"``, ``"global_magnitude"`` (one threshold over
         gains, over magnitudes), ``"abs2"`` (the least sum of all removed :math:`\sigma_i^2`).
     **data

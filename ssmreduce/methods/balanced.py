@@ -26,7 +26,7 @@ class Balanced(Method):
 
     title = "balanced truncation"
     guarantee = "error at most twice the sum of the truncated Hankel singular values (four times, bidirectional)"
-    allocation = "hsv"
+    allocation = "time_limited"
 
     def __post_init__(self) -> None:
         super().__post_init__()

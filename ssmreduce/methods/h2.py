@@ -27,7 +27,7 @@ class Descent(Method):
 
     steps: int = 200
 
-    allocation = "hsv"
+    allocation = "time_limited"
     rank = 2
     searches = True
 

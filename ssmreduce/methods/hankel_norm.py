@@ -29,7 +29,7 @@ class HankelNorm(Method):
         "Hankel norm of the error the least there is, sigma_(k+1), to 1e-8 of sigma_1; error at most twice the sum of "
         "the Hankel singular values of the error"
     )
-    allocation = "hsv"
+    allocation = "time_limited"
     rank = 1
 
     def __post_init__(self) -> None:

@@ -31,7 +31,7 @@ class Residualized(Method):
     condition_limit: float = 1e8
 
     title = "balanced residualization"
-    allocation = "hsv"
+    allocation = "time_limited"
     rank = 1
 
     def __post_init__(self) -> None:

@@ -49,6 +49,46 @@ def test_balanced_by_default_leaves_the_smallest_largest_tail(seed):
         assert worst(record["orders_asked"]) <= min(map(worst, ways)) * (1 + 1e-9)
 
 
+def finite_values(system, horizon):
+    """Singular values of the Hankel matrix of the first `horizon` samples, over `horizon` samples, by its definition."""
+    A = np.diag(np.concatenate([system.poles, system.poles.conj()]))
+    B = np.concatenate([system.B, system.B.conj()])
+    C = np.concatenate([system.C, system.C.conj()], axis=1)
+    reach, see = [B], [C]
+    for _ in range(horizon - 1):
+        reach.append(A @ reach[-1])
+        see.append(see[-1] @ A)
+    return np.linalg.svd(np.vstack(see) @ np.hstack(reach), compute_uv=False)[: len(A)]
+
+
+@pytest.mark.parametrize("horizon", [3, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_time_limited_leaves_the_smallest_largest_tail_within_the_horizon(seed, horizon):
+    """The same optimum for the finite Hankel matrix, whose singular values are those of the limited Gramians."""
+    whole = model(seed)
+    values = [finite_values(layer.system, horizon) for layer in whole.layers]
+
+    def worst(kept):
+        return max(own[2 * count :].sum() / own.sum() for own, count in zip(values, kept, strict=True))
+
+    rule = ALLOCATIONS.find(f"time_limited(horizon={horizon})")
+    for budget in (4, 5, 6, 7):
+        ways = [way for way in product(*(range(1, size + 1) for size in SIZES)) if sum(way) == budget]
+        assert worst(rule.spread(whole.layers, SIZES, budget)) <= min(map(worst, ways)) * (1 + 1e-6)
+
+
+def test_a_pole_next_to_the_circle_does_not_starve_its_layer():
+    """Twin layers of which one has a pole that nothing hears within the horizon: "hsv" starves it, this one does not."""
+    layer = model(0, spread=0.2).layers[2]
+    slow = layer.system.poles.copy()
+    B = layer.system.B.copy()
+    slow[0], B[0] = 1 - 1e-9, 1e-3 * B[0]
+    twin = layer.with_system(layer.system.replace(poles=slow, B=B))
+    sizes = (4, 4)
+    assert ALLOCATIONS["hsv"].spread([layer, twin], sizes, 5) == (4, 1)
+    assert ALLOCATIONS["time_limited"].spread([layer, twin], sizes, 5)[1] >= 2
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_abs2_removes_the_least_sum_of_squares(seed):
     """Of all ways to spread the budget none removes less of sum sigma^2, whatever the layers' scales."""

@@ -302,7 +302,7 @@ def test_labels_of_the_training_split_are_not_read(monkeypatch: pytest.MonkeyPat
     assert all(row.status == "ok" for row in result.rows)
     toy = rows["toy", WHOLE_MODEL]
     assert (toy.rule, toy.orders) == ("first", (15, 1))
-    assert rows["balanced", OWN].rule == "hsv"
+    assert rows["balanced", OWN].rule == "time_limited"
     assert rows["empirical(observability='output')", OWN].rule == "uniform"
     assert rows["balanced", "global"].orders == rows["empirical(observability='output')", "global"].orders
     assert {row.examples for row in result.rows} == {30}

@@ -63,7 +63,7 @@ def test_saved_and_loaded_again(name: str, suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "allocation"),
     [
-        ("balanced", "hsv"),
+        ("balanced", "time_limited"),
         ("last", "last"),
         ("last_released", "last_released"),
         ("modal", "hinf"),

@@ -30,19 +30,32 @@ class HankelTails(Allocation):
         self, layers: Sequence[SSMLayer], sizes: Sequence[int], budget: int, hsv: Sequence[Array] | None = None
     ) -> tuple[int, ...]:
         """Give each further state to the layer that misses most."""
-        tails = [_relative_tails(layer, None if hsv is None else hsv[i]) for i, layer in enumerate(layers)]
-        kept = [1] * len(sizes)
-        for _ in range(budget - len(sizes)):
-            open_ = [i for i, size in enumerate(sizes) if kept[i] < size]
-            best = max(open_, key=lambda i: (tails[i][kept[i]], -i))
-            kept[best] += 1
-        return tuple(kept)
+        for layer in layers:
+            layer.require_stable()
+        known = [shared(layer.system).hsv for layer in layers] if hsv is None else hsv
+        tails = [relative_tails(layer, np.asarray(values)) for layer, values in zip(layers, known, strict=True)]
+        return smallest_largest(tails, sizes, budget)
 
 
-def _relative_tails(layer: SSMLayer, hsv: Array | None) -> Array:
-    """What is left over after r = 0 .. n states, relative to everything; the worst channel of an S4D layer."""
-    layer.require_stable()
-    values = shared(layer.system).hsv if hsv is None else np.asarray(hsv)
+def smallest_largest(tails: Sequence[Array], sizes: Sequence[int], budget: int) -> tuple[int, ...]:
+    """The orders whose largest tail is smallest: each further state goes to the layer that misses most."""
+    kept = [1] * len(sizes)
+    for _ in range(budget - len(sizes)):
+        open_ = [i for i, size in enumerate(sizes) if kept[i] < size]
+        best = max(open_, key=lambda i: (tails[i][kept[i]], -i))
+        kept[best] += 1
+    return tuple(kept)
+
+
+def relative_tails(layer: SSMLayer, values: Array) -> Array:
+    """What is left over after r = 0 .. n states, relative to everything; the worst channel of an S4D layer.
+
+    Parameters
+    ----------
+    layer : SSMLayer
+    values : ndarray, shape (..., N)
+        Singular values, descending.
+    """
     total = values.sum(axis=-1, keepdims=True)
     tail = np.cumsum(values[..., ::-1], axis=-1)[..., ::-1]
     relative = np.divide(tail, total, out=np.zeros_like(tail), where=total > 0)
