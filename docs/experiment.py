@@ -1,6 +1,6 @@
 """The experiment of docs/experiment.md: every method on every shipped model, at equal budgets; what it shows.
 
-    python docs/experiment.py run --data FOLDER --sweeps DIR [NAME ...]   # hours on two cores; resumable
+    python docs/experiment.py run [NAME ...] --data FOLDER --sweeps DIR   # hours on two cores; resumable
     python docs/experiment.py collect --sweeps DIR                        # DIR to docs/recorded/experiment.json
     python docs/experiment.py show                                        # the tables of the page
 
@@ -25,6 +25,9 @@ RATIOS = (0.33, 0.5, 0.6, 0.75, 0.9)
 MATCHED = ("balanced", "time_limited(horizon={L})", "last", "aire", "lamp", "magnitude", "random", "empirical")
 OWN = ("balanced", "last", "aire")
 SEEDS, EXAMPLES = 2, 500
+RULES = ("uniform", "time_limited", "hsv", "abs2", "hinf", "last", "aire", "lamp", "global", "global_magnitude")
+"""All rules that need no data, with balanced truncation, on the validation split: a default is chosen by it."""
+RULE_RATIOS = (0.25, 0.5, 0.75)
 KEPT = ("method", "allocation", "ratio", "seed", "accuracy", "changed", "divergence", "error_upper", "h2_error",
         "recorded_error", "states", "status")  # fmt: skip
 MEASURES = {
@@ -46,27 +49,28 @@ def run(data: str, folder: Path, only: Sequence[str]) -> None:
     paths = [
         path for path in sorted(CHECKPOINTS, key=lambda path: path.stat().st_size) if path.stem in only or not only
     ]
-    for methods, rule in ((MATCHED, "uniform"), (OWN, "own")):
+    for methods, rules in ((MATCHED, ("uniform",)), (OWN, ("own",))):
         for path in paths:
-            print(path.stem, rule, flush=True)
-            length = load(path).options["L"]
-            sweep(
-                path,
-                ratios=RATIOS,
-                methods=[method.format(L=length) for method in methods],
-                allocations=rule,
-                seeds=SEEDS,
-                data=data,
-                examples=EXAMPLES,
-                folder=folder / path.stem,
-                jobs=1,
-            )
+            print(path.stem, *rules, flush=True)
+            named = [method.format(L=load(path).options["L"]) for method in methods]
+            sweep(path, ratios=RATIOS, methods=named, allocations=rules, seeds=SEEDS, data=data, examples=EXAMPLES,
+                  folder=folder / path.stem, jobs=1)  # fmt: skip
+    for path in paths:
+        print(path.stem, "allocations", flush=True)
+        sweep(path, ratios=RULE_RATIOS, methods=("balanced",), allocations=RULES, data=data, examples=EXAMPLES,
+              split="validation", folder=folder / f"{path.stem}-allocations", jobs=1)  # fmt: skip
 
 
 def collect(folder: Path) -> None:
-    """Write the record."""
+    """Write the two records."""
+    paths = sorted(folder.glob("*/sweep.json"))
+    _collected("experiment", [path for path in paths if not path.parent.name.endswith("-allocations")])
+    _collected("allocations", [path for path in paths if path.parent.name.endswith("-allocations")])
+
+
+def _collected(record: str, paths: Sequence[Path]) -> None:
     rows, wholes = [], {}
-    for path in sorted(folder.glob("*/sweep.json")):
+    for path in paths:
         held = json.loads(path.read_text(encoding="utf-8"))
         name = held["subject"]["checkpoint"]
         wholes[name] = {
@@ -75,7 +79,7 @@ def collect(folder: Path) -> None:
         }
         rows += [{"checkpoint": name} | {key: _short(row[key]) for key in KEPT} for row in held["rows"]]
     command = "python docs/experiment.py run --data FOLDER --sweeps DIR; python docs/experiment.py collect --sweeps DIR"
-    write("experiment", {"command": command, "machine": machine(), "commit": commit(), "wholes": wholes, "rows": rows})
+    write(record, {"command": command, "machine": machine(), "commit": commit(), "wholes": wholes, "rows": rows})
 
 
 def _short(value: Any) -> Any:
@@ -167,6 +171,17 @@ def correlation_table(record: Mapping[str, Any]) -> str:
     return _table([*titles, "least of a model"], lines)
 
 
+def rules(record: Mapping[str, Any]) -> str:
+    """A line an allocation, best first: percent lost of what lies above chance, over models and ratios."""
+    losses: dict[str, list[float]] = {}
+    for row in record["rows"]:
+        if row["accuracy"] is not None:
+            losses.setdefault(row["allocation"], []).append(100 * loss(record, row))
+    ranked = sorted(losses.items(), key=lambda item: float(np.mean(item[1])))
+    lines = [[f"`{rule}`", f"{np.mean(found):.1f}", f"{max(found):.1f}"] for rule, found in ranked]
+    return _table(["allocation", "mean loss, % of what lies above chance", "worst"], lines)
+
+
 def published(record: Mapping[str, Any]) -> str:
     """At the papers' mean ratios: points lost, each method with its own allocation, balanced beside it."""
     lines = []
@@ -194,6 +209,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 MARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "<!-- experiment: allocations -->": rules,
     "<!-- experiment: 33 -->": lambda record: accuracies(record, 0.33),
     "<!-- experiment: 50 -->": lambda record: accuracies(record, 0.5),
     "<!-- experiment: 60 -->": lambda record: accuracies(record, 0.6),
@@ -206,12 +222,15 @@ MARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 def filled(text: str) -> str:
     """Put the tables where a page has their marks."""
-    if "<!-- experiment: " in text:
-        record = recorded("experiment")
-        for mark, table in MARKS.items():
-            if mark in text:
-                text = text.replace(mark, table(record))
+    for mark in MARKS:
+        if mark in text:
+            text = text.replace(mark, table(mark))
     return text
+
+
+def table(mark: str) -> str:
+    """The table of one mark, from its record."""
+    return MARKS[mark](recorded("allocations" if mark == "<!-- experiment: allocations -->" else "experiment"))
 
 
 def main() -> None:
@@ -227,8 +246,8 @@ def main() -> None:
     elif arguments.what == "collect":
         collect(arguments.sweeps)
     else:
-        for mark, table in MARKS.items():
-            print(mark, table(recorded("experiment")), sep="\n", end="\n\n")
+        for mark in MARKS:
+            print(mark, table(mark), sep="\n", end="\n\n")
 
 
 if __name__ == "__main__":
