@@ -22,6 +22,7 @@ from ssmreduce.view.text import outward
 from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
 from theory.gramians.hankel import causal_hankel_singular_values
 from theory.norms import error_norm, hinf_norm
+from theory.norms.attained import attained_error
 from theory.norms.bracket import Bracket
 from theory.reduction.balancing import real_order
 from theory.reduction.bounds import hankel_floor
@@ -137,7 +138,8 @@ class Analysis:
         Notes
         -----
         Errors need not fall with the order, so there is no bisection: from the smallest order whose floor
-        :math:`\sigma_{r+1}` allows the tolerance, one order after the other is reduced and certified.
+        :math:`\sigma_{r+1}` allows the tolerance, one order after the other is reduced, and certified unless a gain
+        that its error attains refutes it.
         """
         goals = {"order": order, "error": error, "relative_error": relative_error, "energy": energy}
         given = {name: goal for name, goal in goals.items() if goal is not None}
@@ -233,15 +235,20 @@ class Analysis:
         """The smallest order whose certified error is at most `goal`, of `scale` if there is one."""
         tolerance = goal if scale is None else math.nextafter(goal * scale, 0.0)
         n, best = self.system.n, math.inf
-        for order in range(self._least_order(tolerance), n + 1):
+        refuted: list[Reduction] = []
+        for order in range(self.least_order(tolerance), n + 1):
             try:
                 found = at(order)
+                if attained_error(self.system, found.system, self.rtol) > tolerance:
+                    refuted.append(found)
+                    continue
                 upper = float(np.max(self.error(found).upper, initial=0.0))
             except UNREACHED:
                 continue
             if upper <= tolerance:
                 return found
             best = min(best, upper)
+        best = min([best, *(float(np.max(self.error(found).upper, initial=0.0)) for found in refuted)])
         unit, reached = "", best
         if scale is not None:
             unit, reached = " of the norm", math.nextafter(best / scale, math.inf) if scale > 0 else math.inf
@@ -252,8 +259,8 @@ class Analysis:
             reached,
         )
 
-    def _least_order(self, tolerance: float) -> int:
-        """The smallest order whose floor, whether or not ``D`` is kept, does not exceed the tolerance."""
+    def least_order(self, tolerance: float) -> int:
+        """Return the smallest order whose floor, whether or not ``D`` is kept, is at most an absolute tolerance."""
         kept = shared(self.system).floor_hsv
         hsv = np.minimum(kept, causal_hankel_singular_values(self.system))
         n = int(self.system.n)

@@ -124,9 +124,12 @@ def _compared(model: Any, layer: Any, arguments: argparse.Namespace) -> tuple[An
 def run_inspect(arguments: argparse.Namespace) -> int:
     """``ssmreduce inspect``."""
     from ssmreduce.inspection import inspect_model
+    from ssmreduce.progress import progress_bar
 
     check_outputs({"--json": arguments.json})
-    found = inspect_model(load_model(arguments))
+    model = load_model(arguments)
+    with progress_bar(quiet=arguments.quiet) as progress:
+        found = inspect_model(model, certify=arguments.certify, progress=progress)
     deliver([(arguments.json, found.to_json().encode())])
     show(found.sheet(), quiet=arguments.quiet or arguments.json == STANDARD)
     return OK

@@ -31,7 +31,7 @@ examples:
   ssmreduce compare                                        the trained model that comes with the package
   ssmreduce compare model.safetensors --layer 2            one layer of yours, every method at eight orders
   ssmreduce compare model.safetensors --methods balanced,last --orders 8,16,32 --html report.html --json rows.json
-  ssmreduce inspect model.safetensors                      what is in a checkpoint, and how compressible each layer is
+  ssmreduce inspect model.safetensors                      what is in a checkpoint, and how many states each layer needs
   ssmreduce reduce model.safetensors --ratio 0.5 --output small.safetensors
 
 exit status:
@@ -194,8 +194,14 @@ def _add_compare(commands: Any) -> None:
 
 
 def _add_inspect(commands: Any) -> None:
-    text = "say what a checkpoint holds: layers, sizes, options, stability, and how compressible each layer is"
+    text = "say what a checkpoint holds: layers, sizes, options, stability, and how many states each layer needs"
     parser = _add_command(commands, "inspect", run_inspect, text, "[checkpoint; the shipped model when left out")
+    parser.add_argument(
+        "--no-certify",
+        dest="certify",
+        action="store_false",
+        help="count states by the a-priori bound instead of certified errors (at once, and more states)",
+    )
     parser.add_argument(
         "--json", metavar="FILE", help="write it as JSON; - writes it to the output instead of the table"
     )

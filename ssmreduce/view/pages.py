@@ -146,8 +146,10 @@ def opinions_sheet(subject: str, bracket: Bracket, opinions: Sequence[Opinion]) 
     return Sheet(head=(subject, ""), headings=headings, rows=(ours, *rows))
 
 
-def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> Sheet:
-    """Lay out a checkpoint: `model` and `layers` as :class:`ssmreduce.inspection.Inspection` has them."""
+def inspection_sheet(
+    model: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], targets: Sequence[float], *, certified: bool = True
+) -> Sheet:
+    """Lay out a checkpoint: `model`, `layers` and `certified` as :class:`ssmreduce.inspection.Inspection` has them."""
     options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none stored"
     assumed = ", ".join(f"{key}={value}" for key, value in model["assumed"].items())
     titles = ("layer", "name", "states", "channels", "directions", "1 - |pole| ≥", "slowest mode", "largest hsv")
@@ -172,21 +174,13 @@ def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any
         ),
         headings=tuple(
             Heading(title=title, justify="left" if title == "name" else "right")
-            for title in (*titles, *(f"{target:g}" for target in targets))
+            for title in (*titles, *(f"{'error' if certified else 'bound'} ≤ {target:.3g}" for target in targets))
         ),
         rows=tuple(_inspected(layer, len(targets)) for layer in layers),
         tail=(
             "",
-            Styled(
-                "last columns: stored states that are enough for a balanced truncation whose proved error is at most "
-                "this part of",
-                "dim",
-            ),
-            Styled(
-                "the largest Hankel singular value (and so of the norm); the error itself is usually smaller: see "
-                "ssmreduce compare",
-                "dim",
-            ),
+            *_savings(layers, targets),
+            *(Styled(line, "dim") for line in (CERTIFIED if certified else BOUNDED)),
             *(
                 [
                     Styled(
@@ -202,6 +196,32 @@ def inspection_sheet(model: Mapping[str, Any], layers: Sequence[Mapping[str, Any
     )
 
 
+CERTIFIED = (
+    "error ≤ 0.1: stored states at which the certified error of balanced truncation falls below 0.1 of the norm of the",
+    "layer, and what that saves of them; proved for all inputs. At one state less the error is not that small",
+)
+BOUNDED = (
+    "bound ≤ 0.1: stored states at which the a-priori bound of balanced truncation falls below 0.1 of the largest",
+    "Hankel singular value, and so of the norm; the error is usually smaller: without --no-certify it is certified",
+)
+"""What the last columns of an inspection mean."""
+
+
+def _savings(layers: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> list[Cell]:
+    """Say in a line for each target what all layers together save."""
+    stable = [layer for layer in layers if layer["enough"] is not None]
+    states, work = (sum(layer[key] for layer in stable) for key in ("states", "multiplications"))
+    lines: list[Cell] = []
+    for i, target in enumerate(targets):
+        kept, left = (sum(layer["enough"][i][key] for layer in stable) for key in ("order", "multiplications"))
+        if states and work:
+            lines.append(
+                f"error ≤ {target:g}: {kept} of {states} stored states, {_share(kept, states)} less; "
+                f"{_share(left, work)} less time a step (modelled: multiplications of the recurrences)"
+            )
+    return [*lines, ""] if lines else []
+
+
 def _inspected(layer: Mapping[str, Any], targets: int) -> tuple[Cell, ...]:
     cells: list[Cell] = [
         str(layer["index"]),
@@ -214,7 +234,18 @@ def _inspected(layer: Mapping[str, Any], targets: int) -> tuple[Cell, ...]:
     if layer["unstable"]:
         return (*cells, Styled(f"{layer['unstable']} unstable", "bad"), DASH, *(DASH,) * targets)
     slowest = DASH if layer["slowest_samples"] is None else f"{layer['slowest_samples']:.4g} samples"
-    return (*cells, slowest, number(layer["largest_hsv"]), *(str(n) for n in layer["enough"]))
+    return (*cells, slowest, number(layer["largest_hsv"]), *(_enough(layer, entry) for entry in layer["enough"]))
+
+
+def _enough(layer: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """States, and the part of them that is saved."""
+    kept, states = entry["order"], layer["states"]
+    return f"{kept} (-{_share(kept, states)})" if states else str(kept)
+
+
+def _share(kept: int, of: int) -> str:
+    """What is saved, in percent, rounded down."""
+    return f"{100 * (of - kept) // of} %"
 
 
 def reduction_sheet(result: Mapping[str, Any]) -> Sheet:

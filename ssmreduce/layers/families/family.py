@@ -89,6 +89,10 @@ class Family(Protocol):
         """Return the fields of the states `index`."""
         ...
 
+    def multiplications(self, layer: Fields, order: int) -> int:
+        """Count the real multiplications of one step of the recurrence with `order` stored states, D's included."""
+        ...
+
     def pad(self, layer: Fields, extra: int) -> dict[str, Array | None]:
         """Return the fields with `extra` states added that no input reaches and no output sees.
 

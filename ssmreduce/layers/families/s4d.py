@@ -69,6 +69,11 @@ class S4D:
             for key, value in arrays.items()
         }
 
+    def multiplications(self, layer: Fields, order: int) -> int:
+        """See :class:`Family`: of each state of a channel 4 and 2 a direction, and 2 for its input."""
+        directions = 1 if layer.C_reverse is None else 2
+        return int(layer.D.size) * (order * (6 * directions + 2) + 1)
+
     def pad(self, layer: Fields, extra: int) -> dict[str, Array | None]:
         """See :class:`Family`."""
         zeros = np.zeros((layer.Lambda.shape[0], extra))

@@ -83,6 +83,12 @@ class S5:
             "log_step": layer.log_step[index],
         }
 
+    def multiplications(self, layer: Fields, order: int) -> int:
+        """See :class:`Family`: of each state 4 and 2p a direction, and 2m for its input."""
+        directions = 1 if layer.C_reverse is None else 2
+        each = directions * (4 + 2 * int(layer.C.shape[0])) + 2 * int(layer.B.shape[1])
+        return order * each + int(layer.D.size)
+
     def pad(self, layer: Fields, extra: int) -> dict[str, Array | None]:
         """See :class:`Family`."""
         zeros = np.zeros((layer.C.shape[0], extra))
