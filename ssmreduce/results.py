@@ -19,6 +19,9 @@ from theory.norms.bracket import Bracket
 SCHEMA = {"format": "ssmreduce-comparison", "version": 1}
 POLES_IN_JSON = 2000  # a batch of many channels has too many poles to be worth writing out row by row
 
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""What of a distribution over channels is kept: least, quartiles, most."""
+
 AGREES, WITNESS, DISAGREES = "agrees", "witness agrees", "disagrees"
 BELOW, ABOVE, UNDECIDED = "below", "above", "undecided"
 NOT_AVAILABLE, FAILED = "not available", "failed"
@@ -124,6 +127,14 @@ class Row:
         What python-control says about the error.
     status : str
         "ok", or a sentence.
+    family : str
+        What kind of method it is, in the field's terms: "balancing", "descent", "selection", "recorded", "baseline".
+    h2_error, relative_h2 : float or None
+        H2 norm of the same error (white noise in, root mean square out; of a batch, of all channels together), and over
+        the H2 norm of the layer; float64, not certified. None where it is infinite or cannot be computed.
+    channels : dict of str to list of float
+        Of a batch: how ``over_floor``, ``relative`` (H-infinity) and ``relative_h2`` are distributed over the channels,
+        each by its own floor and norms: :data:`QUANTILES`.
     kept : ndarray of int or None
         Which stored states were kept, for methods that select; None for methods that make new ones.
     poles : ndarray of complex or None
@@ -144,6 +155,10 @@ class Row:
     seconds: float = 0.0
     crosscheck: Opinion | None = None
     status: str = "ok"
+    family: str = ""
+    h2_error: float | None = None
+    relative_h2: float | None = None
+    channels: dict[str, list[float]] = field(default_factory=dict, repr=False)
     kept: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     poles: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
@@ -153,6 +168,11 @@ class Row:
         if self.error is None or self.bound is None or not self.error.upper > 0:
             return None
         return float(self.bound / self.error.upper)
+
+    @property
+    def over_floor(self) -> float | None:
+        """Upper end of the error as a multiple of the floor; None where either is missing or the floor is zero."""
+        return float(self.error.upper) / self.floor if self.error is not None and self.floor > 0 else None
 
     @property
     def delivered(self) -> bool:
@@ -178,6 +198,10 @@ class Row:
             "seconds": self.seconds,
             "crosscheck": None if self.crosscheck is None else self.crosscheck.to_dict(),
             "status": self.status,
+            "family": self.family,
+            "h2_error": _plain(self.h2_error),
+            "relative_h2": _plain(self.relative_h2),
+            "channels": {name: [_plain(value) for value in values] for name, values in self.channels.items()},
             "kept": None if self.kept is None or poles is None else self.kept.tolist(),
             "poles": None if poles is None else _complex_to_list(poles),
         }
@@ -192,11 +216,15 @@ class Row:
         return {
             "method": self.method,
             "title": self.title,
+            "family": self.family,
             "order": self.order,
             "attained": self.attained,
             **ends("error", self.error),
             "frequency": None if self.error is None else float(self.error.frequency),
             **ends("relative_error", self.relative_error),
+            "over_floor": self.over_floor,
+            "h2_error": self.h2_error,
+            "relative_h2": self.relative_h2,
             "bound": self.bound,
             "floor": self.floor if self.delivered else None,
             "rounding": self.rounding if self.delivered else None,
@@ -211,8 +239,9 @@ class Row:
     def from_dict(cls, data: Mapping[str, Any]) -> Row:
         """Read what :meth:`to_dict` wrote."""
         values = {key: value for key, value in data.items() if key != "looseness"}
-        for name in ("bound", "floor", "rounding", "last_quantity"):
-            values[name] = _number(data[name])
+        for name in ("bound", "floor", "rounding", "last_quantity", "h2_error", "relative_h2"):
+            values[name] = _number(data.get(name))
+        values["channels"] = {name: list(map(_number, part)) for name, part in data.get("channels", {}).items()}
         for name in ("error", "relative_error"):
             values[name] = None if data[name] is None else bracket_from_dict(data[name])
         values["crosscheck"] = None if data["crosscheck"] is None else Opinion.from_dict(data["crosscheck"])
@@ -231,10 +260,14 @@ class Findings:
         What was reduced: name, kind, sizes, smallest stability margin, precision of the parameters.
     norm : Bracket
         Norm of the layer itself, feedthrough included.
+    h2_norm : float or None
+        H2 norm of the layer itself, feedthrough included (of a batch, of all channels together).
     rows : tuple of Row
         By order, then by method.
     hsv : ndarray
         Hankel singular values, descending; of the real system for conjugate pairs (two a stored state).
+    hsv_channels : ndarray, shape (5, N)
+        Of a batch: how the values of one channel are distributed over the channels, :data:`QUANTILES`; else empty.
     poles, margin : ndarray
         Poles of the layer and their stability margins ``1 - |pole|`` (``-Re pole`` in continuous time).
     violations : tuple of str
@@ -251,9 +284,11 @@ class Findings:
     margin: NDArray[Any] = field(repr=False)
     violations: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    h2_norm: float | None = None
+    hsv_channels: NDArray[Any] = field(default_factory=lambda: np.zeros((len(QUANTILES), 0)), repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("hsv", "poles", "margin"):
+        for name in ("hsv", "poles", "margin", "hsv_channels"):
             array = np.array(getattr(self, name))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -272,6 +307,11 @@ class Findings:
         """Rows of one method, by order."""
         return tuple(row for row in self.rows if row.method == method)
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Kinds of methods, in the order of the rows."""
+        return tuple(dict.fromkeys(row.family for row in self.rows))
+
     def winner(self, order: int) -> Row | None:
         """Row with the smallest certified error at this order; None if no method delivered it."""
         rows = [row for row in self.rows if row.order == order and row.error is not None]
@@ -287,8 +327,10 @@ class Findings:
         return SCHEMA | {
             "subject": self.subject,
             "norm": bracket_to_dict(self.norm),
+            "h2_norm": _plain(self.h2_norm),
             "rows": [row.to_dict() for row in self.rows],
             "hsv": [_plain(value) for value in self.hsv.ravel().tolist()],
+            "hsv_channels": self.hsv_channels.tolist(),
             "poles": _complex_to_list(self.poles.ravel()) if small else [],
             "margin": self.margin.ravel().tolist() if small else [],
             "violations": list(self.violations),
@@ -315,8 +357,10 @@ class Findings:
         return cls(
             subject=dict(data["subject"]),
             norm=bracket_from_dict(data["norm"]),
+            h2_norm=_number(data.get("h2_norm")),
             rows=tuple(Row.from_dict(row) for row in data["rows"]),
             hsv=np.array([_number(value) for value in data["hsv"]], dtype=float),
+            hsv_channels=np.array(data.get("hsv_channels", []), dtype=float).reshape(len(QUANTILES), -1),
             poles=_complex_from_list(data["poles"]),
             margin=np.array(data["margin"], dtype=float),
             violations=tuple(data["violations"]),
@@ -327,6 +371,13 @@ class Findings:
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote."""
         return cls.from_dict(json.loads(text))
+
+
+def quantiles(values: Any) -> list[float]:
+    """:data:`QUANTILES` of what is a number; empty if nothing is."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    return np.quantile(finite, QUANTILES).tolist() if finite.size else []
 
 
 def worst(bracket: Bracket) -> Bracket:

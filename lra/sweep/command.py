@@ -85,7 +85,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
 def _draw(found: Sweep, path: Path) -> bool:
     from ssmreduce.files.writing import write_files
-    from ssmreduce.view.plot import image
+    from ssmreduce.view.canvas import image
 
     try:
         figure = found.plot()

@@ -10,7 +10,7 @@ import numpy as np
 from lra.sweep.grid import WHOLE_MODEL
 from lra.sweep.result import Row, Sweep
 from lra.sweep.table import allocations, heading, rows_of, subject
-from ssmreduce.view.plot import COLOURS, MARKERS, literal
+from ssmreduce.view.canvas import COLOURS, MARKERS, literal
 from theory.errors import MissingDependencyError
 
 if TYPE_CHECKING:

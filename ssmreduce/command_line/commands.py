@@ -49,7 +49,7 @@ def _layer(model: Any, wanted: str | None) -> Any:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """``ssmreduce compare``."""
-    from ssmreduce.view.plot import checked_format, require_matplotlib
+    from ssmreduce.view.canvas import checked_format, require_matplotlib
 
     paths = {name: getattr(arguments, name) for name in ("json", "plot", "html")}
     if arguments.output is not None:
@@ -69,7 +69,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if paths["json"] is not None:
         contents.append((paths["json"], comparison.to_json().encode()))
     if paths["plot"] is not None:
-        from ssmreduce.view.plot import image, plot
+        from ssmreduce.view.canvas import image
+        from ssmreduce.view.plot import plot
 
         contents.append((paths["plot"], image(plot(comparison), figure)))
     if paths["html"] is not None:
@@ -80,7 +81,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
 
         kinds = (("figure", paths["plot"]), ("report", paths["html"]), ("numbers", paths["json"]))
         written = [f"{what + ':':<9}{path}" for what, path in kinds if path is not None]
-        show(comparison_sheet(comparison, written), quiet=arguments.quiet)
+        sheet = comparison_sheet(comparison, written, every=arguments.all, how="--all")
+        show(sheet, quiet=arguments.quiet)
     return status
 
 

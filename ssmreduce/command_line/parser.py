@@ -169,6 +169,9 @@ def _add_compare(commands: Any) -> None:
         "--orders", metavar="N,N", type=_orders, help="stored states to keep; default: up to eight orders"
     )
     parser.add_argument(
+        "--all", action="store_true", help="print every row; by default the best method of each kind at each order"
+    )
+    parser.add_argument(
         "--rtol", type=float, default=1e-3, metavar="X", help="relative width of the error brackets (default 1e-3)"
     )
     parser.add_argument(

@@ -7,41 +7,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ssmreduce.analysis import analyze
 from ssmreduce.comparison.comparison import Comparison, ComparisonInterrupted
 from ssmreduce.comparison.laws import conflicts, swept, violated
 from ssmreduce.comparison.provenance import provenance, subject_of
 from ssmreduce.comparison.python_control import ask_python_control
-from ssmreduce.comparison.work import Work, certify, reduced
+from ssmreduce.comparison.work import Norms, Work, certify, h2_of, reduced
 from ssmreduce.curves import margins
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
 from ssmreduce.methods.registry import METHODS, Method
+from ssmreduce.parallel import workers
 from ssmreduce.progress import Progress, silent
 from ssmreduce.reduction import data_for
-from ssmreduce.results import worst
-from theory.arithmetic.threads import blas_threads, cores, one_thread
+from ssmreduce.results import QUANTILES, worst
+from theory.arithmetic.threads import one_thread
 from theory.errors import InputError, OrderError, ToleranceError
-from theory.gramians.hankel import hankel_singular_values
-from theory.norms import hinf_norm
 from theory.systems.system import System
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 """Default orders, as parts of the stored states."""
-
-MOST_THREADS = 8
-"""Errors certified at a time at most: more share one memory bus."""
 
 
 def default_orders(n: int) -> tuple[int, ...]:
     """Up to eight orders below `n` (at least one state stays; a single state gives order 1)."""
     orders = {min(max(1, round(part * n)), max(1, n - 1)) for part in FRACTIONS}
     return tuple(sorted(orders)) if n else ()
-
-
-def default_threads() -> int:
-    """Threads of our own where BLAS has none: both at once are slower than either."""
-    return min(cores(), MOST_THREADS) if blas_threads() == 1 else 1
 
 
 @one_thread
@@ -88,8 +81,9 @@ def compare(
     seed : int, keyword only
         For the method "random".
     threads : int, optional, keyword only
-        Errors that are certified at a time; by default one for each core, up to eight. BLAS is held to one thread
-        meanwhile, unless this is called from another thread than the main one.
+        Reductions, and then errors, that are worked on at a time; by default what ``joblib.parallel_config`` says, and
+        without one a thread for each core, up to eight. BLAS is held to one thread meanwhile, unless this is called
+        from another thread than the main one.
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
     **options
@@ -115,7 +109,10 @@ def compare(
 
     Notes
     -----
-    Not certified: `seconds`, the opinions of other programs, and anything about inputs after this layer.
+    Not certified: `seconds`, H2 errors, the opinions of other programs, and anything about inputs after this layer.
+
+    ``with joblib.parallel_config(backend="dask"):`` (or any other backend of joblib) around this call sends reductions
+    and certificates to a cluster; each worker balances the layer once.
     """
     start = time.perf_counter()
     asked = _asked_methods(methods)
@@ -131,44 +128,51 @@ def compare(
     if not 0 < rtol < 1:
         raise ToleranceError(f"rtol must lie between 0 and 1, got {rtol}", rtol, 1e-12)
     jobs = [(order, method) for order in chosen for method in fitting]
+    jobs.sort(key=lambda job: (job[1].searches, job[0]))  # quick ones first: they are there if someone gives up
     total = len(jobs) * (2 if crosscheck == "none" else 3)
     report = progress or silent
     report(0, total, "norm of the layer")
-    if isinstance(source, SSMLayer):
-        source.require_stable()
+    analysis = analyze(source, fitting, rtol=rtol)
     subject, margin = subject_of(source, system), margins(source)
-    norm = worst(hinf_norm(system, rtol=rtol))
-    hsv = np.sort(hankel_singular_values(system).ravel())[::-1]
-    work: list[Work] = []
+    norms = Norms(hinf=analysis.norm, h2=h2_of(system))
+    work: dict[int, Work] = {}
     violations: list[str] = []
 
+    def done() -> list[Work]:
+        return [work[i] for i in sorted(work, key=lambda i: (jobs[i][0], fitting.index(jobs[i][1])))]
+
     def found(**told: Any) -> Comparison:
-        rows = tuple(item.row for item in work if item.finished)
+        rows = tuple(item.row for item in done() if item.finished)
         return Comparison(
             subject=subject,
-            norm=norm,
+            norm=worst(norms.hinf),
+            h2_norm=norms.h2_norm,
             rows=rows,
-            hsv=hsv,
+            hsv=np.sort(analysis.hsv.ravel())[::-1],
+            hsv_channels=_over_channels(analysis.hsv),
             poles=system.poles,
             margin=margin,
             violations=(*violated(rows), *violations, *conflicts(rows)),
-            provenance=provenance(seed, rtol, crosscheck, sweep_points, time.perf_counter() - start) | told,
+            provenance=provenance(seed, rtol, crosscheck, sweep_points, time.perf_counter() - start)
+            | {"methods": "all that apply and do not search" if asked is None else "as asked for"}
+            | told,
         )
 
     try:
-        for done, item in enumerate(reduced(source, jobs, seed, data), start=1):
-            work.append(item)
-            report(done - 1, total, f"reduced: {item.row.method}, order {item.row.order}")
-        workers = max(1, threads or default_threads())
-        certify(system, work, norm, rtol, workers, lambda i, what: report(len(jobs) + i, total, what))
+        many = workers(threads)
+        for number, item in reduced(analysis, jobs, {**data, "seed": seed}, many):
+            work[number] = item
+            left = dict.fromkeys(method.name for i, (_, method) in enumerate(jobs) if i not in work)
+            report(len(work) - 1, total, f"reducing by {', '.join(left)}" if left else "reduced")
+        certify(system, done(), norms, rtol, many, lambda i, what: report(len(jobs) + i, total, what))
         if sweep_points:
             report(2 * len(jobs), total, "independent frequency sweep")
-            violations += swept(system, work, sweep_points, seed)
+            violations += swept(system, done(), sweep_points, seed, many)
         if crosscheck != "none":
             budget = np.inf if crosscheck == "all" else crosscheck_seconds
-            ask_python_control(system, work, budget, lambda i, what: report(2 * len(jobs) + i, total, what))
+            ask_python_control(system, done(), budget, lambda i, what: report(2 * len(jobs) + i, total, what))
     except KeyboardInterrupt:
-        certified = sum(item.finished and item.reduced is not None for item in work)
+        certified = sum(item.finished and item.reduced is not None for item in done())
         if not certified:
             raise
         told = (
@@ -215,3 +219,11 @@ def _checked_orders(orders: Iterable[int] | None, n: int) -> tuple[int, ...]:
     if not chosen:
         raise InputError("no order was asked for")
     return tuple(sorted({int(order) for order in chosen}))
+
+
+def _over_channels(hsv: NDArray[Any]) -> NDArray[Any]:
+    """How the Hankel singular values of one channel are distributed over the channels of a batch."""
+    channels = hsv.reshape(-1, hsv.shape[-1])
+    if hsv.ndim == 1 or not channels.size:
+        return np.zeros((len(QUANTILES), 0))
+    return np.asarray(np.quantile(channels, QUANTILES, axis=0))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ssmreduce.files.writing import write_files
 from ssmreduce.results import Findings, Row
 from ssmreduce.view import plot as figures
+from ssmreduce.view.canvas import checked_format, image
 from ssmreduce.view.pages import comparison_sheet, describe
 from ssmreduce.view.report import fragment, html
 from ssmreduce.view.text import ends, outward
@@ -62,7 +63,7 @@ class Comparison(Findings):
     """Every method at every order, on one layer; see :class:`ssmreduce.results.Findings` for its attributes."""
 
     def __str__(self) -> str:
-        return str(comparison_sheet(self))
+        return self.table()
 
     def __repr__(self) -> str:
         what = describe(self)[0].partition(":")[0]
@@ -71,6 +72,13 @@ class Comparison(Findings):
 
     def _repr_html_(self) -> str:
         return fragment(self)
+
+    def table(self, *, every: bool = False) -> str:
+        """Return the table as text: the best method of each kind at each order, or every row.
+
+        Methods that were asked for by name have all their rows in either.
+        """
+        return str(comparison_sheet(self, every=every, how="print(comparison.table(every=True))"))
 
     @property
     def verdict(self) -> str:
@@ -168,14 +176,14 @@ class Comparison(Findings):
         OSError
             The file cannot be written (:class:`CheckpointIOError`).
         """
-        form = "" if path is None else figures.checked_format(str(path))
+        form = "" if path is None else checked_format(str(path))
         if ax is None:
             figure = figures.plot(self)
         else:
             figures.draw_errors(self, ax)
             figure = ax.figure  # type: ignore[assignment]
         if path is not None:
-            write_files({Path(path): figures.image(figure, form)})
+            write_files({Path(path): image(figure, form)})
         return figure
 
     def to_html(self, path: str | Path | None = None) -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.analysis import Analysis
 from ssmreduce.methods.registry import Method
-from ssmreduce.reduction import reduce
-from ssmreduce.results import Row, relative, worst
+from ssmreduce.parallel import Once, spread
+from ssmreduce.reduction import Reduction
+from ssmreduce.results import Row, quantiles, relative, worst
 from theory.errors import AccuracyError, ConvergenceError, OrderError, StabilityError
+from theory.gramians.h2 import h2_norm
 from theory.norms import error_norm
 from theory.norms.bracket import Bracket
 from theory.reduction.modal_gains import last_gains
+from theory.systems.difference import difference
 from theory.systems.system import DiagonalStateSpace, System
 
 FAILURES = (OrderError, AccuracyError, ConvergenceError, StabilityError)
@@ -31,6 +33,7 @@ class Work:
 
     row: Row
     reduced: System | None = None
+    floors: NDArray[Any] | None = None
     finished: bool = False
 
     @property
@@ -41,44 +44,80 @@ class Work:
 
 
 def reduced(
-    source: SSMLayer | System, jobs: Sequence[tuple[int, Method]], seed: int, data: Mapping[str, Any]
-) -> Iterator[Work]:
-    """Reduce `source` once for each (order, method); what cannot be delivered becomes a row that says so."""
+    analysis: Analysis, jobs: Sequence[tuple[int, Method]], data: Mapping[str, Any], workers: int | None
+) -> Iterator[tuple[int, Work]]:
+    """Reduce once for each (order, method), several at a time; give the number of the job and its row.
+
+    What cannot be delivered becomes a row that says so.
+    """
+    whole = Once(analysis)
+    pieces = []
     for order, method in jobs:
-        told: dict[str, Any] = {"method": method.name, "title": method.title, "parameters": _plain(method)}
         own = {key: value for key, value in data.items() if key in method.takes}
-        try:
-            start = time.perf_counter()
-            reduction = reduce(source, order=order, method=method, seed=seed, **own)
-            seconds = time.perf_counter() - start
-        except FAILURES as failure:
-            row = Row(**told, order=order, floor=0.0, status=f"not delivered: {failure}")
-            yield Work(row=row, finished=True)
-            continue
-        kept = reduction.diagnostics.get("kept")
-        kept = None if kept is None else np.asarray(kept)
-        row = Row(
-            **told,
-            order=order,
-            attained=reduction.order,
-            floor=float(np.max(reduction.floor)),
-            bound=float(np.max(reduction.bound)),
-            rounding=float(np.max(reduction.rounding)),
-            last_quantity=_last_quantity(reduction.original, kept),
-            seconds=seconds,
-            status=reduction.status,
-            kept=kept,
-            poles=np.asarray(reduction.system.poles),
-        )
-        yield Work(row=row, reduced=reduction.system)
+        pieces.append((whole, order, method, own))
+    yield from spread(_reduced, pieces, workers)
+
+
+def _reduced(whole: Once[Analysis], order: int, method: Method, own: dict[str, Any]) -> Work:
+    told: dict[str, Any] = {"method": method.name, "title": method.title, "family": method.family, "order": order}
+    told["parameters"] = _plain(method)
+    try:
+        start = time.perf_counter()
+        reduction = whole.value.reduce(order, method=method, **own)
+        seconds = time.perf_counter() - start
+    except FAILURES as failure:
+        return Work(row=Row(**told, floor=0.0, status=f"not delivered: {failure}"), finished=True)
+    assert isinstance(reduction, Reduction)
+    kept = reduction.diagnostics.get("kept")
+    kept = None if kept is None else np.asarray(kept)
+    row = Row(
+        **told,
+        attained=reduction.order,
+        floor=float(np.max(reduction.floor)),
+        bound=float(np.max(reduction.bound)),
+        rounding=float(np.max(reduction.rounding)),
+        last_quantity=_last_quantity(reduction.original, kept),
+        seconds=seconds,
+        status=reduction.status,
+        kept=kept,
+        poles=np.asarray(reduction.system.poles),
+    )
+    return Work(row=row, reduced=reduction.system, floors=np.asarray(reduction.floor))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norms:
+    """Norms of the whole layer: the certified one (of a batch, of each channel), and in H2."""
+
+    hinf: Bracket
+    h2: NDArray[Any]
+
+    @property
+    def h2_norm(self) -> float | None:
+        """Of a batch all channels together; None where it is not finite."""
+        return together(self.h2)
+
+
+def together(h2: NDArray[Any]) -> float | None:
+    """H2 norm of all channels together; None where it is not finite."""
+    total = float(np.linalg.norm(h2))
+    return total if np.isfinite(total) else None
+
+
+def h2_of(system: System) -> NDArray[Any]:
+    """H2 norm, of a batch of each channel; NaN where it cannot be computed."""
+    try:
+        return np.asarray(h2_norm(system), dtype=float)
+    except FAILURES:
+        return np.asarray(np.nan)
 
 
 def certify(
     system: System,
     work: Sequence[Work],
-    norm: Bracket,
+    norms: Norms,
     rtol: float,
-    workers: int,
+    workers: int | None,
     report: Callable[[int, str], None],
 ) -> None:
     """Fill in the errors, several at a time; methods that keep the same states share one."""
@@ -86,36 +125,62 @@ def certify(
     for i, item in enumerate(work):
         if item.reduced is not None:
             groups.setdefault(item.selection or str(i).encode(), []).append(item)
-    pool = ThreadPoolExecutor(max_workers=workers)
-    try:
-        tasks = {pool.submit(_error, system, group[0].reduced, rtol): group for group in groups.values()}
-        done = 0
-        for task in as_completed(tasks):
-            group = tasks[task]
-            for item in group:
-                item.row, item.finished = _with_error(item.row, task.result(), norm), True
-            done += len(group)
-            report(done, f"certified: {group[0].row.method}, order {group[0].row.order}")
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    listed, whole, done = list(groups.values()), Once(system), 0
+    for number, found in spread(measured, [(whole, group[0].reduced, rtol) for group in listed], workers):
+        group = listed[number]
+        for item in group:
+            item.row, item.finished = _with_error(item.row, found, norms, item.floors), True
+        done += len(group)
+        report(done, f"certified: {group[0].row.method}, order {group[0].row.order}")
 
 
-def _error(system: System, reduced: System | None, rtol: float) -> Bracket | str:
-    """The certified error, or why there is none."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One error: as a certified bracket, and its H2 norm; of a batch both for each channel."""
+
+    hinf: Bracket
+    h2: NDArray[Any]
+
+
+def measured(whole: Once[System], reduced: System, rtol: float) -> Measured | str:
+    """The certified error and its H2 norm, or why there is none."""
     try:
-        return worst(error_norm(system, reduced, rtol=rtol)) if reduced is not None else ""
+        error = error_norm(whole.value, reduced, rtol=rtol)
     except FAILURES as failure:
         return str(failure)
+    return Measured(hinf=error, h2=h2_of(difference(whole.value, reduced)))
 
 
-def _with_error(row: Row, error: Bracket | str, norm: Bracket) -> Row:
-    if isinstance(error, str):
-        return replace(row, bound=None, status=f"error not certified: {error}")
-    error = capped(error, row.bound)
+def _with_error(row: Row, found: Measured | str, norms: Norms, floors: NDArray[Any] | None) -> Row:
+    if isinstance(found, str):
+        return replace(row, bound=None, status=f"error not certified: {found}")
+    error, norm = capped(worst(found.hinf), row.bound), worst(norms.hinf)
     notes = [] if row.status == "ok" else [row.status]
     if error.status == "open":
         notes.append(f"the error bracket is open (relative width {error.width:.1g}); both ends are true")
-    return replace(row, error=error, relative_error=relative(error, norm), status="; ".join(notes) or "ok")
+    h2, whole = together(found.h2), norms.h2_norm
+    return replace(
+        row,
+        error=error,
+        relative_error=relative(error, norm),
+        h2_error=h2,
+        relative_h2=None if h2 is None or not whole else h2 / whole,
+        channels=_channels(found, norms, floors),
+        status="; ".join(notes) or "ok",
+    )
+
+
+def _channels(found: Measured, norms: Norms, floors: NDArray[Any] | None) -> dict[str, list[float]]:
+    """How the channels of a batch fare, each by its own floor and norms; empty for a single system."""
+    upper = np.asarray(found.hinf.upper, dtype=float)
+    if upper.ndim == 0 or floors is None:
+        return {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "over_floor": quantiles(np.where(floors > 0, upper / floors, np.nan)),
+            "relative": quantiles(upper / np.asarray(norms.hinf.lower, dtype=float)),
+            "relative_h2": quantiles(np.broadcast_to(found.h2 / norms.h2, upper.shape)),
+        }
 
 
 def capped(error: Bracket, bound: float | None) -> Bracket:

@@ -18,6 +18,7 @@ class Lamp(Selection):
 
     title = "LAMP score"
     allocation = "lamp"
+    baseline = True
 
     def score(self, source: Scored) -> NDArray[Any]:
         """Squared magnitude, prefix-normalised."""

@@ -18,6 +18,7 @@ class Magnitude(Selection):
 
     title = "magnitude"
     allocation = "uniform"
+    baseline = True
 
     def score(self, source: Scored) -> NDArray[Any]:
         """Magnitude of every state."""

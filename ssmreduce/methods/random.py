@@ -18,6 +18,7 @@ class Random(Selection):
 
     title = "random"
     allocation = "uniform"
+    baseline = True
     takes = ("seed",)
 
     def score(self, source: Scored, seed: int = 0) -> NDArray[Any]:

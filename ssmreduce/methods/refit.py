@@ -38,6 +38,11 @@ class Refit(Method):
         )
 
     @property
+    def family(self) -> str:
+        """That of the start."""
+        return self._first().family
+
+    @property
     def allocation(self) -> Any:
         """That of the start."""
         return self._first().allocation

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Source = SSMLayer | System
 
+FAMILIES = ("balancing", "descent", "selection", "recorded", "baseline")
+"""Kinds of methods: projections from Gramians and their relatives; local searches from there; criteria that keep stored
+poles; methods that need recorded inputs; and criteria that do not look at what a state does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Named, ABC):
@@ -42,6 +46,8 @@ class Method(Named, ABC):
     takes, requires : tuple of str
         What a call may, and must, bring along besides the layer: ``("seed",)``, ``("inputs",)``. Such keywords of
         :func:`ssmreduce.reduce` and :func:`ssmreduce.compare` come to :meth:`truncate` as they are.
+    baseline : bool
+        Whether it is there to be beaten: a criterion that does not look at what a state does.
     keeps_feedthrough : bool
         Whether ``D`` stays. The floor of a method that changes it is that of the strictly causal part.
     searches : bool
@@ -53,11 +59,23 @@ class Method(Named, ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     keeps_feedthrough: ClassVar[bool] = True
     searches: ClassVar[bool] = False
+    baseline: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def title(self) -> str:
         """Heading: the name for people."""
+
+    @property
+    def family(self) -> str:
+        """Kind, in the field's terms, for tables and figures: :data:`FAMILIES`."""
+        if self.requires:
+            return "recorded"
+        if self.baseline:
+            return "baseline"
+        if self.searches:
+            return "descent"
+        return "selection" if self.kind == "selection" else "balancing"
 
     @property
     def guarantee(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.view.plot import COLOURS, FLOOR, MARKERS, SIZE, figure_of, literal
+from ssmreduce.view.canvas import COLOURS, FLOOR, MARKERS, SIZE, figure_of, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ The terminal's table, the HTML report and the documentation are made from :data:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ssmreduce.results import (
@@ -33,6 +33,8 @@ class Column:
         ``content(row, best)`` is the cell, for a row that has the smallest error of its order or has not.
     word, meaning, detail : str
         The entry of the glossary: the word, one line, and what else the report says. An empty meaning has no entry.
+    value : callable or None
+        ``value(row)`` is what the report sorts by; None for the text of the cell.
     present : callable
         ``present(row)``: whether the row has anything to say here; a column in which no row has is left out.
     """
@@ -42,6 +44,7 @@ class Column:
     word: str = ""
     meaning: str = ""
     detail: str = ""
+    value: Callable[[Row], float | None] | None = None
     present: Callable[[Row], bool] = lambda row: True
 
 
@@ -74,6 +77,7 @@ COLUMNS = (
     Column(
         heading=Heading(title="order"),
         content=lambda row, best: str(row.order),
+        value=lambda row: float(row.order),
         word="order",
         meaning="stored states of the reduced layer: what its scan costs",
         detail="A stored state of a real layer stands for a conjugate pair, two states of the real system.",
@@ -85,23 +89,65 @@ COLUMNS = (
         meaning="its registered name, with the parameters that were changed; * marks the smallest error of each order",
     ),
     Column(
-        heading=Heading(title="error ≥", rank=2),
+        heading=Heading(title="kind", justify="left", rank=4),
+        content=lambda row, best: row.family,
+        word="kind",
+        meaning="balancing (projections from Gramians), descent (searches from there), selection (of stored poles), "
+        "recorded (from inputs), baseline",
+        present=lambda row: bool(row.family),
+    ),
+    Column(
+        heading=Heading(title="error ≥", rank=5),
         content=lambda row, best: ends(row.error)[0],
+        value=lambda row: None if row.error is None else float(row.error.lower),
+        word="error ≥",
+        meaning="the lower end of the bracket: a gain that a frequency attains",
+    ),
+    Column(
+        heading=Heading(title="error ≤"),
+        content=lambda row, best: ends(row.error)[1],
+        value=lambda row: None if row.error is None else float(row.error.upper),
         word="error",
-        meaning="H-infinity norm of layer minus reduced layer, as written: at least, at most; certified",
+        meaning="H-infinity norm of layer minus reduced layer, as written, at most; certified",
         detail="The largest factor by which any input can come out wrong, in the root of summed squares. The left end "
         "is a gain that a frequency attains, the right end is proved. It is the error of the system as written, "
         "parameters in the precision in which they are stored.",
     ),
-    Column(heading=Heading(title="error ≤"), content=lambda row, best: ends(row.error)[1]),
     Column(
-        heading=Heading(title="relative", rank=1),
-        content=lambda row, best: percent(row.relative_error),
-        word="relative",
-        meaning="the same over the norm of the layer: the largest quotient that both brackets allow, rounded up",
+        heading=Heading(title="× floor", rank=1),
+        content=lambda row, best: DASH if row.over_floor is None else outward(row.over_floor, 1, 3),
+        value=lambda row: row.over_floor,
+        word="× floor",
+        meaning="the error as a multiple of the floor, which no layer with so many states gets below",
     ),
     Column(
-        heading=Heading(title="bound", rank=1),
+        heading=Heading(title="relative", rank=2),
+        content=lambda row, best: percent(row.relative_error),
+        value=lambda row: None if row.relative_error is None else float(row.relative_error.upper),
+        word="relative",
+        meaning="the error over the norm of the layer: the largest quotient that both brackets allow, rounded up",
+    ),
+    Column(
+        heading=Heading(title="H2 error"),
+        content=lambda row, best: number(row.h2_error),
+        value=lambda row: row.h2_error,
+        word="H2 error",
+        meaning="the same error in H2: root mean square of what white noise makes of it; float64, not certified",
+        detail="The worst case is one frequency and direction, this is the mean over all of them. Of a batch all "
+        "channels together.",
+        present=lambda row: row.delivered,
+    ),
+    Column(
+        heading=Heading(title="relative H2", rank=2),
+        content=lambda row, best: DASH if row.relative_h2 is None else f"{100 * row.relative_h2:.3f} %",
+        value=lambda row: row.relative_h2,
+        word="relative H2",
+        meaning="that over the H2 norm of the layer",
+        present=lambda row: row.relative_h2 is not None,
+    ),
+    Column(
+        heading=Heading(title="bound", rank=3),
+        value=lambda row: row.bound,
         content=lambda row, best: number(row.bound) if row.bound is None else outward(row.bound, 1, 4),
         word="bound",
         meaning="what the method promises before the error is computed",
@@ -109,20 +155,23 @@ COLUMNS = (
         "singular values. Dropping modes: the sum of 2|c||b|/(1-|pole|) over the dropped ones.",
     ),
     Column(
-        heading=Heading(title="bound/error", rank=3),
+        heading=Heading(title="bound/error", rank=6),
+        value=lambda row: row.looseness,
         content=lambda row, best: DASH if row.looseness is None else f"{row.looseness:.3g}",
         word="bound/error",
         meaning="how much the bound overstates; never below 1, since both are proved",
     ),
     Column(
-        heading=Heading(title="floor", rank=1),
+        heading=Heading(title="floor", rank=3),
+        value=lambda row: row.floor if row.delivered else None,
         content=lambda row, best: outward(row.floor, -1, 4) if row.delivered else DASH,
         word="floor",
         meaning="sigma_(r+1): no layer with so many states comes closer, whatever the method",
         detail="By the theorem of Adamyan, Arov and Krein, for reduced systems with the D of the layer.",
     ),
     Column(
-        heading=Heading(title="LAST eq. 3", rank=6),
+        heading=Heading(title="LAST eq. 3", rank=8),
+        value=lambda row: row.last_quantity,
         content=lambda row, best: number(row.last_quantity),
         word="LAST eq. 3",
         meaning="root of the sum of LAST's squared scores of the removed states: a score, not a bound",
@@ -130,13 +179,14 @@ COLUMNS = (
         present=lambda row: row.last_quantity is not None,
     ),
     Column(
-        heading=Heading(title="time", rank=5),
+        heading=Heading(title="time", rank=7),
+        value=lambda row: row.seconds if row.delivered else None,
         content=lambda row, best: duration(row.seconds) if row.delivered else DASH,
         word="time",
         meaning="wall time of the reduction itself, without its certificate",
     ),
     Column(
-        heading=Heading(title="python-control", justify="left", rank=4),
+        heading=Heading(title="python-control", justify="left", rank=7),
         content=lambda row, best: said(row.crosscheck),
         word="python-control",
         meaning="where the value of its linfnorm lies: inside the bracket, or outside by this relative distance",
@@ -149,6 +199,7 @@ COLUMNS = (
     Column(
         heading=Heading(title="status", justify="left", rank=2, widest=60),
         content=_status,
+        present=lambda row: row.status != "ok",
         word="status",
         meaning="ok, or what the numbers of the row do not say",
     ),
@@ -156,17 +207,35 @@ COLUMNS = (
 """All columns, from left to right."""
 
 
-def columns(findings: Findings) -> tuple[Column, ...]:
+def columns(findings: Findings, rows: Sequence[Row] | None = None) -> tuple[Column, ...]:
     """The columns in which some row has something to say."""
-    return tuple(column for column in COLUMNS if any(column.present(row) for row in findings.rows))
+    listed = findings.rows if rows is None else rows
+    return tuple(column for column in COLUMNS if any(column.present(row) for row in listed))
 
 
-def cells(findings: Findings, shown: tuple[Column, ...]) -> tuple[tuple[tuple[Cell, ...], ...], frozenset[int]]:
+def folded(findings: Findings) -> tuple[Row, ...]:
+    """The best row of each kind of method at each order; of a kind that did not deliver there, one that says why."""
+    best: dict[tuple[int, str], Row] = {}
+    for row in findings.rows:
+        key = (row.order, row.family)
+        if key not in best or _upper(row) < _upper(best[key]):
+            best[key] = row
+    kept = {id(row) for row in best.values()}
+    return tuple(row for row in findings.rows if id(row) in kept)
+
+
+def _upper(row: Row) -> float:
+    return float("inf") if row.error is None else float(row.error.upper)
+
+
+def cells(
+    findings: Findings, shown: tuple[Column, ...], rows: Sequence[Row]
+) -> tuple[tuple[tuple[Cell, ...], ...], frozenset[int]]:
     """The cells of these columns, row by row, and the rows that start a new order."""
     best = {order: findings.winner(order) for order in findings.orders}
-    rows = tuple(tuple(column.content(row, best[row.order] is row) for column in shown) for row in findings.rows)
-    starts = (i for i in range(1, len(findings.rows)) if findings.rows[i].order != findings.rows[i - 1].order)
-    return rows, frozenset(starts)
+    lines = tuple(tuple(column.content(row, best[row.order] is row) for column in shown) for row in rows)
+    starts = (i for i in range(1, len(rows)) if rows[i].order != rows[i - 1].order)
+    return lines, frozenset(starts)
 
 
 def glossary_in_markdown() -> str:

@@ -20,7 +20,7 @@ from ssmreduce.results import (
     relative,
 )
 from ssmreduce.view import verdict as words
-from ssmreduce.view.columns import cells, columns
+from ssmreduce.view.columns import cells, columns, folded
 from ssmreduce.view.table import Cell, Heading, Sheet, Styled
 from ssmreduce.view.text import DASH, duration, ends, number, outward, percent
 from theory.norms.bracket import Bracket
@@ -35,17 +35,39 @@ STARVED = 0.25
 # --- a comparison ----------------------------------------------------------------------------------------------------
 
 
-def comparison_sheet(findings: Findings, written: Sequence[str] = ()) -> Sheet:
-    """Lay out every method at every order; `written` are lines about files, below everything."""
-    kept = columns(findings)
-    rows, starts = cells(findings, kept)
+AS_ASKED = "as asked for"
+"""What the provenance says of methods that somebody named: all of their rows are shown."""
+
+
+def comparison_sheet(findings: Findings, written: Sequence[str] = (), *, every: bool = False, how: str = "") -> Sheet:
+    """Lay out the best method of each kind at every order, or every row.
+
+    Parameters
+    ----------
+    written : sequence of str
+        Lines about files, below everything.
+    every : bool, keyword only
+        All rows; so it is, too, where methods were asked for by name.
+    how : str, keyword only
+        How to see what is left out.
+    """
+    everything = every or findings.provenance.get("methods") == AS_ASKED
+    listed = findings.rows if everything else folded(findings)
+    kept = columns(findings, listed)
+    rows, starts = cells(findings, kept, listed)
     first, *rest = describe(findings)
+    hidden = len(findings.rows) - len(listed)
+    told = f"the best of each kind at each order; {hidden} rows of other methods are left out"
+    folding = (f"{told}: {how}" if how else told,) if hidden else ()
     return Sheet(
         head=(Styled(first, "best"), *rest, ""),
         headings=tuple(column.heading for column in kept),
         rows=rows,
         starts=starts,
-        tail=("", *_closing(findings), "", Styled(words.verdict(findings), "best"), *written),
+        tail=(*folding, "", *_closing(findings)),
+        legend={i: f"{column.word + ':':<16}{column.meaning}" for i, column in enumerate(kept) if column.meaning},
+        more="The report (to_html, --html FILE) and a wider terminal have them.",
+        last=("", Styled(words.verdict(findings), "best"), *written),
     )
 
 
@@ -118,10 +140,7 @@ def _closing(findings: Findings) -> list[Cell]:
         lines += [Styled(f"  {violation}", "bad") for violation in findings.violations]
     else:
         lines.append(Styled(f"floor <= error <= bound holds in every row{_swept(findings)}", "good"))
-    lines += [*peer_summary(findings), ""]
-    return lines + [
-        Styled(f"{column.word + ':':<16}{column.meaning}", "dim") for column in columns(findings) if column.meaning
-    ]
+    return [*lines, *peer_summary(findings), ""]
 
 
 def _swept(findings: Findings) -> str:

@@ -1,34 +1,48 @@
-"""The comparison as one HTML file that needs nothing else: no script, no link, figures inside."""
+"""The comparison as one HTML file that needs nothing else: no link, figures and one small script inside.
+
+A content security policy lets no other script run, whatever a name may hold; names are escaped besides.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html as markup
+import math
 from collections.abc import Iterable
 from importlib import resources
 from string import Template
 from typing import Any
 
-from ssmreduce.results import Findings
-from ssmreduce.view.columns import cells, columns
+from ssmreduce.results import Findings, Row
+from ssmreduce.view.canvas import Paper, image
+from ssmreduce.view.columns import Column, cells, columns
 from ssmreduce.view.pages import describe, peer_summary
-from ssmreduce.view.plot import image, plot
+from ssmreduce.view.plot import plot
 from ssmreduce.view.table import Cell, Styled
-from ssmreduce.view.text import number, percent, shown
+from ssmreduce.view.text import DASH, number, outward, percent, shown
 from ssmreduce.view.verdict import verdict
 from theory.errors import MissingDependencyError
+
+HOTTEST = 10.0
+"""Multiple of the floor from which on a cell is as dark as cells get."""
 
 
 def html(comparison: Findings) -> str:
     """Return the report; without matplotlib it has no figure, and says so."""
     head, *rest = describe(comparison)
-    page = Template(_page()).substitute(
+    script = _file("sort.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    page = Template(_file("report.html")).substitute(
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        script=script,
         title=_escaped(f"ssmreduce: {comparison.subject.get('name') or comparison.subject['kind']}"),
         words=_escaped(verdict(comparison)),
         head=_escaped(head),
         description="".join(f"<p>{_escaped(line)}</p>" for line in rest),
         verdict=_verdict(comparison),
         answer=_answer(comparison),
+        heat=_heat(comparison),
         figure=_figure(comparison),
         table=_table(comparison),
         peers="".join(f"<p>{_escaped(line)}</p>" for line in peer_summary(comparison)),
@@ -45,8 +59,8 @@ def fragment(comparison: Findings) -> str:
     return f"<div><p>{_escaped(head)}</p>{words}{_laws(comparison)}{_table(comparison)}</div>"
 
 
-def _page() -> str:
-    return (resources.files("ssmreduce") / "templates" / "report.html").read_text(encoding="utf-8")
+def _file(name: str) -> str:
+    return (resources.files("ssmreduce") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _escaped(value: Any) -> str:
@@ -77,41 +91,92 @@ def _answer(comparison: Findings) -> str:
     for order in comparison.orders:
         best = comparison.winner(order)
         if best is not None and best.error is not None and best.relative_error is not None:
-            ratio = f"{best.error.upper / best.floor:.2f} times the floor" if best.floor > 0 else "floor 0"
+            times = best.over_floor
+            ratio = "floor 0" if times is None else f"{outward(times, 1, 3)} times the floor"
             items.append(
                 f"<tr><td>{order}</td><td>{_escaped(best.title or best.method)}</td>"
-                f"<td>{percent(best.relative_error)}</td><td>{ratio}</td></tr>"
+                f"<td>{_whole(percent(best.relative_error))}</td><td>{ratio}</td></tr>"
             )
     head = "<tr><th>order</th><th>smallest error by</th><th>relative</th><th>against the floor</th></tr>"
     return f"<table class='small'><thead>{head}</thead><tbody>{''.join(items)}</tbody></table>" if items else ""
 
 
+def _whole(text: str) -> str:
+    """A number that stays on one line with its unit."""
+    return text.replace(" ", "\u00a0")
+
+
+def _heat(comparison: Findings) -> str:
+    """Methods by orders, the error as a multiple of the floor: the darker, the farther."""
+    at = {(row.method, row.order): row for row in comparison.rows}
+    head = "".join(f'<th class="right">{order}</th>' for order in comparison.orders)
+    lines, before = [], None
+    for method in sorted(comparison.methods, key=lambda name: comparison.families.index(comparison.of(name)[0].family)):
+        family = comparison.of(method)[0].family
+        row = "".join(_warmth(at.get((method, order)), comparison.winner(order)) for order in comparison.orders)
+        first = ' class="first"' if before not in (None, family) else ""
+        lines.append(
+            f'<tr{first}><th class="stay">{_escaped(method)}</th>{row}<td class="kind">{_escaped(family)}</td></tr>'
+        )
+        before = family
+    return (
+        f'<table class="heat"><thead><tr><th class="stay">method</th>{head}<th>kind</th></tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _warmth(row: Row | None, best: Row | None) -> str:
+    if row is None:
+        return "<td></td>"
+    if row.over_floor is None:
+        return f'<td class="right" title="{_escaped(row.status)}">{DASH}</td>'
+    heat = min(max(math.log(row.over_floor) / math.log(HOTTEST), 0.0), 1.0) if row.over_floor > 0 else 0.0
+    kind = "right best" if row is best else "right"
+    return f'<td class="{kind}" style="--heat:{100 * heat:.0f}%">{outward(row.over_floor, 1, 3)}</td>'
+
+
 def _figure(comparison: Findings) -> str:
+    """The figure on white paper, and on black for readers whose pages are dark."""
+    papers: tuple[Paper, ...] = ("light", "dark")
     try:
-        data = base64.b64encode(image(plot(comparison), "png", dpi=130)).decode("ascii")
+        light, dark = (
+            "data:image/png;base64," + base64.b64encode(image(plot(comparison, paper), "png", dpi=120)).decode("ascii")
+            for paper in papers
+        )
     except MissingDependencyError as error:
         return f'<p class="warn">No figure: {_escaped(error)}</p>'
     alternative = (
-        "Errors, bounds and floor over the order; Hankel singular values; poles of the layer and of two reductions"
+        "Errors over the floor, over the norm and in H2, and bounds, over the order; Hankel singular values; poles of "
+        "the layer and of two reductions"
     )
-    return f'<img alt="{alternative}" src="data:image/png;base64,{data}">'
+    return (
+        f'<picture><source srcset="{dark}" media="screen and (prefers-color-scheme: dark)">'
+        f'<img alt="{alternative}" src="{light}"></picture>'
+    )
 
 
 def _table(comparison: Findings) -> str:
     kept = columns(comparison)
-    rows, starts = cells(comparison, kept)
-    sides = [column.heading.justify for column in kept]
-    head = "".join(f'<th class="{c.heading.justify}">{_escaped(c.heading.title)}</th>' for c in kept)
+    rows, starts = cells(comparison, kept, comparison.rows)
+    head = "".join(f'<th class="{c.heading.justify}{_stays(c)}">{_escaped(c.heading.title)}</th>' for c in kept)
     body = "".join(
-        f"<tr{' class=first' if i in starts else ''}>{''.join(map(_cell, sides, row))}</tr>"
-        for i, row in enumerate(rows)
+        f"<tr{' class=first' if i in starts else ''}>{''.join(map(_cell, kept, line, [row] * len(kept)))}</tr>"
+        for i, (row, line) in enumerate(zip(comparison.rows, rows))
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _cell(side: str, cell: Cell) -> str:
+def _stays(column: Column) -> str:
+    """The class of the column that stays in sight on a narrow screen."""
+    return " stay" if column.word == "method" else ""
+
+
+def _cell(column: Column, cell: Cell, row: Row) -> str:
     styled = cell if isinstance(cell, Styled) else Styled(cell)
-    return f'<td class="{f"{side} {styled.style}".strip()}">{_escaped(styled.text)}</td>'
+    value = None if column.value is None else column.value(row)
+    known = "" if value is None or not math.isfinite(value) else f' data-v="{value:.12g}"'
+    kind = f"{column.heading.justify}{_stays(column)} {styled.style}".strip()
+    return f'<td class="{kind}"{known}>{_escaped(styled.text)}</td>'
 
 
 def _explanations(comparison: Findings) -> str:

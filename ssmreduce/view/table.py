@@ -7,7 +7,7 @@ is read as markup: names that come out of files are data.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rich import box
@@ -59,6 +59,12 @@ class Sheet:
 
     Attributes
     ----------
+    legend : dict of int to str
+        What a column says, by its number: printed for the columns that are.
+    more : str
+        How to see the columns for which a terminal has no room.
+    last : tuple of Cell
+        Lines below the legend.
     starts : frozenset of int
         Rows that a gap sets apart from the row before.
     """
@@ -68,6 +74,9 @@ class Sheet:
     rows: tuple[tuple[Cell, ...], ...]
     starts: frozenset[int] = frozenset()
     tail: tuple[Cell, ...] = ()
+    legend: dict[int, str] = field(default_factory=dict)
+    more: str = ""
+    last: tuple[Cell, ...] = ()
 
     def __str__(self) -> str:
         return printed(self)
@@ -76,7 +85,8 @@ class Sheet:
 def printed(sheet: Sheet, width: int | None = None, *, colour: bool = False) -> str:
     """Return a sheet as text, with the control sequences of a terminal for `colour`.
 
-    Without `width` it is as wide as it needs to be; otherwise columns are left out by their rank until it fits.
+    Without `width` it is as wide as it needs to be; otherwise columns are left out by their rank until it fits, and
+    named below the table.
     """
     console = Console(
         width=width or WIDE,
@@ -89,8 +99,13 @@ def printed(sheet: Sheet, width: int | None = None, *, colour: bool = False) -> 
         markup=False,
     )
     with console.capture() as capture:
-        head, tail = ([_text(cell) for cell in cells] for cells in (sheet.head, sheet.tail))
-        console.print(Group(*head, _fitting(sheet, width, console), *tail), soft_wrap=width is None)
+        kept = _fitting(sheet, width)
+        gone = [heading.title for i, heading in enumerate(sheet.headings) if i not in kept]
+        missing = (f"no room here for: {', '.join(gone)}. {sheet.more}".rstrip(),) if gone else ()
+        legend = tuple(Styled(line, "dim") for i, line in sheet.legend.items() if i in kept)
+        below = (*missing, *sheet.tail, *legend, *sheet.last)
+        lines = [[_text(cell) for cell in cells] for cells in (sheet.head, below)]
+        console.print(Group(*lines[0], _table(sheet, kept), *lines[1]), soft_wrap=width is None)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
@@ -100,15 +115,16 @@ def _text(cell: Cell) -> Text:
     return Text(shown(cell.text), style=COLOURS[cell.style])
 
 
-def _fitting(sheet: Sheet, width: int | None, console: Console) -> Table:
+def _fitting(sheet: Sheet, width: int | None) -> list[int]:
+    """Numbers of the columns that there is room for."""
     kept = list(range(len(sheet.headings)))
     measure = Console(width=WIDE, file=io.StringIO(), legacy_windows=False)
-    while True:
-        table = _table(sheet, kept)
+    while width is not None and measure.measure(_table(sheet, kept)).maximum > width:
         worst = max(kept, key=lambda i: sheet.headings[i].rank)
-        if width is None or measure.measure(table).maximum <= width or sheet.headings[worst].rank == 0:
-            return table
+        if sheet.headings[worst].rank == 0:
+            break
         kept.remove(worst)
+    return kept
 
 
 def _table(sheet: Sheet, kept: list[int]) -> Table:

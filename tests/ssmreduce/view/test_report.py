@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,16 @@ import pytest
 from layer_cases import s5_params
 
 from ssmreduce import Comparison, compare, layer_from_params
+from ssmreduce.methods.registry import FAMILIES, METHODS
 from ssmreduce.progress import progress_bar
-from ssmreduce.results import Findings
-from ssmreduce.view.columns import columns
+from ssmreduce.results import Findings, Row
+from ssmreduce.view.canvas import image, on
+from ssmreduce.view.columns import columns, folded
+from ssmreduce.view.looks import SAME, SHADES, looks
+from ssmreduce.view.losses import PANELS, draw
 from ssmreduce.view.pages import comparison_sheet
-from ssmreduce.view.plot import COLOURS, MARKERS, image, plot, showcase_order
+from ssmreduce.view.plot import plot
+from ssmreduce.view.states import showcase_order
 from ssmreduce.view.table import printed
 from ssmreduce.view.text import ends, number, outward
 from theory.errors import InputError
@@ -29,6 +37,11 @@ from theory.norms.bracket import Bracket
 def comparison() -> Comparison:
     raw = s5_params(np.random.default_rng(1), 6, 2)
     return compare(raw, orders=[2, 4], conj_sym=True, discretization="zoh", crosscheck="none")
+
+
+@pytest.fixture(scope="module")
+def report(comparison: Comparison) -> str:
+    return comparison.to_html()
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +58,10 @@ def others() -> list[Comparison]:
 
 
 def test_the_table_has_every_row(comparison: Comparison) -> None:
-    text = str(comparison)
+    text = comparison.table(every=True)
     for row in comparison.rows:
-        pattern = (
-            rf"^\s*{row.order}\s+{row.method}[ *]+{re.escape(ends(row.error)[0])}\s+{re.escape(ends(row.error)[1])}"
-        )
+        ours = r"\s+".join(map(re.escape, (row.family, *ends(row.error))))
+        pattern = rf"^\s*{row.order}\s+{row.method}[ *]+{ours}"
         assert re.search(pattern, text, re.MULTILINE), row
     assert "6 stored states (12 real)" in text
     assert "not a bound" in text
@@ -59,12 +71,46 @@ def test_the_table_has_every_row(comparison: Comparison) -> None:
 
 @pytest.mark.parametrize("width", [50, 80, 110])
 def test_a_narrow_table_drops_columns_and_keeps_the_errors(comparison: Comparison, width: int) -> None:
-    text = printed(comparison_sheet(comparison), width)
+    """What is left out is named, what is shown is explained, and nothing else is."""
+    text = printed(comparison_sheet(comparison, every=True), width)
     head = next(line for line in text.splitlines() if "method" in line)
     assert "error ≤" in head
     assert max(map(len, text.splitlines())) <= width
     for row in comparison.rows:
         assert ends(row.error)[1] in text
+        assert number(row.h2_error) in text
+    flat = " ".join(text.split())
+    named = flat.partition("no room here for: ")[2].partition(". The report")[0].split(", ")
+    titles = re.split(r" {2,}", head.strip())
+    for column in columns(comparison):
+        here = column.heading.title in titles
+        assert here != (column.heading.title in named), column.heading.title
+        if column.meaning:
+            assert (f"{column.word}: {' '.join(column.meaning.split())}" in flat) == here
+
+
+def test_the_table_folds_to_the_best_of_each_kind(comparison: Comparison) -> None:
+    shown = folded(comparison)
+    kinds = {(row.order, row.family) for row in comparison.rows}
+    assert {(row.order, row.family) for row in shown} == kinds
+    assert len(shown) == len(kinds) < len(comparison.rows)
+    for row in shown:
+        rivals = [one for one in comparison.rows if (one.order, one.family) == (row.order, row.family)]
+        assert row.error.upper == min(one.error.upper for one in rivals)
+        assert comparison.winner(row.order) in shown
+    text = str(comparison)
+    assert f"{len(comparison.rows) - len(shown)} rows of other methods are left out: print" in text
+    assert "every=True" in text
+    assert "rows of other methods" not in comparison.table(every=True)
+    asked = Comparison(**{**vars(comparison), "provenance": comparison.provenance | {"methods": "as asked for"}})
+    assert str(asked) == comparison.table(every=True)
+
+
+def test_a_kind_that_did_not_deliver_says_why(comparison: Comparison) -> None:
+    odd = Row(method="x", family="descent", order=2, floor=0.0, status="not delivered: no way")
+    changed = Comparison(**{**vars(comparison), "rows": (*comparison.rows, odd)})
+    assert odd in folded(changed)
+    assert "no way" in str(changed)
 
 
 def test_statuses_with_brackets_are_printed_as_they_are(comparison: Comparison) -> None:
@@ -97,9 +143,9 @@ def test_numbers_are_short() -> None:
 def test_the_figure_is_not_empty(comparison: Comparison, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = comparison.plot(tmp_path / "figure.png")
-    errors, hankel, balanced, modal = figure.axes[:4]
-    assert len(errors.get_lines()) >= 2 * len(comparison.methods) + 1
-    assert errors.get_yscale() == hankel.get_yscale() == "log"
+    main, relative, noise, bound, hankel, balanced, modal = figure.axes
+    assert main.get_yscale() == "linear"
+    assert {axes.get_yscale() for axes in (relative, noise, bound, hankel)} == {"log"}
     assert len(balanced.collections) == len(modal.collections) == 2
     kept = modal.collections[1].get_offsets()
     assert len(kept) == showcase_order(comparison) == 2
@@ -107,6 +153,19 @@ def test_the_figure_is_not_empty(comparison: Comparison, tmp_path: Path) -> None
     assert data.startswith(b"\x89PNG")
     assert len(data) > 20_000
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_every_row_is_on_a_curve_under_its_name(comparison: Comparison, name: str) -> None:
+    figure, panel = pytest.importorskip("matplotlib.figure").Figure(), PANELS[name]
+    axes = figure.subplots()
+    with on("light") as inks:
+        draw(comparison, panel, axes, "light", inks)
+    lines = {line.get_label(): line for line in axes.get_lines() if " " not in line.get_label()[:1]}
+    for row in comparison.rows:
+        (label,) = [label for label in lines if row.method in re.split(r" = | \(", label)[: label.count(" = ") + 1]]
+        x, y = lines[label].get_data()
+        assert y[list(x).index(row.order)] == pytest.approx(panel.value(row), rel=2 * SAME)
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf"])
@@ -128,13 +187,29 @@ def test_figures_are_reproducible(comparison: Comparison) -> None:
     assert image(plot(comparison), "svg") == image(plot(comparison), "svg")
 
 
-def test_legends_do_not_cover_the_curves(comparison: Comparison) -> None:
-    pytest.importorskip("matplotlib")
-    figure = plot(comparison)
-    figure.canvas.draw()
-    for axes in figure.axes:
-        if axes.get_legend() is not None:
-            assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+@pytest.mark.parametrize("paper", ["light", "dark"])
+def test_no_label_lies_on_another_or_on_the_curves(
+    comparison: Comparison, others: list[Comparison], paper: Any
+) -> None:
+    Text = pytest.importorskip("matplotlib.text").Text
+    for one in (comparison, others[0]) if paper == "light" else others[1:]:
+        figure = plot(one, paper)
+        figure.canvas.draw()
+        for axes in figure.axes:
+            # of the letters alone: an annotation's own extent has its line in it
+            boxes = [Text.get_window_extent(text) for text in axes.texts if text.get_text() != "rounding"]
+            for i, box in enumerate(boxes):
+                assert box.x0 >= axes.get_window_extent().x1
+                assert not any(box.shrunk(0.98, 0.8).overlaps(other.shrunk(0.98, 0.8)) for other in boxes[:i])
+            if axes.get_legend() is not None:
+                assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_the_caller_s_style_is_left_alone(comparison: Comparison) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    before = dict(matplotlib.rcParams)
+    image(plot(comparison, "dark"), dpi=30)
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_unknown_formats_are_refused_before_drawing(comparison: Comparison, tmp_path: Path) -> None:
@@ -144,8 +219,16 @@ def test_unknown_formats_are_refused_before_drawing(comparison: Comparison, tmp_
 
 
 def test_there_is_a_look_for_every_method() -> None:
-    assert len(set(COLOURS)) == len(COLOURS) >= 8
-    assert len(set(MARKERS)) == len(MARKERS) >= 8
+    """The registry's kinds have colours, no two methods look alike, on either paper."""
+    for shades in SHADES.values():
+        assert set(shades) == set(FAMILIES)
+        assert len({colour for kind in shades.values() for colour in kind}) == sum(map(len, shades.values()))
+    rows = tuple(Row(method=name, family=method.family, order=1, floor=1.0) for name, method in METHODS.items())
+    every = Comparison(subject={}, norm=Bracket(1.0, 1.0, 0.0), rows=rows, hsv=[], poles=[], margin=[])
+    for paper in ("light", "dark"):
+        found = looks(every, paper)
+        assert set(found) == set(METHODS)
+        assert len(set(map(str, found.values()))) == len(found)
 
 
 class _Page(HTMLParser):
@@ -157,24 +240,29 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.cells += tag == "td"
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("img", "meta", "link", "br"):
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in ("img", "meta", "link", "br", "source"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
-def test_the_report_is_one_well_formed_file(comparison: Comparison, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    text = comparison.to_html(tmp_path / "report.html")
+def test_the_report_is_written_as_it_is(comparison: Comparison, tmp_path: Path) -> None:
+    one = Comparison(**{**vars(comparison), "rows": comparison.rows[:1]})
+    text = one.to_html(tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+
+
+def test_the_report_is_one_well_formed_file(comparison: Comparison, report: str) -> None:
+    pytest.importorskip("matplotlib")
+    text = report
     page = _Page()
     page.feed(text)
     assert page.open == []
     assert page.cells > 10 * len(comparison.rows)
-    assert len(page.links) == 1
-    assert page.links[0].startswith("data:image/png;base64,")
+    assert len(page.links) == 2  # one on white paper, one on black
+    assert all(link.startswith("data:image/png;base64,") for link in page.links)
     assert "http" not in text.replace("http-equiv", "")
     for word in ("seed", "numpy", "date", "rtol", "Adamyan"):
         assert word in text
@@ -184,7 +272,7 @@ def test_the_report_is_one_well_formed_file(comparison: Comparison, tmp_path: Pa
 def test_a_violation_is_shouted(comparison: Comparison) -> None:
     broken = Comparison(**{**vars(comparison), "violations": ("modal, order 2: <broken>",)})
     assert "A LAW IS VIOLATED" in str(broken)
-    assert "&lt;broken&gt;" in broken.to_html()
+    assert "&lt;broken&gt;" in broken._repr_html_()
 
 
 def test_progress_goes_to_the_stream_that_it_is_given() -> None:
@@ -209,8 +297,40 @@ def test_progress_draws_a_bar_on_a_terminal() -> None:
     assert "reduce: modal" in stream.getvalue()
 
 
-def test_titles_contents_and_meanings_are_the_same_everywhere(comparison: Comparison) -> None:
-    text, page = str(comparison), html.unescape(comparison.to_html())
+def test_no_script_but_the_report_s_own_may_run(comparison: Comparison) -> None:
+    """The policy has the digest of the one script; a name that is markup stays text."""
+    evil = "</script><script>alert(1)</script>"
+    subject = comparison.subject | {"name": evil}
+    rows = tuple(replace(row, method=f"{row.method}{evil}") for row in comparison.rows[:3])
+    text = Comparison(**{**vars(comparison), "subject": subject, "rows": rows}).to_html()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
+    assert "alert(1)</script>" not in text
+
+
+def test_the_report_sorts_by_numbers(comparison: Comparison, report: str) -> None:
+    for row in comparison.rows:
+        assert f'data-v="{row.error.upper:.12g}"' in report
+        assert f'data-v="{row.h2_error:.12g}"' in report
+
+
+def test_the_heat_map_has_every_row_over_its_floor(comparison: Comparison, report: str) -> None:
+    heat = re.search(r'<table class="heat">.*?</table>', report, re.DOTALL).group()
+    lines = heat.split("<tr")[2:]
+    assert len(lines) == len(comparison.methods)
+    for line in lines:
+        method = re.search(r'class="stay">([^<]+)<', line).group(1)
+        found = re.findall(r'--heat:(\d+)%">([^<]+)<', line)
+        values = [row.over_floor for row in comparison.of(method)]
+        assert [told for _, told in found] == [outward(value, 1, 3) for value in values]
+        assert all(0 <= int(heat) <= 100 for heat, _ in found)
+        assert [value for _, value in sorted(zip([int(heat) for heat, _ in found], values))] == sorted(values)
+
+
+def test_titles_contents_and_meanings_are_the_same_everywhere(comparison: Comparison, report: str) -> None:
+    text, page = comparison.table(every=True), html.unescape(report)
     shown = columns(comparison)
     assert [column.heading.title for column in shown if column.heading.title not in text] == []
     for column in shown:
@@ -229,5 +349,5 @@ def test_titles_contents_and_meanings_are_the_same_everywhere(comparison: Compar
 def test_views_of_the_data_alone(comparison: Comparison) -> None:
     """A view needs the data, not the comparison: what came back from JSON looks the same."""
     data = Findings.from_json(comparison.to_json())
-    assert str(comparison_sheet(data)) == str(comparison)
+    assert str(comparison_sheet(data, every=True)) == comparison.table(every=True)
     assert type(data) is Findings

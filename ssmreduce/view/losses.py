@@ -1,0 +1,245 @@
+"""Panels with a curve a method over the order: what each reduction loses, and what its method promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ssmreduce.results import Findings, Row
+from ssmreduce.view.canvas import SIZE, Paper, literal
+from ssmreduce.view.looks import Curve, ceiling, looks, merged, placed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+LEADER = 16.0
+"""Points between a panel and the labels of its curves, for the lines that lead there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """What a panel shows of a row.
+
+    Attributes
+    ----------
+    value : callable
+        ``value(row)``, or None.
+    spread : str
+        Key of ``row.channels`` that has the same for the channels of a batch; empty for none.
+    linear : bool
+        A linear axis, on which outliers are clipped; else a logarithmic one.
+    """
+
+    title: str
+    axis: str
+    value: Callable[[Row], float | None]
+    spread: str = ""
+    linear: bool = False
+
+
+PANELS = {
+    "over_floor": Panel(
+        title="Certified error as a multiple of the floor",
+        axis=r"$\|G-G_r\|_\infty\,/\,$floor",
+        value=lambda row: row.over_floor,
+        spread="over_floor",
+        linear=True,
+    ),
+    "relative": Panel(
+        title=r"Worst case ($H_\infty$)",
+        axis=r"$\|G-G_r\|_\infty\,/\,\|G\|_\infty$",
+        value=lambda row: None if row.relative_error is None else float(row.relative_error.upper),
+        spread="relative",
+    ),
+    "relative_h2": Panel(
+        title=r"White noise ($H_2$)",
+        axis=r"$\|G-G_r\|_2\,/\,\|G\|_2$",
+        value=lambda row: row.relative_h2,
+        spread="relative_h2",
+    ),
+    "bound": Panel(
+        title="A-priori bound",
+        axis="bound / floor",
+        value=lambda row: None if row.bound is None or not row.floor > 0 else row.bound / row.floor,
+    ),
+}
+"""The panels by name."""
+
+
+def curves(comparison: Findings, panel: Panel) -> list[Curve]:
+    """The curves of a panel that can be told apart."""
+    found = []
+    for method in comparison.methods:
+        points = [(row.order, *ends) for row in comparison.of(method) if (ends := _ends(row, panel)) is not None]
+        if points:
+            orders, values, low, high = np.array(points, dtype=float).T
+            bands = bool((low < high).any())
+            found.append(
+                Curve(
+                    names=(method,),
+                    orders=orders.astype(int),
+                    values=values,
+                    low=low if bands else None,
+                    high=high if bands else None,
+                )
+            )
+    return merged(found, notes=panel.linear)
+
+
+def _ends(row: Row, panel: Panel) -> tuple[float, float, float] | None:
+    """Value and quartiles: of a batch the median channel's, else the value three times; None if there is none."""
+    if not row.delivered:
+        return None
+    over = row.channels.get(panel.spread, [])
+    if over:
+        _, low, middle, high, _ = over
+    else:
+        value = panel.value(row)
+        if value is None:
+            return None
+        low = middle = high = value
+    return (middle, low, high) if np.isfinite(middle) and middle > 0 else None
+
+
+def draw(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> None:
+    """Draw the curves, without their labels."""
+    found, look = curves(comparison, panel), looks(comparison, paper)
+    batch = any(row.channels.get(panel.spread) for row in comparison.rows)
+    banded = _foremost(comparison, found)
+    for i, curve in enumerate(found):
+        style = look[curve.names[0]]
+        rank = 1.0 - i / max(len(found) - 1, 1)  # curves may touch: later ones are thinner, and lie on top
+        axes.plot(
+            curve.orders,
+            curve.values,
+            color=style.colour,
+            marker=style.marker,
+            markersize=4.0 + 2.5 * rank,
+            markeredgecolor=inks["paper"],
+            markeredgewidth=0.6,
+            linewidth=1.2 + 1.2 * rank,
+            label=literal(curve.label),
+            zorder=3 + 0.05 * i,
+        )
+        if curve.low is not None and curve.high is not None and curve.names[0] in banded:
+            axes.fill_between(curve.orders, curve.low, curve.high, color=style.colour, alpha=0.16, linewidth=0)
+    told = "\n(median channel; band: middle half, best of each kind)"
+    axes.set_title(f"{panel.title}{told}" if batch else panel.title, fontsize=SIZE)
+    if panel.linear:
+        _clip(comparison, axes, found, paper, inks)
+    else:
+        logarithmic(axes)
+        _floor_of_norm(comparison, panel, axes, inks)
+    orders = comparison.orders
+    axes.set_xticks(orders)
+    axes.tick_params(labelsize=SIZE - 2)
+    axes.set_xlabel("order (stored states)", fontsize=SIZE - 1)
+    axes.set_ylabel(panel.axis, fontsize=SIZE)
+    axes.grid(True, which="major", color=inks["grid"], linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _foremost(comparison: Findings, found: list[Curve]) -> set[str]:
+    """The lowest curve of each kind: more bands than these would hide each other."""
+    families = {row.method: row.family for row in comparison.rows}
+    best: dict[str, Curve] = {}
+    for curve in found:
+        kind = families[curve.names[0]]
+        if kind not in best or curve.values.mean() < best[kind].values.mean():
+            best[kind] = curve
+    return {curve.names[0] for curve in best.values()}
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic axis with a few plain numbers, however short it is."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if low > 0 and high < 1e3 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _clip(comparison: Findings, axes: Axes, found: list[Curve], paper: Paper, inks: dict[str, str]) -> None:
+    """The floor at 1, and a scale for what matters: what lies beyond it leaves through the top at an arrow."""
+    families = {row.method: row.family for row in comparison.rows}
+    points = {curve.names[0]: list(zip(curve.orders.tolist(), curve.values.tolist())) for curve in found}
+    top = max(ceiling(points, families), 1.2)
+    axes.set_ylim(0.85, top)
+    axes.axhspan(0.0, 1.0, color=inks["floor"], alpha=0.13, linewidth=0)
+    axes.axhline(1.0, color=inks["floor"], linewidth=2.0, zorder=2.5)
+    for curve in found:
+        colour, x, y = looks(comparison, paper)[curve.names[0]].colour, curve.orders, curve.values
+        leaves = np.flatnonzero((y[:-1] <= top) & (y[1:] > top))
+        across = x[leaves] + (top - y[leaves]) / (y[leaves + 1] - y[leaves]) * (x[leaves + 1] - x[leaves])
+        at = [*across.tolist(), *x[:1][y[:1] > top].tolist()]
+        if at:
+            axes.plot(at, [top] * len(at), "^", markersize=7, color=colour, clip_on=False, zorder=6)
+
+
+def _floor_of_norm(comparison: Findings, panel: Panel, axes: Axes, inks: dict[str, str]) -> None:
+    """The floor over the norm, where the panel has that scale."""
+    upper = float(comparison.norm.upper)
+    if panel.spread != "relative" or not upper > 0 or comparison.subject.get("batch"):
+        return
+    lowest: dict[int, float] = {}
+    for row in comparison.rows:
+        if row.delivered and row.floor > 0:
+            lowest[row.order] = min(row.floor / upper, lowest.get(row.order, np.inf))
+    if lowest:
+        orders = sorted(lowest)
+        axes.plot(orders, [lowest[order] for order in orders], color=inks["floor"], linewidth=2.0, zorder=2.5)
+
+
+def labelled(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> None:
+    """Write the names at the ends of the curves, to the right of the panel, and none over another."""
+    found, look = curves(comparison, panel), looks(comparison, paper)
+    size = SIZE - 1.5 if panel.linear else SIZE - 2.5
+    texts, at, colours = [], [], []
+    _, high = axes.get_ylim()
+    for curve in found:
+        end = float(curve.values[-1])
+        told = f" \u2191 {end:.3g}" if end > high else ""
+        texts.append(literal(curve.label + told))
+        at.append((float(curve.orders[-1]), min(end, high)))
+        colours.append(look[curve.names[0]].colour)
+    beyond = [point[1] >= high for point in at]
+    if panel.linear:
+        last = max(comparison.orders, default=0)
+        texts.append("floor: no method gets below")
+        at.append((float(last), 1.0))
+        colours.append(inks["floor"])
+    elif panel.spread == "relative" and not comparison.subject.get("batch") and found:
+        lines = axes.get_lines()
+        x, y = (np.asarray(data, dtype=float) for data in lines[-1].get_data())
+        if len(lines) > len(found) and x.size:
+            texts.append("floor")
+            at.append((float(x[-1]), float(y[-1])))
+            colours.append(inks["floor"])
+    if not texts:
+        return
+    pixels = axes.transData.transform(at)
+    heights = axes.transAxes.inverted().transform(pixels)[:, 1].tolist()
+    beyond += [False] * (len(texts) - len(beyond))
+    box = axes.get_window_extent()
+    wide, tall = (length * 72.0 / axes.figure.dpi for length in (box.width, box.height))
+    line = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1.0, "shrinkB": 2.0, "relpos": (0.0, 0.5)}
+    for i, height in enumerate(placed(heights, 1.25 * size / tall, 0.0, 1.0)):
+        axes.annotate(
+            texts[i],
+            xy=at[i],
+            xycoords="data",
+            xytext=(1.0 + LEADER / wide, height),
+            textcoords="axes fraction",
+            fontsize=size,
+            color=colours[i],
+            va="center",
+            annotation_clip=False,
+            arrowprops=None if beyond[i] else line | {"color": colours[i]},
+        )
