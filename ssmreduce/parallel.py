@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from theory.arithmetic.threads import blas_threads, cores
 
@@ -36,17 +36,24 @@ def workers(jobs: int | None = None) -> int | None:
     return default_threads() if plain else None
 
 
-def spread(function: Callable[..., T], pieces: Sequence[tuple[Any, ...]], jobs: int | None) -> Iterator[tuple[int, T]]:
+def spread(
+    function: Callable[..., T],
+    pieces: Sequence[tuple[Any, ...]],
+    jobs: int | None,
+    prefer: Literal["threads", "processes"] = "threads",
+) -> Iterator[tuple[int, T]]:
     """Call ``function(*piece)`` for every piece, and give the number of the piece and the result, as they come in.
 
     Parameters
     ----------
     jobs : int or None
         At a time; None for what ``joblib.parallel_config`` says, else one. :func:`workers` has another default.
+    prefer : {"threads", "processes"}
+        Where, unless ``joblib.parallel_config`` says.
     """
     from joblib import Parallel, delayed
 
-    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
+    parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator_unordered")
     results = parallel(delayed(_numbered)(function, i, piece) for i, piece in enumerate(pieces))
     try:
         yield from results

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from joblib import Parallel, delayed
-
 from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.parallel import spread
 from ssmreduce.results import bracket_to_dict, relative, worst
 from theory.errors import SSMReduceError
 from theory.norms import error_norm, hinf_norm
@@ -47,11 +46,10 @@ class Certified:
                 missing.append(key)
         if not missing:
             return
-        tasks = (delayed(_bracket)(wanted[key][0].system, wanted[key][1].system) for key in missing)
-        parallel = Parallel(n_jobs=self.jobs, return_as="generator")
-        for done, (key, bracket) in enumerate(zip(missing, parallel(tasks), strict=True)):
+        pieces = [(wanted[key][0].system, wanted[key][1].system) for key in missing]
+        for done, (number, bracket) in enumerate(spread(_bracket, pieces, self.jobs, "processes")):
             report(done, len(missing))
-            self._held[key] = bracket
+            self._held[missing[number]] = bracket
 
     def of(self, key: Hashable, index: int) -> dict[str, object]:
         """The error of a layer and the same over its norm, as plain numbers; or why there is none."""
