@@ -49,7 +49,8 @@ def plot(comparison: Findings, paper: Paper = "light") -> Figure:
         figure.draw_without_rendering()  # the heights of the panels, before their labels are placed
         for panel, axes in drawn:
             labelled(comparison, panel, axes, paper, inks)
-        figure.draw_without_rendering()
+        for _ in range(2):  # the labels take room from their panels, which moves them
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")  # all is in its place
         return figure
 

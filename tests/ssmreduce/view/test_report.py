@@ -200,6 +200,7 @@ def test_no_label_lies_on_another_or_on_the_curves(
             boxes = [Text.get_window_extent(text) for text in axes.texts if text.get_text() != "rounding"]
             for i, box in enumerate(boxes):
                 assert box.x0 >= axes.get_window_extent().x1
+                assert box.x1 <= figure.bbox.x1 + 2
                 assert not any(box.shrunk(0.98, 0.8).overlaps(other.shrunk(0.98, 0.8)) for other in boxes[:i])
             if axes.get_legend() is not None:
                 assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
