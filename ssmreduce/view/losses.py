@@ -197,49 +197,80 @@ def _floor_of_norm(comparison: Findings, panel: Panel, axes: Axes, inks: dict[st
         axes.plot(orders, [lowest[order] for order in orders], color=inks["floor"], linewidth=2.0, zorder=2.5)
 
 
-def labelled(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """A name beside a panel, and the end of its curve (data coordinates); `leads` unless that lies beyond the scale."""
+
+    text: str
+    x: float
+    y: float
+    height: float
+    colour: str
+    leads: bool
+
+
+def labelled(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> list[Label]:
     """Write the names at the ends of the curves, to the right of the panel, and none over another."""
-    found, look = curves(comparison, panel), looks(comparison, paper)
     size = SIZE - 1.5 if panel.linear else SIZE - 2.5
-    texts, at, colours = [], [], []
+    ends = _named_ends(comparison, panel, axes, paper, inks)
+    if not ends:
+        return []
+    low_high = axes.get_ylim()
+    pixels = axes.transData.transform([(x, min(y, low_high[1])) for _, x, y, _ in ends])
+    heights = axes.transAxes.inverted().transform(pixels)[:, 1].tolist()
+    tall = axes.get_window_extent().height * 72.0 / axes.figure.dpi
+    labels = []
+    for (text, x, y, colour), height in zip(ends, placed(heights, 1.25 * size / tall, 0.0, 1.0)):
+        axes.annotate(
+            text,
+            xy=(1.0, height),
+            xycoords="axes fraction",
+            xytext=(LEADER, 0.0),
+            textcoords="offset points",
+            fontsize=size,
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+        labels.append(Label(text=text, x=x, y=y, height=height, colour=colour, leads=y <= low_high[1]))
+    return labels
+
+
+def lead(axes: Axes, labels: list[Label]) -> None:
+    """Draw the lines from the ends of the curves to their names, once the panel has its size."""
+    from matplotlib.lines import Line2D
+
+    wide = axes.get_window_extent().width * 72.0 / axes.figure.dpi
+    for label in labels:
+        if label.leads:
+            start = axes.transAxes.inverted().transform(axes.transData.transform((label.x, label.y)))
+            line = Line2D(
+                [start[0] + 3.0 / wide, 1.0 + (LEADER - 2.0) / wide],
+                [start[1], label.height],
+                transform=axes.transAxes,
+                color=label.colour,
+                linewidth=0.6,
+                clip_on=False,
+            )
+            line.set_in_layout(False)
+            axes.add_artist(line)
+
+
+def _named_ends(
+    comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]
+) -> list[tuple[str, float, float, str]]:
+    """Name, last point and colour of every curve, the floor's included."""
+    found, look = curves(comparison, panel), looks(comparison, paper)
     _, high = axes.get_ylim()
+    ends = []
     for curve in found:
         end = float(curve.values[-1])
         told = f" \u2191 {end:.3g}" if end > high else ""
-        texts.append(literal(curve.label + told))
-        at.append((float(curve.orders[-1]), min(end, high)))
-        colours.append(look[curve.names[0]].colour)
-    beyond = [point[1] >= high for point in at]
+        ends.append((literal(curve.label + told), float(curve.orders[-1]), end, look[curve.names[0]].colour))
+    lines = axes.get_lines()
     if panel.linear:
-        last = max(comparison.orders, default=0)
-        texts.append("floor: no method gets below")
-        at.append((float(last), 1.0))
-        colours.append(inks["floor"])
-    elif panel.spread == "relative" and not comparison.subject.get("batch") and found:
-        lines = axes.get_lines()
+        ends.append(("floor: no method gets below", float(max(comparison.orders, default=0)), 1.0, inks["floor"]))
+    elif panel.spread == "relative" and len(lines) > len(found):
         x, y = (np.asarray(data, dtype=float) for data in lines[-1].get_data())
-        if len(lines) > len(found) and x.size:
-            texts.append("floor")
-            at.append((float(x[-1]), float(y[-1])))
-            colours.append(inks["floor"])
-    if not texts:
-        return
-    pixels = axes.transData.transform(at)
-    heights = axes.transAxes.inverted().transform(pixels)[:, 1].tolist()
-    beyond += [False] * (len(texts) - len(beyond))
-    box = axes.get_window_extent()
-    wide, tall = (length * 72.0 / axes.figure.dpi for length in (box.width, box.height))
-    line = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1.0, "shrinkB": 2.0, "relpos": (0.0, 0.5)}
-    for i, height in enumerate(placed(heights, 1.25 * size / tall, 0.0, 1.0)):
-        axes.annotate(
-            texts[i],
-            xy=at[i],
-            xycoords="data",
-            xytext=(1.0 + LEADER / wide, height),
-            textcoords="axes fraction",
-            fontsize=size,
-            color=colours[i],
-            va="center",
-            annotation_clip=False,
-            arrowprops=None if beyond[i] else line | {"color": colours[i]},
-        )
+        ends.append(("floor", float(x[-1]), float(y[-1]), inks["floor"]))
+    return ends

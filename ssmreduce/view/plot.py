@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from ssmreduce.results import Findings
 from ssmreduce.view.canvas import SIZE, Paper, figure_of, literal, on
-from ssmreduce.view.losses import PANELS, Panel, draw, labelled
+from ssmreduce.view.losses import PANELS, Panel, draw, labelled, lead
 from ssmreduce.view.states import state_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
+
+WITHIN = 0.98
+"""Part of the width that the layout fills: letters are up to some percent wider at another resolution."""
 
 LONGEST_TITLE = 80
 """Letters of a layer's name above the figure."""
@@ -29,6 +32,8 @@ def plot(comparison: Findings, paper: Paper = "light") -> Figure:
     """
     with on(paper) as inks:
         figure = figure_of(14.5, 9.2)
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+
         rows = figure.add_gridspec(2, 1, height_ratios=[1.45, 1.0])
         drawn: list[tuple[Panel, Axes]] = []
         main = [PANELS[key] for key in ("over_floor", "relative", "relative_h2")]
@@ -46,12 +51,15 @@ def plot(comparison: Findings, paper: Paper = "light") -> Figure:
         figure.suptitle(
             f"{name}: {comparison.subject['states']} stored states{channels}, every reduction", fontsize=SIZE + 3
         )
-        figure.draw_without_rendering()  # the heights of the panels, before their labels are placed
-        for panel, axes in drawn:
-            labelled(comparison, panel, axes, paper, inks)
-        for _ in range(2):  # the labels take room from their panels, which moves them
-            figure.draw_without_rendering()
+        layout = figure.get_layout_engine()
+        assert isinstance(layout, ConstrainedLayoutEngine)
+        layout.set(rect=(0.0, 0.0, WITHIN, 1.0))
+        layout.execute(figure)  # the heights of the panels, before their labels are placed
+        labels = [(axes, labelled(comparison, panel, axes, paper, inks)) for panel, axes in drawn]
+        layout.execute(figure)
         figure.set_layout_engine("none")  # all is in its place
+        for axes, told in labels:
+            lead(axes, told)
         return figure
 
 
@@ -65,4 +73,4 @@ def draw_errors(comparison: Findings, axes: Axes) -> None:
     """Draw the main panel alone, into axes of the caller's."""
     with on("light") as inks:
         draw(comparison, PANELS["over_floor"], axes, "light", inks)
-        labelled(comparison, PANELS["over_floor"], axes, "light", inks)
+        lead(axes, labelled(comparison, PANELS["over_floor"], axes, "light", inks))

@@ -74,6 +74,19 @@ def test_the_recorded_comparison_keeps_its_laws(compared: dict[str, Any]) -> Non
             assert -1e-10 <= row["gap"] < 0
 
 
+def test_what_the_readme_reads_off_is_so(record: ModuleType, compared: dict[str, Any]) -> None:
+    by = {(row["method"], row["order"]): row for row in compared["rows"]}
+    for order in record.ORDERS:
+        error = {method: by[method, order]["error"] for method in {row["method"] for row in compared["rows"]}}
+        noise = {method: by[method, order]["h2_error"] for method in error}
+        assert 1.8 < error["balanced"][1] / by["balanced", order]["floor"] < 2.2
+        selections = [row["method"] for row in compared["rows"] if row["family"] in ("selection", "baseline")]
+        assert all(error[method][0] > error["balanced"][1] for method in selections)
+        assert error["modal"][0] <= error["last"][1]
+        assert error["hinf"][1] < error["balanced"][0]
+        assert noise["hinf"] > noise["balanced"] >= noise["mixed"] * (1 - 1e-3)  # stored in float32
+
+
 def test_today_s_code_gives_the_recorded_brackets(compared: dict[str, Any]) -> None:
     layer = load(shipped_checkpoint()).layers[0]
     by = {(row["method"], row["order"]): row for row in compared["rows"]}
