@@ -170,6 +170,7 @@ def test_a_layer_that_is_left_with_next_to_nothing_is_named(tmp_path: Path, caps
     """The speech model has a layer with a pole at 9e-8 from the circle; docs/choosing.md tells what that costs."""
     speech = Path(__file__).parents[3] / "lra" / "weights" / "speech8_small_s5.safetensors"
     command = ("reduce", speech, "--ratio", "0.25", "--no-certify", "--force", "-o", tmp_path / "s.safetensors")
+    command += ("--allocation", "hsv")
     status, out, _ = call(capsys, *command)
     assert status == 0
     assert "layer 2 keeps 2 of 32 states" in out
