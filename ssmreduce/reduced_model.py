@@ -48,7 +48,7 @@ def reduce_model(
         As in :func:`ssmreduce.reduce`.
     allocation : str or Allocation, optional
         How the budget is spread over the layers, one of :data:`ssmreduce.ALLOCATIONS` or a value; by
-        default the one that goes with the method: "time_limited" for "balanced", its own scores for "modal", LAST, AIRE and
+        default the one that goes with the method: "time_limited" for "balanced" and "modal", its own scores for LAST, AIRE and
         LAMP, else "uniform".
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.

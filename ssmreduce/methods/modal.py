@@ -17,7 +17,7 @@ class Modal(Selection):
     """Keeps the poles with the largest exact H-infinity gain."""
 
     title = "modal, exact gain"
-    allocation = "hinf"
+    allocation = "time_limited"
 
     def score(self, source: Scored) -> NDArray[Any]:
         """Exact gain of every state alone."""

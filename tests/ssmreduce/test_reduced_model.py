@@ -66,7 +66,7 @@ def test_saved_and_loaded_again(name: str, suffix: str, tmp_path: Path) -> None:
         ("balanced", "time_limited"),
         ("last", "last"),
         ("last_released", "last_released"),
-        ("modal", "hinf"),
+        ("modal", "time_limited"),
         ("random", "uniform"),
     ],
 )
