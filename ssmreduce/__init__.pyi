@@ -15,6 +15,7 @@ from ssmreduce.files.model import Model as Model
 from ssmreduce.files.saving import save as save
 from ssmreduce.files.shipped import shipped_checkpoint as shipped_checkpoint
 from ssmreduce.layers.layer import SSMLayer as SSMLayer
+from ssmreduce.layers.options import OptionError as OptionError
 from ssmreduce.layers.params import as_layer_or_system as as_layer_or_system
 from ssmreduce.layers.params import layer_from_params as layer_from_params
 from ssmreduce.layers.params import read_layers as read_layers
