@@ -48,8 +48,8 @@ def reduce_model(
         As in :func:`ssmreduce.reduce`.
     allocation : str or Allocation, optional
         How the budget is spread over the layers, one of :data:`ssmreduce.ALLOCATIONS` or a value; by
-        default the one that goes with the method: "time_limited" for "balanced" and "modal", its own scores for LAST, AIRE and
-        LAMP, else "uniform".
+        default the one that goes with the method: "time_limited" for "balanced", "modal" and their like, its own scores
+        for LAST, AIRE and LAMP, else "uniform".
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.
     orders : int or sequence of int, optional, keyword only

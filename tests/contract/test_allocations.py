@@ -50,7 +50,7 @@ def test_balanced_by_default_leaves_the_smallest_largest_tail(seed):
 
 
 def finite_values(system, horizon):
-    """Singular values of the Hankel matrix of the first `horizon` samples, over `horizon` samples, by its definition."""
+    """Singular values of the Hankel matrix of `horizon` samples past and to come, by its definition."""
     A = np.diag(np.concatenate([system.poles, system.poles.conj()]))
     B = np.concatenate([system.B, system.B.conj()])
     C = np.concatenate([system.C, system.C.conj()], axis=1)
@@ -78,7 +78,7 @@ def test_time_limited_leaves_the_smallest_largest_tail_within_the_horizon(seed, 
 
 
 def test_a_pole_next_to_the_circle_does_not_starve_its_layer():
-    """Twin layers of which one has a pole that nothing hears within the horizon: "hsv" starves it, this one does not."""
+    """Of twin layers one has a pole that nothing hears within the horizon: "hsv" starves it, this one does not."""
     layer = model(0, spread=0.2).layers[2]
     slow = layer.system.poles.copy()
     B = layer.system.B.copy()
