@@ -1,7 +1,7 @@
 r"""Optimal Hankel-norm approximation: no system of k states is closer in the Hankel norm.
 
 Glover's construction :cite:p:`G84` (Thm 6.3), of the balanced realization with :math:`\sigma=\sigma_{k+1}` split off,
-:math:`\Sigma=\mathrm{diag}(\Sigma_1,\sigma I)`, :math:`\Gamma=\Sigma_1^2-\sigma^2I` and a unitary U with
+:math:`\Sigma=\mathrm{diag}(\Sigma_1,\sigma I)`, :math:`\Gamma=\Sigma_1^2-\sigma^2I` and a contraction U with
 :math:`B_2=-C_2^*U`:
 
 .. math::
@@ -9,12 +9,19 @@ Glover's construction :cite:p:`G84` (Thm 6.3), of the balanced realization with 
     \hat A&=\Gamma^{-1}(\sigma^2A_{11}^*+\Sigma_1A_{11}\Sigma_1-\sigma C_1^*UB_1^*)\\
     \hat B&=\Gamma^{-1}(\Sigma_1B_1+\sigma C_1^*U),\qquad\hat C=C_1\Sigma_1+\sigma UB_1^*
 
-:math:`G-\hat G` is :math:`\sigma` times an all-pass function, and the stable part of :math:`\hat G` has k states:
+With a unitary U :math:`G-\hat G` is :math:`\sigma` times an all-pass function, and the stable part of :math:`\hat G`
+has k states:
 
 .. math:: \|G-G_k\|_H=\sigma_{k+1}.
 
-Different numbers of inputs and outputs are filled up with zeros. Discrete time goes through the bilinear map, which
-keeps Gramians and Hankel values; ``D`` is no part of a Hankel operator, and stays.
+So it is with a contraction, and with different numbers of inputs and outputs: ports that are zero make it unitary
+(:math:`[U,(I-UU^*)^{1/2};\dots]`), and leave the formulas as they are. Only as many directions of U are given as there
+are values :math:`\sigma`; every contraction on the others is optimal in the Hankel norm. Here they are zero: the result
+turns with the ports, and the feedthrough :math:`\sigma U` that is left out has the least rank. An arbitrary unitary U
+cost more H-infinity error on layers with 64 channels: in the median 2.01 floors, not 1.88.
+
+Discrete time goes through the bilinear map, which keeps Gramians and Hankel values; ``D`` is no part of a Hankel
+operator, and stays.
 """
 
 from __future__ import annotations
@@ -26,6 +33,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.arithmetic.rounding import EPS
 from theory.arithmetic.threads import few_threads
 from theory.errors import AccuracyError, OrderError, StabilityError
 from theory.gramians.gramians import stacked_output
@@ -50,6 +58,9 @@ Hankel norm is at most twice their sum, and the coordinates of such states are r
 
 EQUAL = 1e-7
 """Relative distance of two Hankel values that count as one: Gamma is singular to the root of eps there."""
+
+GIVEN = 64.0 * EPS
+"""Singular value of ``C_2 B_2``, relative to the largest, up to which a direction of U is rounding, and free."""
 
 ATTAINED = 1e-8
 """Relative to the largest Hankel value: how far from the optimum a result may be and be called optimal."""
@@ -146,12 +157,9 @@ class Balanced(NamedTuple):
         rest = ~equal
         wanted = int(np.count_nonzero(self.hsv[rest] > sigma))
         A, B1, C1, S = self.A[np.ix_(rest, rest)], self.B[rest], self.C[:, rest], self.hsv[rest][:, None]
-        m, p = B1.shape[1], C1.shape[0]
-        q = max(m, p)
-        B1, C1 = np.pad(B1, ((0, 0), (0, q - m))), np.pad(C1, ((0, q - p), (0, 0)))
-        across = np.pad(self.C[:, equal] @ self.B[equal], ((0, q - p), (0, q - m)))
-        u, _, vh = np.linalg.svd(across)
-        U = -u @ vh
+        u, size, vh = np.linalg.svd(self.C[:, equal] @ self.B[equal], full_matrices=False)
+        given = size[: np.count_nonzero(equal)] > GIVEN * size[0]
+        U = -u[:, : given.size] * given @ vh[: given.size]
         gamma = S**2 - sigma**2
         back = C1.conj().T @ U
         A_hat = (sigma**2 * A.conj().T + S * A * S.T - sigma * back @ B1.conj().T) / gamma
@@ -169,7 +177,7 @@ class Balanced(NamedTuple):
         X = scipy.linalg.solve_sylvester(T[:stable, :stable], -T[stable:, stable:], -T[:stable, stable:])
         left = Z.conj().T @ B_hat
         B_k = left[:stable] - X @ left[stable:]
-        return T[:stable, :stable], B_k[:, :m], (C_hat @ Z[:, :stable])[:p]
+        return T[:stable, :stable], B_k, C_hat @ Z[:, :stable]
 
 
 def _to_discrete(A: Array, B: Array, C: Array, flipped: bool) -> tuple[Array, Array, Array]:

@@ -80,6 +80,35 @@ def test_any_number_of_ports(ports, discrete):
     assert all(attains(system, hankel_norm_approximation(system, order), values) for order in (1, 2, 3))
 
 
+@pytest.mark.parametrize("ports", [(4, 4), (2, 5)])
+@pytest.mark.parametrize("discrete", [True, False])
+def test_it_turns_with_the_ports(ports, discrete):
+    """Of all optimal approximations one is chosen by the system, not by the coordinates of its ports."""
+    m, p = ports
+    system = diagonal(43, n=4, m=m, p=p, discrete=discrete)
+    rng = np.random.default_rng(7)
+    V, W = (np.linalg.qr(rng.standard_normal((q, q)))[0] for q in ports)
+    other = system.replace(B=system.B @ V, C=W @ system.C, D=W @ system.D @ V)
+    omega = np.linspace(-3, 3, 9)
+    for order in (1, 2, 3):
+        one, two = (hankel_norm_approximation(given, order) for given in (system, other))
+        assert one.diagnostics["optimal"]
+        expected = W @ response(one.system, omega) @ V
+        assert np.abs(response(two.system, omega) - expected).max() <= 1e-8 * np.abs(expected).max()
+
+
+def test_ports_of_zeros_change_nothing():
+    system = diagonal(44, n=4, m=2, p=3)
+    wide = system.replace(
+        B=np.pad(system.B, ((0, 0), (0, 3))), C=np.pad(system.C, ((0, 1), (0, 0))), D=np.pad(system.D, ((0, 1), (0, 3)))
+    )
+    omega = np.linspace(-3, 3, 9)
+    for order in (1, 2, 3):
+        one, two = (response(hankel_norm_approximation(given, order).system, omega) for given in (system, wide))
+        assert np.abs(two[:, :3, :2] - one).max() <= 1e-8 * np.abs(one).max()
+        assert np.abs(two[:, 3:]).max() == np.abs(two[:, :, 2:]).max() == 0
+
+
 def test_poles_next_to_minus_one_go_through_the_other_map():
     system = diagonal(41, n=4, m=2, p=2)
     system = system.replace(poles=[-1 + 1e-6, -0.999 + 1e-2j, 0.9j, 0.5])
