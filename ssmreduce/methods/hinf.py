@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ssmreduce.methods.h2 import Descent
-from ssmreduce.methods.registry import METHODS
+from ssmreduce.methods.registry import METHODS, shared
 from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balancing import Truncation
+from theory.reduction.hankel_norm import hankel_norm_approximation
 from theory.reduction.hinf_descent import hinf_descent
 from theory.systems.system import DiagonalStateSpace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hinf(Descent):
-    """Smallest worst-case error that a descent from balanced truncation finds; certified, never more than its start's.
+    """Smallest worst-case error that a descent finds; certified, never more than that of balanced truncation.
 
-    :func:`theory.reduction.hinf_descent.hinf_descent`. It raises the error everywhere up to the level of the peak:
-    look at the H2 error beside it.
+    :func:`theory.reduction.hinf_descent.hinf_descent`, from the Hankel-norm approximation. It raises the
+    error everywhere up to the level of the peak: look at the H2 error beside it.
 
     Attributes
     ----------
     steps : int
-        At most, in each of four blocks, in every channel.
+        At most, in each of seven blocks, in every channel.
     """
 
     steps: int = 40
@@ -35,13 +36,24 @@ class Hinf(Descent):
     def _energy(self) -> float:
         return 0.0
 
+    def _origin(self, system: DiagonalStateSpace, start: DiagonalStateSpace) -> DiagonalStateSpace:
+        """The Hankel-norm approximation, if it has the order of `start`: descents from there end lower."""
+        found = hankel_norm_approximation(system, start.n, balancing=shared(system)).system
+        assert isinstance(found, DiagonalStateSpace)
+        return found if found.n == start.n else start
+
     def descended(self, system: DiagonalStateSpace, start: Truncation) -> Truncation:
         """Descend on the peaks of the error."""
         assert isinstance(start.system, DiagonalStateSpace)
-        reduced, bound = hinf_descent(system, start.system, error_norm, steps=self.steps, energy=self._energy)
+        origin = self._origin(system, start.system)
+        words = "" if origin is start.system else " from the Hankel-norm approximation"
+        reduced, bound = hinf_descent(
+            system, start.system, error_norm, steps=self.steps, energy=self._energy, origin=origin
+        )
         if reduced is start.system:
             return replace(start, status=f"{start.status}; the descent found nothing certainly better")
-        return replace(start, system=reduced, bound=bound, status=f"{self.title} from {start.status}", kept=None)
+        status = f"{self.title}{words}, compared with {start.status}"
+        return replace(start, system=reduced, bound=bound, status=status, kept=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +65,7 @@ class Mixed(Hinf):
     Attributes
     ----------
     steps : int
-        At most, in each of four blocks, in every channel.
+        At most, in each of seven blocks, in every channel.
     energy : float
         Weight of the H2 error against the worst-case error, between 0 and 1.
     """
@@ -74,6 +86,9 @@ class Mixed(Hinf):
     @property
     def _energy(self) -> float:
         return self.energy
+
+    def _origin(self, system: DiagonalStateSpace, start: DiagonalStateSpace) -> DiagonalStateSpace:
+        return start
 
 
 METHODS.register("hinf", Hinf())

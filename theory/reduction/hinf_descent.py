@@ -2,7 +2,7 @@ r"""Reduction in H-infinity: descent on a smooth stand-in for the largest gain, 
 
 The stand-in is the Schatten norm of the error over the frequencies where it is large and its leading singular values,
 
-.. math:: \Bigl(\sum_\omega\sum_i\sigma_i(E(\omega))^p\Bigr)^{1/p},\qquad p=20,\,60,\,200,\,500,
+.. math:: \Bigl(\sum_\omega\sum_i\sigma_i(E(\omega))^p\Bigr)^{1/p},\qquad p=10,\,20,\,40,\dots,\,640,
 
 which tends to the maximum from above. After every block of steps the frequencies are chosen anew, always with those of
 the reduced poles; poles move little in a block, so that peaks do not run off the grid. Nothing of this is trusted: the
@@ -29,15 +29,22 @@ from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
 
-POWERS = 20.0, 60.0, 200.0, 500.0
+POWERS = 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0
 """Of the Schatten norm, one block of steps each: late ones see the peak alone."""
 
-LEADING = 8
-"""Singular values that count at a frequency: peaks of trained layers are rarely shared by more."""
+LEADING = 2
+"""Singular values that count at a frequency: descended errors of trained layers are flat along the circle, with one
+singular value above 0.9 of the peak at most frequencies."""
 
-ACTIVE = 0.5, 160
-"""Frequencies that count: those with a gain above this part of the largest, and at most so many. With 0.7 and 80 the
-error rose in between, and a trained layer ended at 1.79 floors instead of 1.34."""
+FIRST = 10
+"""Subspace iterations before the first value of a block; every further value adds one."""
+
+ACTIVE = 0.5, 1000
+"""Frequencies that count: those with a gain above this part of the largest, and at most so many. Where 100 counted, the
+error rose in between."""
+
+APART = 0.45
+"""Least distance of two frequencies, in distances to the nearest pole: between them the error can do little."""
 
 MOVES = 0.5, 0.7
 """How far a block may move the logarithm of a margin, and an angle in margins."""
@@ -128,10 +135,10 @@ class Peaks:
         def times(V: Array) -> Array:
             return np.asarray(self.whole @ V - sum(C @ (weight[:, :, None] * (B @ V)) for C, B, weight in parts))
 
+        first = self.basis is None
         if self.basis is None:
-            E = self.whole - self.frame.response(point, self.omega)
-            self.basis = np.linalg.svd(E, full_matrices=False)[2][:, :LEADING].conj().transpose(0, 2, 1)
-        else:
+            self.basis = np.random.default_rng(0).standard_normal((*self.whole.shape[:1], self.whole.shape[2], LEADING))
+        for _ in range(FIRST if first else 1):
             Y = times(self.basis)
             Z = self.adjoint @ Y
             for C, B, weight in parts:
@@ -181,7 +188,19 @@ def candidates(poles: Array, discrete: bool, paired: bool) -> Array:
         omega = np.concatenate([(omega + np.pi) % (2 * np.pi) - np.pi, np.linspace(-np.pi, np.pi, 65)])
     else:
         omega = np.concatenate([omega, [0.0]])
-    return np.unique(np.abs(omega)) if paired else np.unique(omega)
+    return _thinned(np.unique(np.abs(omega)) if paired else np.unique(omega), poles, discrete, paired)
+
+
+def _thinned(omega: Array, poles: Array, discrete: bool, paired: bool) -> Array:
+    """Leave out frequencies whose left neighbour is nearer than :data:`APART`."""
+    every = np.concatenate([poles, poles.conj()]) if paired else poles
+    zeta = np.exp(1j * omega) if discrete else 1j * omega
+    reach = APART * np.abs(zeta[:, None] - every).min(axis=1)
+    kept = [0]
+    for i in range(1, omega.size):
+        if omega[i] - omega[kept[-1]] >= min(reach[i], reach[kept[-1]]):
+            kept.append(i)
+    return omega[kept]
 
 
 def _gains(E: Array) -> Array:
@@ -193,7 +212,13 @@ def _gains(E: Array) -> Array:
 
 @few_threads
 def hinf_descent(
-    system: DiagonalStateSpace, start: DiagonalStateSpace, certify: Certify, *, steps: int = 40, energy: float = 0.0
+    system: DiagonalStateSpace,
+    start: DiagonalStateSpace,
+    certify: Certify,
+    *,
+    steps: int = 40,
+    energy: float = 0.0,
+    origin: DiagonalStateSpace | None = None,
 ) -> tuple[DiagonalStateSpace, Any]:
     r"""Return a system of the order of `start` that is certainly better in H-infinity, or `start`.
 
@@ -205,10 +230,13 @@ def hinf_descent(
         ``certify(system, reduced, rtol)``: a bracket around the H-infinity norm of the error, as
         :func:`theory.norms.error_norm` gives it. A reduction is certified from outside.
     steps : int, keyword only
-        At most, in each of the four blocks.
+        At most, in each of the seven blocks.
     energy : float, keyword only
         Weight of the logarithm of the H2 error, from 0 to 1, against that of the H-infinity error. Above 0 the result
         is better in both norms, or the start.
+    origin : DiagonalStateSpace, optional, keyword only
+        Where the descent begins, of the form and order of `start`; `start` when left out. What the result is compared
+        with is `start` all the same.
 
     Returns
     -------
@@ -222,7 +250,8 @@ def hinf_descent(
     """
     if not start.n or not system.n:
         return start, certify(system, start, CERTIFIED).upper
-    found = joined(start, [_descended(one, other, steps, energy) for one, other in channels(system, start)])
+    first = start if origin is None else origin
+    found = joined(first, [_descended(one, other, steps, energy) for one, other in channels(system, first)])
     before, after = certify(system, start, CERTIFIED), certify(system, found, CERTIFIED)
     better = np.asarray(after.upper) <= np.asarray(before.lower)
     if energy > 0:

@@ -14,7 +14,7 @@ from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.descent import Point
-from theory.reduction.hinf_descent import Frame, Peaks, hinf_descent
+from theory.reduction.hinf_descent import Frame, Peaks, candidates, hinf_descent
 
 KINDS = {
     "standard form": {},
@@ -43,6 +43,36 @@ def test_the_error_is_never_worse_and_within_its_bound(kind):
         after = measured_error(whole, last)
         assert after <= measured_error(whole, first) * (1 + SWEPT)
         assert after <= most <= after * 1.01
+
+
+@pytest.mark.parametrize("kind", ["standard form", "S4D bidirectional"])
+def test_a_bad_origin_does_not_matter_to_what_is_promised(kind):
+    """From far away one step ends far away: then the start comes back, and not where the descent began."""
+    system = diagonal(2, closest=3e-2, n=4, **KINDS[kind])
+    start = balanced_truncation(system, 2).system
+    far = start.replace(C=-20 * start.C)
+    found, bound = hinf_descent(system, start, error_norm, steps=1, origin=far)
+    for whole, first, last, most in zip(*map(members, (system, start, found)), np.ravel(bound), strict=True):
+        assert measured_error(whole, last) <= min(most, measured_error(whole, first) * (1 + SWEPT))
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+def test_frequencies_leave_no_gap_around_a_pole(discrete, paired):
+    """Every eighth of a margin, up to four margins away: a frequency is nearer than the nearest pole."""
+    poles = diagonal(5, closest=1e-4, n=6, discrete=discrete).poles
+    omega = candidates(poles, discrete, paired)
+    assert omega.size < 11 * poles.size + 65
+    margin = 1 - np.abs(poles) if discrete else -poles.real
+    centre = np.angle(poles) if discrete else poles.imag
+    wanted = (centre[:, None] + margin[:, None] * np.arange(-4, 4.1, 0.125)).ravel()
+    every = np.concatenate([poles, poles.conj()]) if paired else poles
+    if discrete:
+        wanted = (wanted + np.pi) % (2 * np.pi) - np.pi
+    wanted = np.abs(wanted) if paired else wanted
+    zeta = np.exp(1j * wanted) if discrete else 1j * wanted
+    reach = np.abs(zeta[:, None] - every).min(axis=1)
+    assert (np.abs(wanted[:, None] - omega).min(axis=1) <= reach).all()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("continuous", "S5 bidirectional")])
