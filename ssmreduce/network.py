@@ -1,7 +1,8 @@
 """What a reduction of a whole model needs of a model that runs, in any framework: the protocol ``Network``.
 
 Arrays go in and out as NumPy; how the network runs (JAX, PyTorch, NumPy) is its own affair. ``python -m lra``
-implements it for the models of this repository (``lra/network.py``); forty lines do it for others.
+implements it for the models of this repository (``lra/network.py``); forty lines do it for others
+(``docs/bring_your_own_network.md``).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Parts:
     norms : tuple of (mean, var)
         Running statistics of the batch norms, shapes (H,), in the order in which they run; empty without batch norms.
     decoder : (kernel, bias) or None
-        The last affine map, shapes (F, K) and (K,): ``logits = features @ kernel + bias``.
+        The last affine map, shapes (F, K) and (K,): ``logits = features @ kernel + bias``, at every sample of a signal.
     """
 
     layers: tuple[SSMLayer, ...]
@@ -48,13 +49,15 @@ class Pass:
     Attributes
     ----------
     logits : ndarray, shape (N, K)
-        Up to a constant for each example: log-probabilities will do.
+        Up to a constant for each example: log-probabilities will do. Of a network whose ``measure`` is
+        "squared_error" its output signals, (N, L, K) or any other shape, zero where an example has ended.
     features : ndarray, shape (N, F), or None
-        Inputs of the decoder.
+        Inputs of the decoder; (N, L, F) for signals, zero where an example has ended.
     moments : tuple of (mean, var)
         Statistics of what went into the batch norms, over these examples, in the order of :attr:`Parts.norms`.
     inputs : mapping of int to ndarray, shape (S, L, m)
-        Inputs of the layers that were asked for; S sequences (two for an example of a retrieval task).
+        Inputs of the layers that were asked for; S sequences (two for an example of a retrieval task). Layers may run
+        at rates of their own: L may differ among them, where there are no `lengths`.
     lengths : ndarray of int, shape (S,), or None
         Samples of each sequence that enter the layers; the rest is padding, and zero.
     """
@@ -68,7 +71,17 @@ class Pass:
 
 @runtime_checkable
 class Network(Protocol):
-    """A model that runs on unlabelled examples of its own."""
+    """A model that runs on unlabelled examples of its own.
+
+    Two further attributes are looked for, and need not be there:
+
+    ``measure`` : str
+        How outputs are compared: "divergence" (default), of logits; "squared_error", of signals
+        (:mod:`ssmreduce.recorded.measures`).
+    ``with_parts(parts) -> Model``
+        The model as a file holds it, with these parts. Without it :func:`ssmreduce.reduce_model` writes the layers, and
+        leaves norms and decoder as they are.
+    """
 
     @property
     def parts(self) -> Parts:
@@ -82,7 +95,10 @@ class Network(Protocol):
         """Run the network with these parts on the examples `rows`; keep the inputs of the layers in `record`."""
 
     def gradients(self, parts: Parts, rows: Array, v: Array) -> tuple[Array, ...]:
-        """Gradients of ``sum(v * logits)`` with respect to every layer's output, (S, L, p) each; `v` is (N, K)."""
+        """Gradients of ``sum(v * logits)`` with respect to every layer's output, (S, L, p) each; `v` is as the logits.
+
+        A layer's output is what its linear system gives, ``D u`` included, before any activation.
+        """
 
 
 def log_softmax(logits: Array) -> Array:

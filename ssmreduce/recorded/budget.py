@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.network import divergence
+from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording
 from ssmreduce.recorded.stages import REFUSALS, refitted_alone, run_logits, truncated
 from theory.errors import OrderError
@@ -21,7 +21,7 @@ from theory.errors import OrderError
 Array = NDArray[Any]
 
 TEMPERATURE = 4.0
-"""Of the logits when effects are measured: differences count before they change a prediction."""
+"""Of logits when effects are measured: differences count before they change a prediction."""
 CURVE_POINTS = 7
 """Orders at which a layer's effect is measured."""
 CURVE_EXAMPLES = 100
@@ -40,6 +40,7 @@ def effect_curves(
     kind: str,
     known: MutableMapping[str, float] | None = None,
     report: Callable[[str], None] = lambda text: None,
+    refused: MutableMapping[int, str] | None = None,
 ) -> tuple[tuple[Array, Array], ...]:
     """Orders and effects, (orders, effects), of every layer; an order that cannot be delivered has infinite effect.
 
@@ -53,6 +54,8 @@ def effect_curves(
         search goes on where it was.
     report : callable
         Told what is measured next.
+    refused : mutable mapping, optional
+        Gets, by the number of the layer, why an order could not be delivered.
     """
     known = {} if known is None else known
     few = recording.rows[:CURVE_EXAMPLES]
@@ -63,19 +66,22 @@ def effect_curves(
             key = f"{kind}/{index}/{order}"
             report(f"effect of layer {index + 1} with {order} of {layer.order} states ({kind})")
             if key not in known:
-                known[key] = _effect(recording, kind, index, order, few, whole)
+                try:
+                    known[key] = _effect(recording, kind, index, order, few, whole)
+                except REFUSALS as refusal:
+                    known[key] = float("inf")
+                    if refused is not None:
+                        refused.setdefault(index, f"{order} of {layer.order} states: {refusal}")
             effects.append(known[key])
         curves.append((np.array(orders, dtype=int), np.array(effects)))
     return tuple(curves)
 
 
 def _effect(recording: Recording, kind: str, index: int, order: int, few: Array, whole: Array) -> float:
-    try:
-        smaller = refitted_alone(recording, index, truncated(recording, index, kind, order), CURVE_EXAMPLES)
-    except REFUSALS:
-        return float("inf")
+    smaller = refitted_alone(recording, index, truncated(recording, index, kind, order), CURVE_EXAMPLES)
     logits = run_logits(recording.network, recording.parts.with_layer(index, smaller), few)
-    return divergence(whole, logits, TEMPERATURE) if np.isfinite(logits).all() else float("inf")
+    measure = measure_of(recording.network)
+    return measure.distance(whole, logits, TEMPERATURE) if np.isfinite(logits).all() else float("inf")
 
 
 def interpolated(orders: Array, effects: Array, n: int) -> Array:

@@ -2,8 +2,8 @@ r"""A whole model with fewer states that acts like the whole one on what it sees
 
 Candidates (what stands for observability, how the budget is spread) are truncated, refitted layer by layer, their norms
 paired and, if wanted, their decoder corrected; the best few are polished by Gauss-Newton steps. What counts is the
-divergence of the logits from the whole model's on held-out, unlabelled examples; every stage is kept only if it lowers
-that.
+divergence of the logits from the whole model's on held-out, unlabelled examples, or the relative squared error of its
+output signals (:mod:`ssmreduce.recorded.measures`); every stage is kept only if it lowers that.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.network import Network, Parts, changed, divergence
+from ssmreduce.network import Network, Parts
 from ssmreduce.recorded.budget import curve_orders, divide, effect_curves, interpolated
+from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording
 from ssmreduce.recorded.stages import (
     DECODER_RIDGES,
@@ -50,6 +51,8 @@ class Recipe:
         Kinds that are tried, see :data:`theory.gramians.recorded.OBSERVABILITIES`.
     refit, norms, decoder : bool
         Whether C and D are fitted layer by layer, batch norms paired, the decoder corrected.
+    feedthrough : bool
+        Whether D is fitted, too; False for layers whose code has none.
     polish : int
         Gauss-Newton steps on poles and B; 0 leaves them out.
     finalists : int
@@ -64,6 +67,7 @@ class Recipe:
     refit: bool = True
     norms: bool = True
     decoder: bool = True
+    feedthrough: bool = True
     polish: int = 8
     finalists: int = 3
     fit_fraction: float = 0.5
@@ -72,7 +76,7 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
-    """One step of the recipe: its name, what it was applied to, and the judge's divergence before and after."""
+    """One step of the recipe: its name, what it was applied to, and the judge's measure before and after."""
 
     name: str
     detail: str
@@ -83,7 +87,11 @@ class Stage:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outcome:
-    """A reduced model's parts, how they came about, and how far they are from the whole model on held-out examples."""
+    """A reduced model's parts, how they came about, and how far they are from the whole model on held-out examples.
+
+    ``divergence`` is that distance in the network's ``measure``: the divergence of the logits, or the relative squared
+    error of output signals. ``changed`` is the part of the predictions, or of the outputs' energy, that is another one.
+    """
 
     parts: Parts
     orders: tuple[int, ...]
@@ -91,6 +99,7 @@ class Outcome:
     allocation: str
     divergence: float
     changed: float
+    measure: str = "divergence"
     stages: tuple[Stage, ...] = ()
     candidates: tuple[dict[str, Any], ...] = field(default=())
     interrupted: bool = False
@@ -104,12 +113,17 @@ class Outcome:
             "orders_before": [layer.order for layer in wholes],
             "orders": list(self.orders),
             "bounds": [_bound(whole, small) for whole, small in zip(wholes, self.parts.layers, strict=True)],
-            "divergence": self.divergence,
-            "changed_predictions": self.changed,
+            **self._told(),
             "interrupted": self.interrupted,
             "stages": [asdict(stage) for stage in self.stages if stage.kept],
             "candidates": list(self.candidates),
         }
+
+    def _told(self) -> dict[str, float]:
+        """The distance under the measure's name."""
+        if self.measure != "divergence":
+            return {self.measure: self.divergence}
+        return {"divergence": self.divergence, "changed_predictions": self.changed}
 
 
 class Search:
@@ -144,14 +158,17 @@ class Search:
             raise InputError(
                 f"{network.count} examples cannot be fitted and judged: record at least {LEAST_EXAMPLES}, better 400"
             )
+        self.measure = measure_of(network)
         self.known: MutableMapping[str, float] = {} if known is None else known
         self._done, self._total = 0, 0
         shuffled = np.random.default_rng(self.recipe.seed).permutation(network.count)
         cut = min(max(1, round(self.recipe.fit_fraction * network.count)), network.count - 1)
-        self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed)
+        D = None if self.recipe.feedthrough else False
+        self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed, D)
         self.held_out = np.sort(shuffled[cut:])
         self.wanted = run_logits(network, network.parts, self.held_out)
         self._curves: dict[str, Any] = {}
+        self.refused: dict[int, str] = {}
 
     def report(self, what: str) -> None:
         """Count a step."""
@@ -168,7 +185,7 @@ class Search:
     def judge(self, parts: Parts) -> float:
         """Divergence from the whole model on the held-out examples; infinite where logits are not finite."""
         logits = run_logits(self.network, parts, self.held_out)
-        return divergence(self.wanted, logits) if np.isfinite(logits).all() else float("inf")
+        return self.measure.distance(self.wanted, logits) if np.isfinite(logits).all() else float("inf")
 
     def _if_better(
         self, parts: Parts, score: float, trial: Parts, name: str, detail: str, stages: list[Stage]
@@ -184,7 +201,7 @@ class Search:
         if kind not in self._curves:
             if kind in ("output", "mixture"):  # a network that is wrong ends here, not as a refused candidate
                 _ = self.recording.gradients
-            self._curves[kind] = effect_curves(self.recording, kind, self.known, self.report)
+            self._curves[kind] = effect_curves(self.recording, kind, self.known, self.report, self.refused)
         return self._curves[kind]
 
     def allocations(self, kind: str, budget: int) -> dict[str, tuple[int, ...]]:
@@ -193,7 +210,11 @@ class Search:
         costs = [
             interpolated(orders, effects, n) for (orders, effects), n in zip(self.curves(kind), sizes, strict=True)
         ]
-        return {"measured": divide(costs, budget), "uniform": spread_evenly(sizes, budget)}
+        try:
+            return {"measured": divide(costs, budget), "uniform": spread_evenly(sizes, budget)}
+        except OrderError as error:
+            why = "".join(f"; layer {index} with {text}" for index, text in sorted(self.refused.items()))
+            raise OrderError(f"{error}{why}", error.asked, error.attainable) from None
 
     def candidate(self, kind: str, orders: tuple[int, ...]) -> Parts:
         """Layers truncated to the orders."""
@@ -256,8 +277,10 @@ class Search:
         return Outcome(
             parts=best.final, orders=tuple(layer.order for layer in best.final.layers),
             observability=best.kind, allocation=best.allocation, divergence=best.score,
-            changed=changed(self.wanted, run_logits(self.network, best.final, self.held_out)),
-            stages=tuple(stages), candidates=tuple(item.told() for item in found), interrupted=interrupted,
+            changed=self.measure.changed(self.wanted, run_logits(self.network, best.final, self.held_out)),
+            measure=self.measure.name,
+            stages=tuple(stages), candidates=tuple(item.told(self.measure.name) for item in found),
+            interrupted=interrupted,
         )  # fmt: skip
 
     def _candidates(self, budget: int, found: list[Candidate], stages: list[Stage]) -> None:
@@ -295,6 +318,8 @@ class Search:
     def smallest(self, most_changed: float) -> Outcome:
         """Return the model with the fewest states found that changes at most this part of the held-out predictions.
 
+        Of output signals: whose relative squared error there is at most this (0.001 is 30 dB).
+
         Bisection over the budget: the part changed is taken to fall with the number of states.
 
         Raises
@@ -303,7 +328,9 @@ class Search:
             Even one state less changes more.
         """
         if not 0 <= most_changed < 1:
-            raise InputError(f"the part of the predictions that may change lies between 0 and 1, got {most_changed}")
+            raise InputError(
+                f"the part of the {self.measure.unit} that may change lies between 0 and 1, got {most_changed}"
+            )
         low, high, best = len(self.network.parts.layers) - 1, self.network_states, None
         nearest = np.inf
         while high - low > 1:
@@ -318,7 +345,7 @@ class Search:
                 break
         if best is None:
             raise ToleranceError(
-                f"no smaller model found changes at most {most_changed:.3g} of the predictions; the best one tried "
+                f"no smaller model found changes at most {most_changed:.3g} of the {self.measure.unit}; the best tried "
                 f"changes {nearest:.3g}: allow more, or record more examples", most_changed, float(nearest),
             )  # fmt: skip
         return best
@@ -340,12 +367,12 @@ class Candidate:
     allocation: str
     polished: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """Plain values, for a record."""
+    def told(self, measure: str) -> dict[str, Any]:
+        """Plain values, for a record; the score under the measure's name."""
         orders = [layer.order for layer in self.final.layers]
         return {
             "observability": self.kind, "allocation": self.allocation, "orders": orders, "polished": self.polished,
-            "divergence": self.score,
+            measure: self.score,
         }  # fmt: skip
 
 

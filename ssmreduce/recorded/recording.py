@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.network import Network, Parts, Pass
+from ssmreduce.recorded.measures import measure_of
 from theory.errors import InputError
 from theory.gramians.recorded import OBSERVABILITIES, mixture, recorded_observability, recorded_reachability
 from theory.gramians.time_limited import time_limited_gramians
@@ -29,12 +30,15 @@ class Recording:
     rows : ndarray of int
         Positions of the examples.
     seed : int
-        Of the random directions of the logits.
+        Of the random directions of the outputs.
+    feedthrough : bool or None
+        Whether the diagonal of D is fitted where C is; ``None``: where a layer has as many inputs as outputs.
     """
 
     network: Network
     rows: Array
     seed: int = 0
+    feedthrough: bool | None = None
 
     def __post_init__(self) -> None:
         if self.rows.size == 0:
@@ -74,9 +78,8 @@ class Recording:
 
     @cached_property
     def gradients(self) -> tuple[Array, ...]:
-        """Gradients of random, centred combinations of the logits with respect to every layer's output."""
-        v = np.random.default_rng(self.seed).standard_normal(self.whole.logits.shape)
-        v -= v.mean(axis=1, keepdims=True)
+        """Gradients of random combinations of the outputs with respect to every layer's output."""
+        v = measure_of(self.network).directions(np.random.default_rng(self.seed), self.whole.logits)
         found = self.network.gradients(self.parts, self.rows, v.astype(np.float32))
         for index, layer in enumerate(self.parts.layers):
             channels = channels_of(layer.system, layer.system.p)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.network import Network, Parts, log_softmax
+from ssmreduce.network import Network, Parts
+from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
 from theory.reduction.gauss_newton import gauss_newton
@@ -51,7 +52,8 @@ def refitted_alone(recording: Recording, index: int, layer: SSMLayer, sequences:
         return layer
     lengths = recording.whole.lengths
     lengths = None if lengths is None else lengths[:sequences]
-    fit = refit_output(layer.system, recording.inputs(index)[:sequences], recording.outputs(index)[:sequences], lengths)
+    record = (recording.inputs(index)[:sequences], recording.outputs(index)[:sequences], lengths)
+    fit = refit_output(layer.system, *record, feedthrough=recording.feedthrough)
     return layer.with_outputs(fit.system)
 
 
@@ -66,11 +68,14 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
             continue
         seen = recording.network.run(parts, recording.rows, record=(index,))
         record = (seen.inputs[index], recording.outputs(index), seen.lengths)
+        D = recording.feedthrough
         try:
             if iterations:
-                better = written(layer, gauss_newton(layer.system, *record, iterations=iterations).system)
+                better = written(
+                    layer, gauss_newton(layer.system, *record, iterations=iterations, feedthrough=D).system
+                )
             else:
-                better = layer.with_outputs(refit_output(layer.system, *record).system)
+                better = layer.with_outputs(refit_output(layer.system, *record, feedthrough=D).system)
             parts = parts.with_layer(index, better)
         except REFUSALS:
             continue  # the layer stays as it was: the judge sees what that is worth
@@ -91,17 +96,21 @@ def pair_norms(recording: Recording, parts: Parts) -> Parts:
 
 
 def fit_decoder(recording: Recording, parts: Parts, ridge: float) -> Parts:
-    """Correct the decoder so that the reduced model's features give the whole model's logits: ridge, closed form."""
+    """Correct the decoder so that the reduced model's features give the whole model's outputs: ridge, closed form.
+
+    Of signals every sample is an example; those where all features are zero are padding.
+    """
     if parts.decoder is None:
         return parts
     found = recording.network.run(parts, recording.rows)
     if found.features is None:
         return parts
     kernel, bias = (np.asarray(part, dtype=float) for part in parts.decoder)
-    F, wanted = found.features.astype(float), log_softmax(recording.whole.logits.astype(float))
-    wanted = wanted - wanted.mean(axis=1, keepdims=True)
+    centred, F = measure_of(recording.network).centred, found.features.astype(float)
+    alive = (F != 0).any(axis=-1) | (F.ndim == 2)
+    F, wanted = F[alive], centred(recording.whole.logits.astype(float))[alive]
     given = F @ kernel + bias
-    rest = wanted - (given - given.mean(axis=1, keepdims=True))
+    rest = wanted - centred(given)
     centre, offset = F.mean(axis=0), rest.mean(axis=0)
     X = F - centre
     gram = X.T @ X

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def gauss_newton(
     input_directions: int = 24,
     samples: int = 20_000,
     ridge: float = 1e-6,
+    feedthrough: bool | None = None,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> Fit:
@@ -80,7 +82,7 @@ def gauss_newton(
     samples : int, keyword only
         Sampled times for the moments of the sensitivities (a quarter of them for a batch), from as few sequences as
         hold twice as many; the error is measured at all times of all sequences.
-    ridge, seed : keyword only
+    ridge, feedthrough, seed : keyword only
         Of the refit; of the sampled times.
     progress : callable, optional, keyword only
         Called as ``progress(step, error)``.
@@ -95,9 +97,10 @@ def gauss_newton(
     require_stable(system)
     given = record(inputs, lengths, channels_of(system, system.m))
     target = record(outputs, given.lengths, channels_of(system, system.p), "outputs")
-    found = refit_output(system, given.values, target.values, given.lengths, ridge=ridge)
+    fit = partial(refit_output, ridge=ridge, feedthrough=feedthrough)
+    found = fit(system, given.values, target.values, given.lengths)
     errors = [found.before, found.after]
-    nudged = refit_output(_off_the_axis(found.system), given.values, target.values, given.lengths, ridge=ridge)
+    nudged = fit(_off_the_axis(found.system), given.values, target.values, given.lengths)
     if np.sum(nudged.after) < np.sum(found.after):
         found = nudged
     most = min(input_directions, max(4, MOST_PARAMETERS // max(system.n, 1) - 1))
@@ -107,7 +110,7 @@ def gauss_newton(
     few_targets = Record(values=target.values[rows], lengths=target.lengths[rows])
     for step in range(iterations):
         normal, gradient = _normal_equations(found.system, few, few_targets, directions, chosen)
-        better = _better(found, given, target, normal, gradient, directions, ridge)
+        better = _better(found, given, target, normal, gradient, directions, fit)
         if better is None:
             break
         gain = float(np.sum(found.after) - np.sum(better.after)) / max(float(np.sum(found.after)), np.finfo(float).tiny)
@@ -252,8 +255,9 @@ def _outputs(C: Array, n: int, way: int, part: int) -> Array:
 
 
 def _better(
-    found: Refit, given: Record, target: Record, normal: Array, gradient: Array, directions: Array | None, ridge: float
-) -> Refit | None:
+    found: Refit, given: Record, target: Record, normal: Array, gradient: Array, directions: Array | None,
+    fit: Callable[..., Refit],
+) -> Refit | None:  # fmt: skip
     """The first damped step that lowers the error (in every channel of a batch its own), or ``None``."""
     diagonal = np.diagonal(normal, axis1=-2, axis2=-1)
     floor = 1e-12 * diagonal.max(axis=-1, keepdims=True)
@@ -264,7 +268,7 @@ def _better(
         )
         step = np.linalg.solve(regularized, gradient[..., None])[..., 0]
         moved = _moved(found.system, step, directions)
-        trial = refit_output(moved, given.values, target.values, given.lengths, ridge=ridge)
+        trial = fit(moved, given.values, target.values, given.lengths)
         if not found.system.batch_shape:
             if trial.after < found.after:
                 return trial

@@ -60,7 +60,7 @@ def refit_output(
     lengths: ArrayLike | None = None,
     *,
     ridge: float = 1e-6,
-    feedthrough: bool = True,
+    feedthrough: bool | None = None,
 ) -> Refit:
     r"""Fit C (of both directions) and the diagonal of D to recorded inputs and outputs.
 
@@ -75,7 +75,7 @@ def refit_output(
     ridge : float, keyword only
         Added to the normal matrix after its columns were scaled to one; relative, dimensionless.
     feedthrough : bool, keyword only
-        Whether the diagonal of D is fitted too (m = p).
+        Whether the diagonal of D is fitted too; where left out, if there are as many inputs as outputs.
 
     Returns
     -------
@@ -95,6 +95,7 @@ def refit_output(
         raise DimensionError(
             "inputs and outputs need the same samples", inputs=given.values.shape, outputs=wanted.values.shape
         )
+    feedthrough = system.m == system.p if feedthrough is None else feedthrough
     if feedthrough and system.m != system.p:
         raise DimensionError("a diagonal feedthrough needs as many inputs as outputs", D=system.D.shape)
     moments = Moments.of(system, given, wanted)
