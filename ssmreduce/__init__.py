@@ -84,6 +84,7 @@ _WHERE = {
     "Parts": "ssmreduce.network",
     "Pass": "ssmreduce.network",
     "Recipe": "ssmreduce.recorded.recipe",
+    "Search": "ssmreduce.recorded.recipe",
     "Outcome": "ssmreduce.recorded.recipe",
     "Stage": "ssmreduce.recorded.recipe",
     # analysis and comparison

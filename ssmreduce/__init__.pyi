@@ -53,6 +53,7 @@ from ssmreduce.network import Parts as Parts
 from ssmreduce.network import Pass as Pass
 from ssmreduce.recorded.recipe import Outcome as Outcome
 from ssmreduce.recorded.recipe import Recipe as Recipe
+from ssmreduce.recorded.recipe import Search as Search
 from ssmreduce.recorded.recipe import Stage as Stage
 from ssmreduce.reduced_model import reduce_model as reduce_model
 from ssmreduce.reduction import Reduction as Reduction
