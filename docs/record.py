@@ -2,9 +2,10 @@
 
     python docs/record.py compare                        # first layer of the shipped model, python-control on every row
     python docs/record.py accuracy --data FOLDER [NAME]  # models reduced without retraining, measured on the test split
+    python docs/record.py reduced --data FOLDER [NAME]   # models reduced from recorded inputs, measured on the test split
     python docs/record.py quotes                         # the lines and sentences that quote both, to be pasted
 
-The first two write to docs/recorded. Accuracies that were measured before stay until they are measured again.
+The first three write to docs/recorded. Accuracies that were measured before stay until they are measured again.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, record: dict[str, Any]) -> None:
+def write(name: str, record: dict[str, Any], folder: Path = RECORDED) -> None:
     """Write one record, one row a line."""
     head = {key: value for key, value in record.items() if key != "rows"}
     rows = ",\n  ".join(json.dumps(row) for row in record["rows"])
     text = json.dumps(head, indent=1)[:-2] + f',\n "rows": [\n  {rows}\n ]\n}}\n'
     json.loads(text)
-    (RECORDED / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 def record_compare() -> None:
@@ -208,12 +209,22 @@ def main() -> None:
     accuracy = commands.add_parser("accuracy")
     accuracy.add_argument("--data")
     accuracy.add_argument("only", nargs="?", metavar="NAME")
+    reduced = commands.add_parser("reduced")
+    reduced.add_argument("--data", required=True)
+    reduced.add_argument("only", nargs="?", metavar="NAME")
+    reduced.add_argument("--seeds", default="0,1,2", help="of the choice of examples")
+    reduced.add_argument("--missing", action="store_true", help="measure only what the record lacks")
+    reduced.add_argument("--folder", type=Path, default=RECORDED, help="where reduced.json is (docs/recorded)")
     arguments = parser.parse_args()
     if arguments.what == "quotes":
         compared = recorded("compare")
         print("\n".join([*error_table(compared), peer_sentence(compared), *accuracy_table(recorded("accuracy"))]))
     elif arguments.what == "compare":
         record_compare()
+    elif arguments.what == "reduced":
+        import record_reduced  # beside this file
+
+        record_reduced.record_reduced(arguments)
     else:
         record_accuracy(arguments.data, arguments.only)
 

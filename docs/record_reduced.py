@@ -1,0 +1,100 @@
+"""Models reduced from recorded inputs, measured by the two commands that users run: ``python docs/record.py reduced``.
+
+Every point is ``python -m lra reduce`` and then ``python -m lra evaluate`` in processes of their own; a row is written as
+soon as it is measured. ListOps needs ``FOLDER/listops-small`` (the command is in ``lra/configs/listops_small.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = (
+    "python -m lra reduce CHECKPOINT --data FOLDER --ratio REMOVED --seed SEED -o small.safetensors "
+    "(or --max-change); python -m lra evaluate small.safetensors --data FOLDER"
+)
+WHAT = (
+    "accuracy on the whole test split, in percent; 'certified' is the upper end of each layer's error for all inputs, "
+    "'changed' the part of the held-out, unlabelled training examples whose prediction is another one, 'processor' the "
+    "processor seconds of the reduction; 'commit' is the code that a row was measured with"
+)
+
+SIZES = (
+    ("smnist_small_s5", "ratio", (0.75, 0.9)),
+    ("listops_small_s5", "ratio", (0.5, 0.75)),
+    ("smnist_s5", "ratio", (0.8, 0.9, 0.95)),
+    ("smnist_small_s4d", "ratio", (0.75, 0.875, 0.9375)),
+    ("speech8_small_s5", "ratio", (0.5, 0.75)),
+    ("smnist_small_s5", "max_change", (0.003,)),
+    ("smnist_s5", "max_change", (0.003,)),
+)
+POINTS = tuple((checkpoint, size, value) for checkpoint, size, values in SIZES for value in values)
+SEEDS = (0, 1, 2)
+KEY = ("checkpoint", "size", "value", "seed")
+
+
+def timed(*command: str) -> tuple[str, float, float]:
+    """Run a command of this Python; its output, seconds, and processor seconds."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.stdout, time.perf_counter() - start, processor
+
+
+def measured(checkpoint: str, size: str, value: float, seed: int, data: str, commit: str) -> dict[str, Any]:
+    """One row."""
+    path = str(next(ROOT.glob(f"*/*/{checkpoint}.safetensors")))
+    with tempfile.TemporaryDirectory() as folder:
+        small = f"{folder}/small.safetensors"
+        option = f"--{size.replace('_', '-')}"
+        told, seconds, processor = timed(
+            "-m", "lra", "reduce", path, "--data", data, option, str(value), "--seed", str(seed), "-o", small, "--quiet"
+        )
+        print(told, flush=True)
+        found = json.loads(timed("-m", "lra", "evaluate", small, "--data", data, "--json")[0])
+        training = json.loads(Path(small).with_suffix(".json").read_text(encoding="utf-8"))["training"]
+    reduction = training["reduction"]
+    kept, before = sum(reduction["orders"]), sum(reduction["orders_before"])
+    return {
+        "checkpoint": checkpoint, "size": size, "value": value, "seed": seed,
+        "removed": round(1 - kept / before, 4), "orders": reduction["orders"],
+        "accuracy": round(100 * found["accuracy"], 2), "examples": found["examples"],
+        "certified": [float(f"{upper:.3g}") for _, upper in reduction["certified_errors"]],
+        "divergence": float(f"{reduction['divergence']:.3g}"), "changed": round(reduction["changed_predictions"], 4),
+        "observability": reduction["observability"], "allocation": reduction["allocation"],
+        "stages": [stage["name"] for stage in reduction["stages"]],
+        "seconds": round(seconds), "processor": round(processor), "load": round(os.getloadavg()[0], 1),
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit,
+    }  # fmt: skip
+
+
+def record_reduced(arguments: Any) -> None:
+    """Measure points again, or (``--missing``) only those that the record lacks; it is written after each."""
+    from record import commit, machine, write
+
+    path = arguments.folder / "reduced.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": []}
+    rows = {tuple(row[name] for name in KEY): row for row in record["rows"]}
+    place = {point: i for i, point in enumerate(POINTS)}
+    for seed in map(int, arguments.seeds.split(",")):
+        for point in POINTS:
+            key = (*point, seed)
+            if arguments.only not in (None, point[0]) or (arguments.missing and key in rows):
+                continue
+            rows[key] = measured(*key, arguments.data, commit())
+            print(json.dumps(rows[key]), flush=True)
+            kept = sorted((held for held in rows if held[:3] in place), key=lambda held: (place[held[:3]], held[3]))
+            head = {"command": COMMAND, "what": WHAT, "machine": machine()}
+            write("reduced", head | {"rows": [rows[held] for held in kept]}, arguments.folder)
