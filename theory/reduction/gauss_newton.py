@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.reduction.recorded_refit import Refit, real_output, refit_output
+from theory.reduction.experiment import Experiment
+from theory.reduction.recorded_refit import Refit, fit_output
 from theory.systems.given import SystemLike, as_system
-from theory.systems.scan import Record, channels_of, drive, packed, record, require_scannable, scan
+from theory.systems.scan import Record, drive, packed, real_output, scan
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
@@ -93,24 +94,25 @@ def gauss_newton(
         The error never rises: a step that does not lower it is not taken. Stable.
     """
     system = as_system(system, diagonal=True)
-    require_scannable(system)
     require_stable(system)
-    given = record(inputs, lengths, channels_of(system, system.m))
-    target = record(outputs, given.lengths, channels_of(system, system.p), "outputs")
-    fit = partial(refit_output, ridge=ridge, feedthrough=feedthrough)
-    found = fit(system, given.values, target.values, given.lengths)
+    experiment = Experiment.of(system, inputs, outputs, lengths)
+    given, target = experiment.given, experiment.wanted
+    fit = partial(fit_output, ridge=ridge, feedthrough=feedthrough)
+    found = fit(system, experiment)
     errors = [found.before, found.after]
-    nudged = fit(_off_the_axis(found.system), given.values, target.values, given.lengths)
-    if np.sum(nudged.after) < np.sum(found.after):
-        found = nudged
+    if (system.poles.imag == 0).any():
+        nudged = fit(_off_the_axis(found.system), experiment)
+        if np.sum(nudged.after) < np.sum(found.after):
+            found = nudged
     most = min(input_directions, max(4, MOST_PARAMETERS // max(system.n, 1) - 1))
     directions = None if system.batch_shape else _principal(given, most)
     rows, chosen = _sampled(given, samples // 4 if system.batch_shape else samples, seed)
     few = Record(values=given.values[rows], lengths=given.lengths[rows])
     few_targets = Record(values=target.values[rows], lengths=target.lengths[rows])
+    damping = 0
     for step in range(iterations):
         normal, gradient = _normal_equations(found.system, few, few_targets, directions, chosen)
-        better = _better(found, given, target, normal, gradient, directions, fit)
+        better, damping = _better(found, experiment, normal, gradient, directions, fit, max(damping - 1, 0))
         if better is None:
             break
         gain = float(np.sum(found.after) - np.sum(better.after)) / max(float(np.sum(found.after)), np.finfo(float).tiny)
@@ -228,7 +230,7 @@ def _one_way(
     """States (H, T, n) and sensitivities (H, T, n, q + 1) of one direction of time at sampled sequences and times."""
     values, poles = signals.values, system.poles
     zero = np.zeros((values.shape[0], *poles.shape), dtype=complex)
-    x, _ = scan(poles, drive(system, values).astype(complex), zero)
+    x, _ = scan(poles, drive(system, values), zero)
     before = np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
     moved, _ = scan(poles, poles * before, zero)
     if directions is None:
@@ -255,26 +257,24 @@ def _outputs(C: Array, n: int, way: int, part: int) -> Array:
 
 
 def _better(
-    found: Refit, given: Record, target: Record, normal: Array, gradient: Array, directions: Array | None,
-    fit: Callable[..., Refit],
-) -> Refit | None:  # fmt: skip
-    """The first damped step that lowers the error (in every channel of a batch its own), or ``None``."""
+    found: Refit, experiment: Experiment, normal: Array, gradient: Array, directions: Array | None,
+    fit: Callable[..., Refit], first: int,
+) -> tuple[Refit | None, int]:  # fmt: skip
+    """The first damped step that lowers the error (in every channel of a batch its own), or ``None``; which damping."""
     diagonal = np.diagonal(normal, axis1=-2, axis2=-1)
     floor = 1e-12 * diagonal.max(axis=-1, keepdims=True)
     best: Refit | None = None
-    for damping in DAMPINGS:
-        regularized = normal + (damping * np.maximum(diagonal, floor) + np.finfo(float).tiny)[..., None] * np.eye(
-            normal.shape[-1]
-        )
-        step = np.linalg.solve(regularized, gradient[..., None])[..., 0]
-        moved = _moved(found.system, step, directions)
-        trial = fit(moved, given.values, target.values, given.lengths)
-        if not found.system.batch_shape:
+    batch = bool(found.system.batch_shape)
+    for position in range(0 if batch else first, len(DAMPINGS)):
+        added = (DAMPINGS[position] * np.maximum(diagonal, floor) + np.finfo(float).tiny)[..., None]
+        step = np.linalg.solve(normal + added * np.eye(normal.shape[-1]), gradient[..., None])[..., 0]
+        trial = fit(_moved(found.system, step, directions), experiment)
+        if not batch:
             if trial.after < found.after:
-                return trial
+                return trial, position
             continue
         best = _merged(found if best is None else best, trial)
-    return best if best is not None and np.sum(best.after) < np.sum(found.after) else None
+    return best if best is not None and np.sum(best.after) < np.sum(found.after) else None, 0
 
 
 def _merged(one: Refit, other: Refit) -> Refit:

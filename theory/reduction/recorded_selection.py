@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.errors import DimensionError
-from theory.reduction.recorded_refit import real_output, with_real_output
+from theory.systems.scan import real_output, with_real_output
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError, InputError, TimeBaseError, require_finite
+from theory.systems import pairs
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
@@ -47,6 +48,11 @@ class Record:
     def mask(self) -> Array:
         """Which samples count, (N, L)."""
         return np.asarray(np.arange(self.values.shape[1]) < self.lengths[:, None])
+
+    @property
+    def is_full(self) -> bool:
+        """No sequence is padded."""
+        return bool((self.lengths == self.values.shape[1]).all())
 
     def reversed(self) -> Record:
         """Every sequence backwards, padding still at its end."""
@@ -115,17 +121,21 @@ def channels_of(system: DiagonalStateSpace, ports: int) -> int:
 
 
 def drive(system: DiagonalStateSpace, values: Array) -> Array:
-    """``B u``, (N, L, n); (N, L, H, n) for a batch."""
+    """``B u``, complex (N, L, n); (N, L, H, n) for a batch. A new array."""
     if system.batch_shape:
-        return np.asarray(values[..., None] * system.B[..., 0])
-    return np.asarray(values @ system.B.T)
+        return np.asarray(values[..., None] * system.B[..., 0], dtype=complex)
+    if values.dtype.kind == "c":
+        return np.asarray(values @ system.B.T, dtype=complex)
+    both = np.ascontiguousarray(system.B.T, dtype=complex).view(float)  # real and imaginary columns in turn:
+    return np.ascontiguousarray(values @ both).view(complex)  # real signals never become complex
 
 
 def scan(poles: Array, driven: Array, start: Array) -> tuple[Array, Array]:
     """``x_t = poles x_{t-1} + driven_t`` along axis 1, in place; the last state comes back too."""
     state = start
     for t in range(driven.shape[1]):
-        state = poles * state + driven[:, t]
+        state = poles * state
+        state += driven[:, t]
         driven[:, t] = state
     return driven, state
 
@@ -145,11 +155,12 @@ def states_of(system: DiagonalStateSpace, signals: Record) -> Iterator[tuple[sli
     n, sequences = system.poles.size, signals.values.shape[0]
     step = chunk_length(2 * n, sequences)
     state = np.zeros((sequences, *system.poles.shape), dtype=complex)
-    mask = signals.mask
+    mask, full = signals.mask, signals.is_full
     for start in range(0, signals.values.shape[1], step):
         part = slice(start, start + step)
-        driven, state = scan(system.poles, drive(system, signals.values[:, part]).astype(complex), state)
-        driven *= mask[:, part].reshape(sequences, -1, *(1,) * (driven.ndim - 2))
+        driven, state = scan(system.poles, drive(system, signals.values[:, part]), state)
+        if not full:
+            driven *= mask[:, part].reshape(sequences, -1, *(1,) * (driven.ndim - 2))
         yield part, packed(driven, system.conjugate_pairs)
 
 
@@ -185,7 +196,24 @@ def _column(signals: Record, states: Array) -> Array:
 def _seen(system: DiagonalStateSpace, signals: Record, delay: int) -> Array:
     """The states that the output sees, (s, L, ..., k), in the order in which they are scanned."""
     start = np.zeros((signals.values.shape[0], *system.poles.shape), dtype=complex)
-    states, _ = scan(system.poles, drive(system, signals.values).astype(complex), start)
+    states, _ = scan(system.poles, drive(system, signals.values), start)
     if delay:
         states = np.concatenate([np.zeros_like(states[:, :1]), states[:, :-1]], axis=1)
-    return packed(states * _column(signals, states), system.conjugate_pairs)
+    return packed(states if signals.is_full else states * _column(signals, states), system.conjugate_pairs)
+
+
+def real_output(system: DiagonalStateSpace) -> Array:
+    """``[C, C_reverse]`` in the coordinates of :func:`aligned_states`, (..., p, K)."""
+    parts = [system.C] if system.C_reverse is None else [system.C, system.C_reverse]
+    if system.conjugate_pairs:
+        parts = [pairs.real_output(part) for part in parts]
+    return np.concatenate(parts, axis=-1)
+
+
+def with_real_output(system: DiagonalStateSpace, output: Array, D: Array) -> DiagonalStateSpace:
+    """Undo :func:`real_output`; a real pole has no imaginary part to be seen."""
+    halves = np.split(output, 2, axis=-1) if system.is_bidirectional else [output]
+    if system.conjugate_pairs:
+        n, real = system.n, system.poles.imag[..., None, :] == 0
+        halves = [0.5 * (half[..., :n] - 1j * np.where(real, 0.0, half[..., n:])) for half in halves]
+    return system.replace(C=halves[0], C_reverse=halves[1] if system.is_bidirectional else None, D=D)

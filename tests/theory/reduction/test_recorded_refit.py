@@ -10,7 +10,8 @@ from theory.errors import DimensionError
 from theory.gramians.recorded import recorded_reachability
 from theory.reduction.gauss_newton import gauss_newton
 from theory.reduction.gramian_pairs import pair_truncation
-from theory.reduction.recorded_refit import real_output, refit_output, with_real_output
+from theory.reduction.recorded_refit import refit_output
+from theory.systems.scan import real_output, with_real_output
 
 
 def mean_error(item, u, y, lengths):
