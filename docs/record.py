@@ -1,8 +1,8 @@
 """Record the runs whose numbers README and the docs quote; ``tests/docs/test_recorded_numbers.py`` compares them.
 
     python docs/record.py compare                        # first layer of the shipped model, python-control on every row
-    python docs/record.py accuracy --data FOLDER [NAME]  # models reduced without retraining, measured on the test split
-    python docs/record.py reduced --data FOLDER [NAME]   # models reduced from recorded inputs, measured on the test split
+    python docs/record.py accuracy --data FOLDER [NAME]  # models reduced without retraining, on the test split
+    python docs/record.py reduced --data FOLDER [NAME]   # models reduced from recorded inputs, on the test split
     python docs/record.py quotes                         # the lines and sentences that quote both, to be pasted
 
 The first three write to docs/recorded. Accuracies that were measured before stay until they are measured again.

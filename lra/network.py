@@ -54,8 +54,8 @@ class LraNetwork:
         self._decoder = ("decoder", "layer2") if "layer2" in decoder else ("decoder",)
         whole = self._variables(self.parts)
         self._module = rebuild(model.architecture, whole, self.options)
-        self._plain = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, ()))
-        self._recording = {}
+        self._plain = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, False))
+        self._recording = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, True))
         self._pull = jax.jit(self._gradients)
 
     @property
@@ -95,10 +95,12 @@ class LraNetwork:
         """Run the network with these parts on the examples `rows`."""
         variables = jax.device_put(self._variables(parts))
         which = tuple(sorted(record))
-        if which and which not in self._recording:
-            self._recording[which] = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, which))
-        step = self._recording[which] if which else self._plain
-        found = [jax.device_get(step(variables, *self._batch(part))) for part in self._split(rows)]
+        step = self._recording if which else self._plain
+        found = []
+        for part in self._split(rows):
+            item = step(variables, *self._batch(part))
+            item["inputs"] = [item["inputs"][i] for i in which]  # others stay where they are
+            found.append(jax.device_get(item))
         moments = []
         for i in range(len(self._norms)):
             counts = np.array([float(item["counts"][i]) for item in found])
@@ -160,14 +162,14 @@ class LraNetwork:
             variables["batch_stats"] = stats
         return variables
 
-    def _pass(self, variables: Any, x: Array, lengths: Array | None, which: tuple[int, ...]) -> dict[str, Any]:
+    def _pass(self, variables: Any, x: Array, lengths: Array | None, record: bool) -> dict[str, Any]:
         seen: list[Array] = []
         held: dict[str, Any] = {"moments": [], "counts": []}
 
         def watch(following: Interceptor, args: Any, kwargs: Any, context: Any) -> Any:
             module = context.module
             if context.method_name == "__call__":
-                if module.name == "seq":
+                if module.name == "seq" and record:
                     seen.append(args[0])
                 elif isinstance(module, BatchNorm):
                     mean, square, count = _moments(*args, **kwargs)
@@ -179,7 +181,7 @@ class LraNetwork:
 
         with nn.intercept_methods(watch):
             logits = self._module.apply(variables, x, lengths)
-        return held | {"logits": logits, "inputs": [seen[i] for i in which]}
+        return held | {"logits": logits, "inputs": seen}
 
     def _gradients(self, variables: Any, x: Array, lengths: Array | None, v: Array) -> list[Array]:
         shape = (x.shape[1], x.shape[0], self.model.layers[0].n_channels)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.network import Network, Parts
+from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.budget import curve_orders, divide, effect_curves, interpolated
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording
@@ -225,15 +225,33 @@ class Search:
 
     def finished(self, parts: Parts, stages: list[Stage], detail: str) -> tuple[Parts, float]:
         """Norms, then decoder, each kept only if the judge likes it."""
-        score = self.judge(parts)
+        score, found = self.judge(parts), None
         if self.recipe.norms and parts.norms:
-            parts, score = self._if_better(parts, score, pair_norms(self.recording, parts), "norms", detail, stages)
+            found = self.network.run(parts, self.recording.rows)
+            before = parts
+            trial = pair_norms(self.recording, parts, found)
+            parts, score = self._if_better(parts, score, trial, "norms", detail, stages)
+            found = found if parts is before else None
         if self.recipe.decoder and parts.decoder is not None:
-            original = parts
-            for ridge in DECODER_RIDGES:
-                trial = fit_decoder(self.recording, original, ridge)
-                parts, score = self._if_better(parts, score, trial, "decoder", f"{detail}, ridge {ridge:g}", stages)
+            parts, score = self._decoded(parts, score, found, stages, detail)
         return parts, score
+
+    def _decoded(
+        self, parts: Parts, score: float, found: Pass | None, stages: list[Stage], detail: str
+    ) -> tuple[Parts, float]:
+        """With the decoder of the ridge that is best on held-out features, if the judge likes it."""
+        found = self.network.run(parts, self.recording.rows) if found is None else found
+        held = self.network.run(parts, self.held_out).features
+        if found.features is None or held is None:
+            return parts, score
+        trials = []
+        for ridge in DECODER_RIDGES:
+            trial = fit_decoder(self.recording, parts, ridge, found)
+            assert trial.decoder is not None
+            logits = held.astype(float) @ trial.decoder[0] + trial.decoder[1]
+            trials.append((self.measure.distance(self.wanted, logits), ridge, trial))
+        _, ridge, trial = min(trials, key=lambda item: item[:2])
+        return self._if_better(parts, score, trial, "decoder", f"{detail}, ridge {ridge:g}", stages)
 
     def refitted(self, parts: Parts, stages: list[Stage], detail: str) -> Parts:
         """C and D fitted in sequence, if the judge likes it."""

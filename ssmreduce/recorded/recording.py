@@ -98,13 +98,23 @@ class Recording:
         """What stands for the observability Gramian of a layer; ``None`` is the exact one."""
         if kind not in OBSERVABILITIES:
             raise InputError(f"observability must be one of {', '.join(OBSERVABILITIES)}, got {kind!r}")
-        system = self.parts.layers[index].system
         if kind == "exact":
             return None
-        if kind == "time_limited":
-            return time_limited_gramians(system, self.inputs(index).shape[1])[1]
-        felt = recorded_observability(system, self.gradients[index], self.whole.lengths)
-        if kind == "output":
-            return felt
-        P, limited = self.reachability[index], time_limited_gramians(system, self.inputs(index).shape[1])[1]
-        return mixture(P, limited, felt)
+        if kind == "mixture":
+            return mixture(self.reachability[index], *(self._seen(index, one) for one in ("time_limited", "output")))
+        return self._seen(index, kind)
+
+    def _seen(self, index: int, kind: str) -> Array:
+        """Of a kind, computed once."""
+        if (index, kind) not in self._known:
+            system = self.parts.layers[index].system
+            if kind == "time_limited":
+                found = time_limited_gramians(system, self.inputs(index).shape[1])[1]
+            else:
+                found = recorded_observability(system, self.gradients[index], self.whole.lengths)
+            self._known[index, kind] = found
+        return self._known[index, kind]
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, str], Array]:
+        return {}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.network import Network, Parts
+from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
@@ -63,10 +63,14 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
     `iterations` Gauss-Newton steps on poles and B; 0 fits C and the diagonal of D alone. Layers that are not reduced
     are left alone.
     """
+    wholes = recording.parts.layers
     for index, layer in enumerate(parts.layers):
-        if layer is recording.parts.layers[index]:
+        if layer is wholes[index]:
             continue
-        seen = recording.network.run(parts, recording.rows, record=(index,))
+        if all(one is whole for one, whole in zip(parts.layers[:index], wholes)):
+            seen = recording.whole  # nothing before it is reduced
+        else:
+            seen = recording.network.run(parts, recording.rows, record=(index,))
         record = (seen.inputs[index], recording.outputs(index), seen.lengths)
         D = recording.feedthrough
         try:
@@ -82,11 +86,15 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
     return parts
 
 
-def pair_norms(recording: Recording, parts: Parts) -> Parts:
-    """Move the statistics of the batch norms by what reduction changed in them, on the same examples."""
+def pair_norms(recording: Recording, parts: Parts, found: Pass | None = None) -> Parts:
+    """Move the statistics of the batch norms by what reduction changed in them, on the same examples.
+
+    `found` is the pass of these parts over the examples of the recording; run when left out.
+    """
     if not parts.norms:
         return parts
-    before, after = recording.whole.moments, recording.network.run(parts, recording.rows).moments
+    found = recording.network.run(parts, recording.rows) if found is None else found
+    before, after = recording.whole.moments, found.moments
     whole = recording.parts.norms
     moved = tuple(
         (mean + m1 - m0, var * np.where(v0 > 0, v1 / np.where(v0 > 0, v0, 1.0), 1.0))
@@ -95,14 +103,15 @@ def pair_norms(recording: Recording, parts: Parts) -> Parts:
     return replace(parts, norms=moved)
 
 
-def fit_decoder(recording: Recording, parts: Parts, ridge: float) -> Parts:
+def fit_decoder(recording: Recording, parts: Parts, ridge: float, found: Pass | None = None) -> Parts:
     """Correct the decoder so that the reduced model's features give the whole model's outputs: ridge, closed form.
 
-    Of signals every sample is an example; those where all features are zero are padding.
+    Of signals every sample is an example; those where all features are zero are padding. `found` is the pass of these
+    parts over the examples of the recording; run when left out.
     """
     if parts.decoder is None:
         return parts
-    found = recording.network.run(parts, recording.rows)
+    found = recording.network.run(parts, recording.rows) if found is None else found
     if found.features is None:
         return parts
     kernel, bias = (np.asarray(part, dtype=float) for part in parts.decoder)
