@@ -69,7 +69,7 @@ class Experiment:
 
 def _clean(signals: Record) -> Record:
     """In double precision, zero past the end of every sequence."""
-    values = signals.values.astype(complex if signals.values.dtype.kind == "c" else float, copy=False)
+    values = signals.values.astype(complex if signals.values.dtype.kind == "c" else float, order="C", copy=False)
     return Record(values=values if signals.is_full else values * signals.mask[..., None], lengths=signals.lengths)
 
 
