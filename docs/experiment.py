@@ -23,7 +23,7 @@ CHECKPOINTS = (*(HERE.parent / "ssmreduce" / "checkpoints").glob("*.safetensors"
 RATIOS = (0.33, 0.5, 0.6, 0.75, 0.9)
 """LAST's published mean is 0.33, AIRE's 0.6."""
 MATCHED = ("balanced", "time_limited(horizon={L})", "last", "aire", "lamp", "magnitude", "random", "empirical")
-OWN = ("balanced", "last", "aire")
+OWN, OWN_RATIOS = ("balanced", "last", "aire"), (0.33, 0.6)
 SEEDS, EXAMPLES = 2, 500
 RULES = ("uniform", "time_limited", "hsv", "abs2", "hinf", "last", "aire", "lamp", "global", "global_magnitude")
 """All rules that need no data, with balanced truncation, on the validation split: a default is chosen by it."""
@@ -49,11 +49,11 @@ def run(data: str, folder: Path, only: Sequence[str]) -> None:
     paths = [
         path for path in sorted(CHECKPOINTS, key=lambda path: path.stat().st_size) if path.stem in only or not only
     ]
-    for methods, rules in ((MATCHED, ("uniform",)), (OWN, ("own",))):
+    for methods, rules, ratios in ((MATCHED, ("uniform",), RATIOS), (OWN, ("own",), OWN_RATIOS)):
         for path in paths:
             print(path.stem, *rules, flush=True)
             named = [method.format(L=load(path).options["L"]) for method in methods]
-            sweep(path, ratios=RATIOS, methods=named, allocations=rules, seeds=SEEDS, data=data, examples=EXAMPLES,
+            sweep(path, ratios=ratios, methods=named, allocations=rules, seeds=SEEDS, data=data, examples=EXAMPLES,
                   folder=folder / path.stem, jobs=1)  # fmt: skip
     for path in paths:
         print(path.stem, "allocations", flush=True)
