@@ -1,0 +1,114 @@
+"""The tables and the sentences of docs/experiment.md and docs/choosing.md say what their records hold."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("experiment", "choosing")}
+DATA_FREE = ("balanced", "last", "aire", "lamp", "magnitude", "random")
+
+
+@pytest.fixture(scope="module")
+def experiment() -> ModuleType:
+    sys.path.insert(0, str(DOCS))
+    try:
+        spec = importlib.util.spec_from_file_location("experiment", DOCS / "experiment.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(DOCS))
+    return module
+
+
+@pytest.fixture(scope="module")
+def record(experiment: ModuleType) -> dict[str, Any]:
+    return experiment.recorded("experiment")
+
+
+def test_every_table_has_its_place_and_is_filled(experiment: ModuleType) -> None:
+    text = "".join(PAGES.values())
+    assert all(text.count(mark) == 1 for mark in experiment.MARKS)
+    filled = experiment.filled(text)
+    assert "<!-- experiment" not in filled
+    assert "nan" not in filled
+
+
+def test_every_model_has_every_point(experiment: ModuleType, record: dict[str, Any]) -> None:
+    seeds = {"random": experiment.SEEDS, "empirical": experiment.SEEDS}
+    for name in record["wholes"]:
+        rows = [row for row in record["rows"] if row["checkpoint"] == name]
+        for rule, methods, ratios in (
+            ("uniform", experiment.MATCHED, experiment.RATIOS),
+            ("own", experiment.OWN, experiment.OWN_RATIOS),
+        ):
+            for method in map(experiment.family, methods):
+                for ratio in ratios:
+                    asked = [
+                        row
+                        for row in rows
+                        if (experiment.family(row["method"]), row["allocation"], row["ratio"]) == (method, rule, ratio)
+                    ]
+                    assert len(asked) == seeds.get(method, 1)
+                    assert all(row["accuracy"] is not None for row in asked)
+
+
+def test_correlations_are_those_of_ranks(experiment: ModuleType, record: dict[str, Any]) -> None:
+    rows = experiment.measured(record)
+    losses = [experiment.loss(record, row) for row in rows]
+    for key, told in experiment.correlations(record).items():
+        ranks = np.corrcoef(rankdata([row[key] for row in rows]), rankdata(losses))[0, 1]
+        assert told["pooled"] == pytest.approx(ranks, abs=1e-9)
+        assert told["low"] <= told["pooled"] <= told["high"]
+
+
+def test_what_is_read_off_is_there(experiment: ModuleType, record: dict[str, Any]) -> None:
+    def means(ratio: float) -> dict[str, dict[str, float]]:
+        return {
+            method: experiment.by_model(record, method, "uniform", ratio)
+            for method in map(experiment.family, experiment.MATCHED)
+        }
+
+    models = list(record["wholes"])
+    for ratio in experiment.RATIOS:
+        found = means(ratio)
+        assert found["lamp"] == pytest.approx(found["magnitude"])
+        informed = [max(found["empirical"][name], found["time_limited"][name]) for name in models]
+        others = [max(found[method][name] for method in DATA_FREE) for name in models]
+        assert sum(a >= b for a, b in zip(informed, others, strict=True)) > len(models) / 2
+        if ratio > 0.6:
+            data_free = np.mean([[found[method][name] for name in models] for method in DATA_FREE], axis=1).max()
+            assert np.mean(list(found["empirical"].values())) > data_free + 10
+        if ratio <= 0.75:
+            assert sum(found["balanced"][name] >= max(found["last"][name], found["aire"][name]) for name in models) >= 4
+            assert max(DATA_FREE, key=lambda method: found[method]["speech8_small_s5"]) == "aire"
+        else:
+            assert max(DATA_FREE, key=lambda method: found[method]["speech8_small_s5"]) == "last"
+        if ratio in (0.6, 0.75):
+            assert found["magnitude"]["digits_s5"] == max(found[method]["digits_s5"] for method in DATA_FREE)
+        if ratio >= 0.5:
+            twins = ("smnist_small_s5", "smnist_small_s5_hankel")
+            gained = [found[method][twins[1]] - found[method][twins[0]] for method in found]
+            assert np.mean(gained) > 0
+    lost = {key: value["pooled"] for key, value in experiment.correlations(record).items()}
+    assert lost["changed"] > lost["recorded_error"] > max(lost["error_upper"], lost["h2_error"])
+
+
+def test_the_default_allocation_is_the_best_that_no_scale_moves(experiment: ModuleType) -> None:
+    lines = experiment.rules(experiment.recorded("allocations")).splitlines()[2:]
+    ranked = [line.split("|")[1].strip(" `") for line in lines]
+    assert next(rule for rule in ranked if rule not in ("global", "global_magnitude", "abs2")) == "time_limited"
+    assert set(ranked[-2:]) == {"global", "abs2"}
+    from ssmreduce.methods.registry import METHODS
+
+    assert METHODS["balanced"].allocation == METHODS["modal"].allocation == "time_limited"
