@@ -13,6 +13,7 @@ from ssmreduce.files.model import Model
 from ssmreduce.methods.allocation import ALLOCATIONS
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.reduced_model import reduce_model
+from theory.errors import AccuracyError
 
 SIZES = (3, 2, 4)
 
@@ -87,6 +88,13 @@ def test_a_pole_next_to_the_circle_does_not_starve_its_layer():
     sizes = (4, 4)
     assert ALLOCATIONS["hsv"].spread([layer, twin], sizes, 5) == (4, 1)
     assert ALLOCATIONS["time_limited"].spread([layer, twin], sizes, 5)[1] >= 2
+
+
+def test_what_overflows_is_named():
+    layers = [layer.replace(B=layer.B * 1e200) for layer in model(0).layers]
+    for allocation in ("hsv", "time_limited"):
+        with pytest.raises(AccuracyError, match="scale"):
+            ALLOCATIONS[allocation].spread(layers, SIZES, 5)
 
 
 @pytest.mark.parametrize("seed", range(6))

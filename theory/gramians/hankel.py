@@ -2,6 +2,7 @@ r"""Hankel singular values: roots of the eigenvalues of :math:`PQ`, which is nev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,17 +59,27 @@ def hankel_singular_values(system: SystemLike) -> Array:
     system = as_system(system)
     if isinstance(system, StateSpace) and system.n:
         return dense_gramians(system).spectrum.hsv
+    return _within_range(lambda: (_closed_form_or_recursion(system),))[0]
+
+
+def _within_range(compute: Callable[[], tuple[Array, ...]]) -> tuple[Array, ...]:
+    """The arrays, if they are finite; a factorization that fails on what overflowed says the same.
+
+    Raises
+    ------
+    AccuracyError
+    """
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            values = _closed_form_or_recursion(system)
+            found = compute()
     except np.linalg.LinAlgError:
-        values = np.array(np.nan)
-    if not np.isfinite(values).all():
+        found = (np.array(np.nan),)
+    if not all(np.isfinite(values).all() for values in found):
         raise AccuracyError(
             "the Gramians of this system overflow float64: scale B or C down, and the values scale with them",
             np.inf,
         )
-    return values
+    return found
 
 
 def _closed_form_or_recursion(system: System) -> Array:
@@ -131,6 +142,8 @@ def balancing_factors(system: SystemLike, *, closed_form_tol: float = 1e-13) -> 
     ------
     StabilityError
         A pole lies on or outside the boundary.
+    AccuracyError
+        They overflow float64.
 
     Notes
     -----
@@ -139,6 +152,11 @@ def balancing_factors(system: SystemLike, *, closed_form_tol: float = 1e-13) -> 
     the tolerance.
     """
     system = as_system(system)
+    left, hsv, right = _within_range(lambda: _factors(system, closed_form_tol))
+    return left, hsv, right
+
+
+def _factors(system: System, closed_form_tol: float) -> tuple[Array, Array, Array]:
     if _is_symmetric(system):
         require_stable(system)
         return _symmetric_balancing(system)  # type: ignore[arg-type]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.allocation import ALLOCATIONS, Allocation
 from ssmreduce.methods.allocations.hankel_tails import relative_tails, smallest_largest
-from theory.errors import InputError
+from theory.errors import AccuracyError, InputError
 from theory.gramians.time_limited import time_limited_gramians
 from theory.reduction.gramian_pairs import REGULARIZATION, pair_factors
 from theory.systems.system import DiagonalStateSpace
@@ -43,7 +45,13 @@ class LimitedHankelTails(Allocation):
             layer.require_stable()
             system = layer.system
             assert isinstance(system, DiagonalStateSpace)
-            _, values, _ = pair_factors(system, *time_limited_gramians(system, self.horizon), REGULARIZATION)
+            with np.errstate(over="ignore", invalid="ignore"):
+                pair = time_limited_gramians(system, self.horizon)
+            if not all(np.isfinite(gramian).all() for gramian in pair):
+                raise AccuracyError(
+                    f"the Gramians of the layer {layer.name!r} overflow float64: scale its B or C down", np.inf
+                )
+            _, values, _ = pair_factors(system, *pair, REGULARIZATION)
             tails.append(relative_tails(layer, values))
         return smallest_largest(tails, sizes, budget)
 

@@ -214,13 +214,15 @@ def test_an_interruption_leaves_the_finished_rows(checkpoint: Path) -> None:
 def test_ctrl_c_prints_and_writes_what_is_finished(checkpoint: Path, tmp_path: Path) -> None:
     """The signal comes while the second error is put into its row."""
     code = (
-        "import os, signal, sys\n"
+        "import os, signal, sys, time\n"
         "from ssmreduce.comparison import work\n"
         "from ssmreduce.command_line.parser import main\n"
         "certified = work._with_error\n"
         "def then_interrupt(*a):\n"
         "    row = certified(*a)\n"
-        "    if seen: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    if seen:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(2)\n"  # for the main thread to hear it before the row is done
         "    seen.append(row)\n"
         "    return row\n"
         "seen = []\n"
