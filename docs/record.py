@@ -213,6 +213,7 @@ def main() -> None:
     reduced.add_argument("--data", required=True)
     reduced.add_argument("only", nargs="?", metavar="NAME")
     reduced.add_argument("--seeds", default="0,1,2", help="of the choice of examples")
+    reduced.add_argument("--size", choices=("ratio", "max_change"), help="only points of this kind")
     reduced.add_argument("--missing", action="store_true", help="measure only what the record lacks")
     reduced.add_argument("--folder", type=Path, default=RECORDED, help="where reduced.json is (docs/recorded)")
     arguments = parser.parse_args()

@@ -91,7 +91,9 @@ def record_reduced(arguments: Any) -> None:
     for seed in map(int, arguments.seeds.split(",")):
         for point in POINTS:
             key = (*point, seed)
-            if arguments.only not in (None, point[0]) or (arguments.missing and key in rows):
+            if arguments.only not in (None, point[0]) or arguments.size not in (None, point[1]):
+                continue
+            if arguments.missing and key in rows:
                 continue
             rows[key] = measured(*key, arguments.data, commit())
             print(json.dumps(rows[key]), flush=True)

@@ -119,6 +119,8 @@ def parser() -> argparse.ArgumentParser:
     )
     reduce.add_argument("--method", default="recorded", help="`recorded` (default), or a method that needs no data")
     reduce.add_argument("--examples", type=int, default=400, metavar="N", help="half are fitted, half judge (400)")
+    reduce.add_argument("--decoder-examples", type=int, default=1000, metavar="N",
+                        help="further ones for norms and decoder of the chosen model (1000)")
     reduce.add_argument("--seed", type=int, default=0, help="of the choice of examples")
     reduce.add_argument("--polish", type=int, default=8, metavar="N", help="Gauss-Newton steps on poles and B (8)")
     reduce.add_argument("--no-refit", action="store_true", help="leave C and D as truncation gives them")
@@ -216,7 +218,9 @@ def _reduce(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     sizes = {name: getattr(arguments, name) for name in ("ratio", "budget", "max_change")}
-    request = Request(**sizes, examples=arguments.examples, recipe=recipe)
+    request = Request(
+        **sizes, examples=arguments.examples, decoder_examples=arguments.decoder_examples, recipe=recipe
+    )
     with progress_bar(quiet=arguments.quiet) as report:
         outcome, record = reduce_checkpoint(
             arguments.checkpoint, arguments.output, request, data=arguments.data, report=report

@@ -44,6 +44,8 @@ class Request:
         The fewest states that change at most this part of the held-out predictions.
     examples : int
         Of the training split; half are fitted, half judge.
+    decoder_examples : int
+        Further ones, on which norms and decoder of the chosen model are fitted again (:attr:`Recipe.further`).
     recipe : Recipe
     """
 
@@ -51,6 +53,7 @@ class Request:
     budget: int | None = None
     max_change: float | None = None
     examples: int = 400
+    decoder_examples: int = 1000
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
@@ -60,10 +63,16 @@ class Request:
             raise ConfigError(f"--ratio is the fraction of states to remove, 0 <= ratio < 1, got {self.ratio}")
         if self.examples < 4:
             raise ConfigError(f"--examples must be at least 4, got {self.examples}")
+        if self.decoder_examples < 0:
+            raise ConfigError(f"--decoder-examples must be at least 0, got {self.decoder_examples}")
 
 
-def network_of(model: ssmreduce.Model, data: str | None, examples: int, seed: int) -> tuple[LraNetwork, dict[str, Any]]:
+def network_of(
+    model: ssmreduce.Model, data: str | None, examples: int, further: int, seed: int
+) -> tuple[LraNetwork, dict[str, Any]]:
     """Return the model with unlabelled examples of its training split, and what the record says about them.
+
+    The `further` ones come last; there are fewer where the split ends.
 
     Raises
     ------
@@ -79,10 +88,12 @@ def network_of(model: ssmreduce.Model, data: str | None, examples: int, seed: in
     width = sum(layer.n_channels for layer in model.layers) * (2 if task.retrieval else 1)
     affordable = max(4, RECORDED_BYTES // max(1, 4 * task.L * width) * 2)
     count = min(examples, len(task.train), affordable)
-    rows = np.sort(np.random.default_rng(seed).choice(len(task.train), count, replace=False))
+    drawn = np.random.default_rng(seed).permutation(len(task.train))
+    further = min(further, len(task.train) - count)
+    rows = np.concatenate([np.sort(drawn[:count]), np.sort(drawn[count : count + further])])
     batch = task.batch(task.train, rows)
     del batch["y"]  # labels: nothing after this line could read them
-    told = {"task": task.name, "split": "train", "examples": count, "seed": seed, "labels": False}
+    told = {"task": task.name, "split": "train", "examples": count, "further": further, "seed": seed, "labels": False}
     return LraNetwork(model, batch["x"], batch.get("lengths")), told
 
 
@@ -109,9 +120,11 @@ def reduce_checkpoint(
     if not output.parent.is_dir():
         raise ConfigError(f"the folder {output.parent} is not there: make it first")
     model = ssmreduce.load(path)
-    network, told = network_of(model, data, request.examples, request.recipe.seed)
+    further = request.decoder_examples if request.recipe.norms or request.recipe.decoder else 0
+    network, told = network_of(model, data, request.examples, further, request.recipe.seed)
     partial = Partial(output.with_name(output.stem + ".partial.json"), _key(Path(path), request, told))
-    search = Search(network, request.recipe, report, partial)
+    recipe = dataclasses.replace(request.recipe, further=told["further"])
+    search = Search(network, recipe, report, partial)
     if request.max_change is not None:
         outcome = search.smallest(request.max_change)
     else:
@@ -119,7 +132,7 @@ def reduce_checkpoint(
         if budget is None:
             budget = budget_of(search.network_states, request.ratio or 0.0, len(model.layers))
         outcome = search.reduce(budget)
-    record = _record(model, outcome, request, told)
+    record = _record(model, outcome, dataclasses.replace(request, recipe=recipe), told)
     ssmreduce.save(network.with_parts(outcome.parts).with_training(after_reduction(model.training, record)), output)
     if not outcome.interrupted:
         partial.remove()

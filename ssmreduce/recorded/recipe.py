@@ -9,7 +9,7 @@ output signals (:mod:`ssmreduce.recorded.measures`); every stage is kept only if
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.budget import curve_orders, divide, effect_curves, interpolated
 from ssmreduce.recorded.measures import measure_of
-from ssmreduce.recorded.recording import Recording
+from ssmreduce.recorded.recording import Recording, Sample
 from ssmreduce.recorded.stages import (
     DECODER_RIDGES,
     REFUSALS,
@@ -59,6 +59,9 @@ class Recipe:
         Candidates that are polished.
     fit_fraction : float
         Part of the examples that is fitted; the others judge.
+    further : int
+        Examples of the network, its last ones, on which norms and decoder of the chosen model are fitted again
+        together with the fitted ones: nothing of the layers is recorded on them, so they cost two passes and no memory.
     seed : int
         Of the split of the examples and the random directions.
     """
@@ -71,6 +74,7 @@ class Recipe:
     polish: int = 8
     finalists: int = 3
     fit_fraction: float = 0.5
+    further: int = 0
     seed: int = 0
 
 
@@ -154,18 +158,22 @@ class Search:
         for kind in self.recipe.observability:
             if kind not in OBSERVABILITIES:
                 raise InputError(f"observability must be among {', '.join(OBSERVABILITIES)}, got {kind!r}")
-        if network.count < LEAST_EXAMPLES:
+        count = network.count - self.recipe.further
+        if self.recipe.further < 0 or count < LEAST_EXAMPLES:
+            further = f", of which {self.recipe.further} are further ones," if self.recipe.further else ""
             raise InputError(
-                f"{network.count} examples cannot be fitted and judged: record at least {LEAST_EXAMPLES}, better 400"
+                f"{network.count} examples{further} cannot be fitted and judged: record at least {LEAST_EXAMPLES} that "
+                "are, better 400"
             )
         self.measure = measure_of(network)
         self.known: MutableMapping[str, float] = {} if known is None else known
         self._done, self._total = 0, 0
-        shuffled = np.random.default_rng(self.recipe.seed).permutation(network.count)
-        cut = min(max(1, round(self.recipe.fit_fraction * network.count)), network.count - 1)
+        shuffled = np.random.default_rng(self.recipe.seed).permutation(count)
+        cut = min(max(1, round(self.recipe.fit_fraction * count)), count - 1)
         D = None if self.recipe.feedthrough else False
         self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed, D)
         self.held_out = np.sort(shuffled[cut:])
+        self.more = Sample(network, np.concatenate([self.recording.rows, np.arange(count, network.count)]))
         self.wanted = run_logits(network, network.parts, self.held_out)
         self._curves: dict[str, Any] = {}
         self.refused: dict[int, str] = {}
@@ -180,6 +188,7 @@ class Search:
         kinds, sizes = self.recipe.observability, [layer.order for layer in self.network.parts.layers]
         fresh = sum(len(curve_orders(n)) for kind in kinds if kind not in self._curves for n in sizes)
         self._total = self._done + fresh + 2 * len(kinds) + (self.recipe.finalists if self.recipe.polish else 0)
+        self._total += bool(self.recipe.further)
 
     # ------------------------------------------------------------------------------------------ judging
     def judge(self, parts: Parts) -> float:
@@ -223,30 +232,33 @@ class Search:
             parts = parts.with_layer(index, truncated(self.recording, index, kind, order))
         return parts
 
-    def finished(self, parts: Parts, stages: list[Stage], detail: str) -> tuple[Parts, float]:
-        """Norms, then decoder, each kept only if the judge likes it."""
+    def finished(
+        self, parts: Parts, stages: list[Stage], detail: str, sample: Sample | None = None
+    ) -> tuple[Parts, float]:
+        """Norms, then decoder, fitted on a sample, that of the recording if left out; each if the judge likes it."""
+        sample = self.recording if sample is None else sample
         score, found = self.judge(parts), None
         if self.recipe.norms and parts.norms:
-            found = self.network.run(parts, self.recording.rows)
+            found = self.network.run(parts, sample.rows)
             before = parts
-            trial = pair_norms(self.recording, parts, found)
+            trial = pair_norms(sample, parts, found)
             parts, score = self._if_better(parts, score, trial, "norms", detail, stages)
             found = found if parts is before else None
         if self.recipe.decoder and parts.decoder is not None:
-            parts, score = self._decoded(parts, score, found, stages, detail)
+            parts, score = self._decoded(sample, parts, score, found, stages, detail)
         return parts, score
 
     def _decoded(
-        self, parts: Parts, score: float, found: Pass | None, stages: list[Stage], detail: str
+        self, sample: Sample, parts: Parts, score: float, found: Pass | None, stages: list[Stage], detail: str
     ) -> tuple[Parts, float]:
         """With the decoder of the ridge that is best on held-out features, if the judge likes it."""
-        found = self.network.run(parts, self.recording.rows) if found is None else found
+        found = self.network.run(parts, sample.rows) if found is None else found
         held = self.network.run(parts, self.held_out).features
         if found.features is None or held is None:
             return parts, score
         trials = []
         for ridge in DECODER_RIDGES:
-            trial = fit_decoder(self.recording, parts, ridge, found)
+            trial = fit_decoder(sample, parts, ridge, found)
             assert trial.decoder is not None
             logits = held.astype(float) @ trial.decoder[0] + trial.decoder[1]
             trials.append((self.measure.distance(self.wanted, logits), ridge, trial))
@@ -285,6 +297,8 @@ class Search:
             self._candidates(budget, found, stages)
             for item in sorted(found, key=_score)[: self.recipe.finalists if self.recipe.polish else 0]:
                 found.append(self._polished(item, stages))
+            if self.recipe.further and (self.recipe.norms or self.recipe.decoder):
+                found.append(self._on_more(min(found, key=_score), stages))
         except KeyboardInterrupt:
             if not found:
                 raise
@@ -332,6 +346,17 @@ class Search:
         return Candidate(
             score=score, refitted=polished, final=final, kind=item.kind, allocation=item.allocation, polished=True
         )
+
+    def _on_more(self, item: Candidate, stages: list[Stage]) -> Candidate:
+        """Norms and decoder fitted again on the fitted examples and the further ones."""
+        detail = f"{item.kind}, {item.allocation} {tuple(layer.order for layer in item.refitted.layers)}"
+        self.report(f"norms and decoder on {len(self.more.rows)} examples")
+        tried: list[Stage] = []
+        final, score = self.finished(item.refitted, tried, detail, self.more)
+        kept = score < item.score
+        told = "; ".join(f"{stage.name}, {stage.detail}" for stage in tried if stage.kept)
+        stages.append(Stage(name="further", detail=told or detail, before=item.score, after=score, kept=kept))
+        return replace(item, score=score, final=final)
 
     def smallest(self, most_changed: float) -> Outcome:
         """Return the model with the fewest states found that changes at most this part of the held-out predictions.

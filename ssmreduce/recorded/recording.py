@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,42 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class Sample:
+    """The whole model on the examples `rows`: one pass, with nothing of its layers kept.
+
+    Parameters
+    ----------
+    network : Network
+    rows : ndarray of int
+        Positions of the examples.
+    """
+
+    network: Network
+    rows: Array
+
+    def __post_init__(self) -> None:
+        if self.rows.size == 0:
+            raise InputError("a recording needs at least one example")
+
+    @property
+    def parts(self) -> Parts:
+        """The whole model."""
+        return self.network.parts
+
+    @cached_property
+    def whole(self) -> Pass:
+        """The whole model's pass."""
+        return self._run(())
+
+    def _run(self, layers: Iterable[int]) -> Pass:
+        found = self.network.run(self.parts, self.rows, record=tuple(layers))
+        if not np.isfinite(found.logits).all():
+            raise InputError("the network gives logits that are not finite: look at it before it is reduced")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Recording(Sample):
     """The whole model on the examples `rows`: one pass, one pass of gradients, and what follows from them.
 
     Parameters
@@ -35,26 +71,13 @@ class Recording:
         Whether the diagonal of D is fitted where C is; ``None``: where a layer has as many inputs as outputs.
     """
 
-    network: Network
-    rows: Array
     seed: int = 0
     feedthrough: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.rows.size == 0:
-            raise InputError("a recording needs at least one example")
-
-    @property
-    def parts(self) -> Parts:
-        """The whole model."""
-        return self.network.parts
 
     @cached_property
     def whole(self) -> Pass:
         """The whole model's pass, with the inputs of all layers."""
-        found = self.network.run(self.parts, self.rows, record=range(len(self.parts.layers)))
-        if not np.isfinite(found.logits).all():
-            raise InputError("the network gives logits that are not finite: look at it before it is reduced")
+        found = self._run(range(len(self.parts.layers)))
         for index, layer in enumerate(self.parts.layers):
             channels = channels_of(layer.system, layer.system.m)
             record(found.inputs[index], found.lengths, channels, f"recorded inputs of layer {index}")

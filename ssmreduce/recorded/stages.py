@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.measures import measure_of
-from ssmreduce.recorded.recording import Recording
+from ssmreduce.recorded.recording import Recording, Sample
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
 from theory.reduction.gauss_newton import gauss_newton
 from theory.reduction.gramian_pairs import pair_truncation
@@ -23,7 +23,7 @@ Array = NDArray[Any]
 REFUSALS = (AccuracyError, InputError, OrderError, StabilityError)
 """What makes a candidate fall out instead of ending the search."""
 
-DECODER_RIDGES = (1e-3, 1e-2, 1e-1)
+DECODER_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Relative to the mean squared feature; which one is decided on held-out examples."""
 
 
@@ -86,16 +86,16 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
     return parts
 
 
-def pair_norms(recording: Recording, parts: Parts, found: Pass | None = None) -> Parts:
+def pair_norms(sample: Sample, parts: Parts, found: Pass | None = None) -> Parts:
     """Move the statistics of the batch norms by what reduction changed in them, on the same examples.
 
-    `found` is the pass of these parts over the examples of the recording; run when left out.
+    `found` is the pass of these parts over the examples of the sample; run when left out.
     """
     if not parts.norms:
         return parts
-    found = recording.network.run(parts, recording.rows) if found is None else found
-    before, after = recording.whole.moments, found.moments
-    whole = recording.parts.norms
+    found = sample.network.run(parts, sample.rows) if found is None else found
+    before, after = sample.whole.moments, found.moments
+    whole = sample.parts.norms
     moved = tuple(
         (mean + m1 - m0, var * np.where(v0 > 0, v1 / np.where(v0 > 0, v0, 1.0), 1.0))
         for (mean, var), (m0, v0), (m1, v1) in zip(whole, before, after, strict=True)
@@ -103,21 +103,21 @@ def pair_norms(recording: Recording, parts: Parts, found: Pass | None = None) ->
     return replace(parts, norms=moved)
 
 
-def fit_decoder(recording: Recording, parts: Parts, ridge: float, found: Pass | None = None) -> Parts:
+def fit_decoder(sample: Sample, parts: Parts, ridge: float, found: Pass | None = None) -> Parts:
     """Correct the decoder so that the reduced model's features give the whole model's outputs: ridge, closed form.
 
     Of signals every sample is an example; those where all features are zero are padding. `found` is the pass of these
-    parts over the examples of the recording; run when left out.
+    parts over the examples of the sample; run when left out.
     """
     if parts.decoder is None:
         return parts
-    found = recording.network.run(parts, recording.rows) if found is None else found
+    found = sample.network.run(parts, sample.rows) if found is None else found
     if found.features is None:
         return parts
     kernel, bias = (np.asarray(part, dtype=float) for part in parts.decoder)
-    centred, F = measure_of(recording.network).centred, found.features.astype(float)
+    centred, F = measure_of(sample.network).centred, found.features.astype(float)
     alive = (F != 0).any(axis=-1) | (F.ndim == 2)
-    F, wanted = F[alive], centred(recording.whole.logits.astype(float))[alive]
+    F, wanted = F[alive], centred(sample.whole.logits.astype(float))[alive]
     given = F @ kernel + bias
     rest = wanted - centred(given)
     centre, offset = F.mean(axis=0), rest.mean(axis=0)

@@ -74,7 +74,8 @@ def test_the_record_names_every_step_and_its_data(half: Path) -> None:
     training = json.loads(half.with_suffix(".json").read_text())["training"]
     record = training["reduction"]
     assert record["method"] == "recorded"
-    assert record["data"] == {"task": "digits", "split": "train", "examples": 60, "seed": 0, "labels": False}
+    examples = {"examples": 60, "further": 1000, "seed": 0, "labels": False}
+    assert record["data"] == {"task": "digits", "split": "train"} | examples
     assert record["orders"] == [layer.order for layer in ssmreduce.load(half).layers]
     assert {"refit", "decoder"} & {stage["name"] for stage in record["stages"]}
     assert training["unreduced"]["test_accuracy"] > 0.9
@@ -171,7 +172,14 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"ratio": 0.5, "budget": 3}, {"ratio": 1.0}, {"ratio": -0.1}, {"ratio": 0.5, "examples": 3}],
+    [
+        {},
+        {"ratio": 0.5, "budget": 3},
+        {"ratio": 1.0},
+        {"ratio": -0.1},
+        {"ratio": 0.5, "examples": 3},
+        {"ratio": 0.5, "decoder_examples": -1},
+    ],
 )
 def test_requests_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -187,3 +195,37 @@ def test_what_cannot_be_reduced_is_refused(tmp_path: Path) -> None:
     ssmreduce.save(stripped, tmp_path / "taskless.safetensors")
     with pytest.raises(CheckpointError, match="task"):
         reduce_checkpoint(tmp_path / "taskless.safetensors", tmp_path / "x.safetensors", request)
+
+
+def test_further_examples_are_of_the_training_split_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn without repetition, after the others, which stay the same; fewer where the split ends."""
+    asked: list[np.ndarray] = []
+    real = module.load_task
+
+    def load(*arguments: Any) -> Any:
+        task = real(*arguments)
+
+        def batch(split: Any, rows: np.ndarray) -> Any:
+            assert split is task.train
+            asked.append(rows)
+            return task.batch(split, rows)
+
+        return _Watched(task, batch)
+
+    monkeypatch.setattr(module, "load_task", load)
+    model = ssmreduce.load(DIGITS)
+    for further in (0, 100, 10**6):
+        network, told = module.network_of(model, None, 60, further, 0)
+        assert network.count == 60 + told["further"] == len(set(asked[-1].tolist()))
+    assert told["further"] == len(real("digits", None, {}).train) - 60
+    assert all(np.array_equal(rows[:60], asked[0]) for rows in asked)
+
+
+class _Watched:
+    """A task whose batches are watched."""
+
+    def __init__(self, task: Any, batch: Any) -> None:
+        self._task, self.batch = task, batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
