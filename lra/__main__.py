@@ -117,7 +117,14 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--max-change", type=float, metavar="X", help="the fewest states that change this part of predictions at most"
     )
-    reduce.add_argument("--method", default="recorded", help="`recorded` (default), or a method that needs no data")
+    reduce.add_argument(
+        "--method", default="recorded", help="`recorded`, the whole recipe (default), or a method of ssmreduce.METHODS"
+    )
+    reduce.add_argument(
+        "--allocation", metavar="A",
+        help="with another --method: how its states are divided over the layers; `measured` by what the network makes "
+        "of it (default where --data is named), else the method's own",
+    )  # fmt: skip
     reduce.add_argument("--examples", type=int, default=400, metavar="N", help="half are fitted, half judge (400)")
     reduce.add_argument("--decoder-examples", type=int, default=1000, metavar="N",
                         help="further ones for norms and decoder of the chosen model (1000)")
@@ -203,12 +210,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _reduce(arguments: argparse.Namespace) -> int:
+    from lra.errors import ConfigError
     from lra.reduce import METHOD, Request, described, reduce_checkpoint
     from ssmreduce.progress import progress_bar
     from ssmreduce.recorded.recipe import Recipe
 
     if arguments.method != METHOD:
-        return _reduce_without_data(arguments)
+        return _reduce_layers(arguments)
+    if arguments.allocation is not None:
+        raise ConfigError("--allocation goes with a --method of layers: the whole recipe tries several by itself")
     layers_only = arguments.layers_only
     recipe = Recipe(
         refit=not arguments.no_refit,
@@ -233,19 +243,25 @@ def _reduce(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _reduce_without_data(arguments: argparse.Namespace) -> int:
-    """A method that looks at the layers only, with its own allocation."""
-    import ssmreduce
+def _reduce_layers(arguments: argparse.Namespace) -> int:
+    """A method of single layers, under an allocation."""
     from lra.errors import ConfigError
+    from lra.reduce_layers import reduce_layers
+    from ssmreduce.progress import progress_bar
 
     if arguments.max_change is not None:
         raise ConfigError("--max-change goes with --method recorded: other methods do not look at predictions")
-    model = ssmreduce.load(arguments.checkpoint)
-    smaller = ssmreduce.reduce_model(
-        model, ratio=arguments.ratio, budget=arguments.budget, method=arguments.method, seed=arguments.seed
+    names = ("ratio", "budget", "allocation", "data", "examples", "seed")
+    with progress_bar(quiet=arguments.quiet) as report:
+        smaller = reduce_layers(
+            arguments.checkpoint, arguments.output, arguments.method, report=report,
+            **{name: getattr(arguments, name) for name in names},
+        )  # fmt: skip
+    record = smaller.training["reduction"]
+    print(
+        f"wrote {arguments.output}: {record['method']}, allocation {record['allocation']}, states by layer "
+        f"{', '.join(map(str, record['orders']))}"
     )
-    ssmreduce.save(smaller, arguments.output)
-    print(f"wrote {arguments.output}: states by layer {', '.join(str(layer.order) for layer in smaller.layers)}")
     return 0
 
 

@@ -70,6 +70,7 @@ _WHERE = {
     "Uniform": "ssmreduce.methods.allocations.uniform",
     "GlobalThreshold": "ssmreduce.methods.allocations.global_threshold",
     "HankelTails": "ssmreduce.methods.allocations.hankel_tails",
+    "Measured": "ssmreduce.methods.allocations.measured",
     "Remark": "theory.reduction.balancing",
     "Reduction": "ssmreduce.reduction",
     "last_scores": "ssmreduce.methods.scores",

@@ -25,6 +25,7 @@ from ssmreduce.methods.allocation import Allocation as Allocation
 from ssmreduce.methods.allocation import allocate as allocate
 from ssmreduce.methods.allocations.global_threshold import GlobalThreshold as GlobalThreshold
 from ssmreduce.methods.allocations.hankel_tails import HankelTails as HankelTails
+from ssmreduce.methods.allocations.measured import Measured as Measured
 from ssmreduce.methods.allocations.uniform import Uniform as Uniform
 from ssmreduce.methods.balanced import Balanced as Balanced
 from ssmreduce.methods.empirical import Empirical as Empirical

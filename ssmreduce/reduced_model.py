@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from ssmreduce.cuts import Cuts, at_most, exactly, reduced_layer
 from ssmreduce.files.model import Model
 from ssmreduce.files.record import after_reduction
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, allocate, budget_of
+from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, budget_of
 from ssmreduce.methods.registry import METHODS, Method
 from ssmreduce.network import Network
 from ssmreduce.recorded.recipe import Recipe, Search
-from ssmreduce.reduction import Reduction, reduce
-from theory.errors import InputError, OrderError
+from theory.errors import InputError
 
 
 def reduce_model(
     model: Model,
     ratio: float | None = None,
-    method: str | Method = "balanced",
+    method: str | Method | None = None,
     allocation: str | Allocation | None = None,
     *,
     budget: int | None = None,
@@ -34,8 +34,9 @@ def reduce_model(
 ) -> Model:
     """Return the model with smaller layers; everything but the layers stays, bit for bit.
 
-    With a `network` the layers are reduced from what they see when it runs on its own, unlabelled examples, by the
-    whole recipe of :mod:`ssmreduce.recorded`.
+    With a `network` the layers are reduced from what they see when it runs on its own, unlabelled examples: by the
+    whole recipe of :mod:`ssmreduce.recorded`, or by the `method` that is named, the budget divided by what the network
+    makes of it.
 
     Parameters
     ----------
@@ -44,12 +45,13 @@ def reduce_model(
     ratio : float
         Fraction of the stored states to remove, ``0 <= ratio < 1``: 0.3 keeps 70 percent of them, rounded down, and at
         least one a layer.
-    method : str or Method
-        As in :func:`ssmreduce.reduce`.
+    method : str or Method, optional
+        As in :func:`ssmreduce.reduce`; by default "balanced", and the whole recipe with a network. Methods that need
+        recorded inputs get the network's.
     allocation : str or Allocation, optional
         How the budget is spread over the layers, one of :data:`ssmreduce.ALLOCATIONS` or a value; by
         default the one that goes with the method: "time_limited" for "balanced", "modal" and their like, its own scores
-        for LAST, AIRE and LAMP, else "uniform".
+        for LAST, AIRE and LAMP, else "uniform". With a network "measured" for every method.
     budget : int, optional, keyword only
         Instead of `ratio`: stored states to keep, all layers together.
     orders : int or sequence of int, optional, keyword only
@@ -59,17 +61,18 @@ def reduce_model(
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
     network : Network, optional, keyword only
-        The model as it runs, with examples; `method` and `allocation` are then the recipe's. Only the layers are
-        changed, unless the network has ``with_parts(parts) -> Model``: then norms and decoder are corrected, too.
+        The model as it runs, with examples. Only the layers are changed, unless the recipe is followed and the network
+        has ``with_parts(parts) -> Model``: then norms and decoder are corrected, too.
     recipe : Recipe, optional, keyword only
-        The choices of that recipe.
+        The choices of the recipe.
 
     Returns
     -------
     Model
         Layers of possibly different sizes (:meth:`Model.padded` makes them equal for the reference S5 code).
-        ``.training["reduction"]`` records this reduction: method, allocation, orders before and after, bounds, remarks;
-        see :mod:`ssmreduce.files.record` for what becomes of the record that was there.
+        ``.training["reduction"]`` records this reduction: method, allocation, orders before and after, bounds, remarks,
+        and for "measured" the effects, by ``"layer/order"``; None where the method did not deliver. See
+        :mod:`ssmreduce.files.record` for what becomes of the record that was there.
 
     Raises
     ------
@@ -91,44 +94,47 @@ def reduce_model(
             "give either ratio (fraction of states to remove), budget (states to keep) or orders (states of each layer)"
         )
     if network is not None:
-        if orders is not None or allocation is not None or method != "balanced":
-            raise InputError("with a network the recipe chooses method, allocation and orders: give ratio or budget")
+        _require_the_same(model, network)
+    if network is not None and method is None:
+        if orders is not None or allocation is not None:
+            raise InputError(
+                "with a network and no method the recipe chooses allocation and orders: give ratio or budget, or name "
+                "a method, as method='balanced'"
+            )
         return _from_record(model, ratio, budget, network, replace(recipe or Recipe(), seed=seed), progress)
     if recipe is not None:
-        raise InputError("a recipe goes with a network")
-    chosen = METHODS.find(method)
+        raise InputError("a recipe goes with a network, and is a method of its own")
+    chosen = METHODS.find("balanced" if method is None else method)
     layers = model.layers
     report = progress or (lambda done, total, what: None)
-    spread: dict[str, Any]
+    cuts = Cuts(layers, chosen, seed, network)
+    effects: dict[str, float] = {}
+    spread: dict[str, Any] = {"allocation": None, "ratio": None, "budget": None}
     if orders is not None:
         if allocation is not None:
             raise InputError("an allocation spreads a ratio or a budget; orders say what each layer keeps")
         asked = _checked_orders(orders, len(layers))
-        spread = {"allocation": None, "ratio": None, "budget": None}
     else:
-        rule = ALLOCATIONS.find(chosen.allocation if allocation is None else allocation)
-        total = sum(layer.order for layer in layers)
-        states = budget_of(total, ratio, len(layers)) if ratio is not None else budget
+        default: str | Allocation = chosen.allocation if network is None else "measured"
+        rule = ALLOCATIONS.find(default if allocation is None else allocation)
+        states = budget_of(model.n_states, ratio, len(layers)) if ratio is not None else budget
         assert states is not None
         report(0, len(layers), "spreading the budget")
-        asked = allocate(layers, states, rule)
+        asked = cuts.spread(rule, states, effects, lambda text: report(0, len(layers), text))
         spread = {"allocation": rule.name, "ratio": ratio, "budget": int(states)}
     reductions = []
     for i, (layer, order) in enumerate(zip(layers, asked, strict=True)):
         report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
-        if orders is None:
-            reductions.append(at_most(layer, order, chosen, seed + i))
-        else:
-            reductions.append(_exactly(layer, order, chosen, seed + i))
+        reductions.append(cuts.at_most(i, order) if orders is None else cuts.exactly(i, order))
     report(len(layers), len(layers), "done")
     copies = {
         prefix: [
-            _alike(twin, reduction.order, chosen, seed + i)
+            _alike(twin, reduction.order, chosen, seed + i, **cuts.data(i))
             for i, (twin, reduction) in enumerate(zip(twins, reductions, strict=True))
         ]
         for prefix, twins in model.copies.items()
     }
-    smaller = model.replace_layers([_layer(reduction) for reduction in reductions], copies)
+    smaller = model.replace_layers([reduced_layer(reduction) for reduction in reductions], copies)
     record = {
         "method": chosen.name,
         **spread,
@@ -140,6 +146,10 @@ def reduce_model(
         "bounds": [float(np.max(reduction.bound)) for reduction in reductions],
         "remarks": [[remark.value for remark in reduction.remarks] for reduction in reductions],
     }
+    if effects:
+        record["effects"] = {
+            key.lstrip("/"): effect if np.isfinite(effect) else None for key, effect in effects.items()
+        }
     return smaller.with_training(after_reduction(model.training, record))
 
 
@@ -165,6 +175,16 @@ def _from_record(
     return smaller.with_training(after_reduction(model.training, record))
 
 
+def _require_the_same(model: Model, network: Network) -> None:
+    """Refuse a network that does not run the model's layers."""
+    running, held = ([(layer.order, layer.n_channels) for layer in one.layers] for one in (network.parts, model))
+    if running != held:
+        raise InputError(
+            f"the network runs layers of {running} (states, channels), the model has {held}: make the network of this "
+            "model"
+        )
+
+
 def _checked_orders(orders: int | Sequence[int], layers: int) -> tuple[int, ...]:
     """One order for each layer; :func:`ssmreduce.reduce` checks its range."""
     if isinstance(orders, (int, np.integer)):
@@ -177,35 +197,7 @@ def _checked_orders(orders: int | Sequence[int], layers: int) -> tuple[int, ...]
     return listed
 
 
-def _exactly(layer: SSMLayer, order: int, method: Method, seed: int) -> Reduction:
-    """Reduce to what was asked for; an error names the layer."""
-    try:
-        return reduce(layer, order=order, method=method, seed=seed)
-    except OrderError as error:
-        raise OrderError(f"layer {layer.name}: {error}", error.asked, error.attainable) from None
-
-
-def at_most(layer: SSMLayer, order: int, method: Method, seed: int, **data: Any) -> Reduction:
-    """Reduce to a share of a budget, or to what is numerically there of it; one state stays.
-
-    `data` is what the method takes besides, as for :func:`ssmreduce.reduce`.
-    """
-    try:
-        return reduce(layer, order=order, method=method, seed=seed, **data)
-    except OrderError as error:
-        if error.attainable == 0:  # no state reaches an output: any one of them will do
-            return reduce(layer, order=1, method="modal")
-        if error.attainable >= order:
-            raise
-        return reduce(layer, order=error.attainable, method=method, seed=seed, **data)
-
-
-def _alike(layer: SSMLayer, order: int, method: Method, seed: int) -> SSMLayer:
+def _alike(layer: SSMLayer, order: int, method: Method, seed: int, **data: Any) -> SSMLayer:
     """Reduce a copy of a layer (an average of the weights) to the very order of the layer."""
-    reduced = _layer(at_most(layer, order, method, seed) if order else _exactly(layer, order, method, seed))
+    reduced = reduced_layer((at_most if order else exactly)(layer, order, method, seed, **data))
     return reduced if reduced.order == order else reduced.padded(order)
-
-
-def _layer(reduction: Reduction) -> SSMLayer:
-    assert reduction.layer is not None
-    return reduction.layer

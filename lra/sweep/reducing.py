@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,10 +11,12 @@ from lra.sweep.examples import Part
 from lra.sweep.grid import OWN, WHOLE_MODEL, Point
 from lra.sweep.whole_models import WHOLE_MODELS, Reducer
 from ssmreduce import ALLOCATIONS, METHODS, allocate
+from ssmreduce.cuts import at_most, recorded_data
 from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.methods.allocation import Allocation
 from ssmreduce.methods.registry import Method
-from ssmreduce.network import Network, Parts, Pass
-from ssmreduce.reduced_model import at_most
+from ssmreduce.network import Network, Parts
+from ssmreduce.recorded.recording import Recording
 from theory.errors import SSMReduceError
 
 REFUSALS = (SSMReduceError, np.linalg.LinAlgError)
@@ -32,41 +33,12 @@ class Candidate:
 
 
 class Recorded:
-    """The examples that the methods of one seed are fitted to: inputs of the layers, gradients if anybody asks."""
+    """The examples that the methods of one seed are fitted to, and what the whole model did on them, when asked."""
 
     def __init__(self, network: Network, rows: np.ndarray, seed: int) -> None:
         self.part, self.seed = Part(network, rows), seed
-        self._rows = np.arange(len(rows))
-        self._pass: Pass | None = None
-        self._gradients: tuple[np.ndarray, ...] | None = None
-
-    @property
-    def found(self) -> Pass:
-        """The whole model's pass, with the inputs of all layers."""
-        if self._pass is None:
-            everything = range(len(self.part.parts.layers))
-            self._pass = self.part.run(self.part.parts, self._rows, record=everything)
-        return self._pass
-
-    @property
-    def gradients(self) -> tuple[np.ndarray, ...]:
-        """Gradients of random, centred combinations of the logits at the layers' outputs."""
-        if self._gradients is None:
-            v = np.random.default_rng(self.seed).standard_normal(self.found.logits.shape)
-            v -= v.mean(axis=1, keepdims=True)
-            self._gradients = self.part.gradients(self.part.parts, self._rows, v.astype(np.float32))
-        return self._gradients
-
-    def data_for(self, method: Method, index: int) -> dict[str, Any]:
-        """What a method takes for a layer, by name."""
-        data: dict[str, Any] = {}
-        if "inputs" in method.takes:
-            data["inputs"] = self.found.inputs[index]
-            if "lengths" in method.takes:
-                data["lengths"] = self.found.lengths
-            if "gradients" in method.takes and getattr(method, "observability", "") in ("output", "mixture"):
-                data["gradients"] = self.gradients[index]
-        return data
+        self.recording = Recording(self.part, np.arange(len(rows)), seed)
+        self.effects: dict[tuple[str, str], dict[str, float]] = {}
 
 
 class Reducing:
@@ -83,7 +55,7 @@ class Reducing:
     def __init__(self, network: Network, rows: Callable[[int], np.ndarray]) -> None:
         self.network, self.rows = network, rows
         self.layers = network.parts.layers
-        self._orders: dict[tuple[str, int], tuple[int, ...]] = {}
+        self._orders: dict[Hashable, tuple[int, ...]] = {}
         self._reduced: dict[Hashable, SSMLayer | Exception] = {}
         self._recorded: Recorded | None = None
         self._reducers: dict[tuple[str, int], Reducer] = {}
@@ -100,14 +72,31 @@ class Reducing:
             return self._whole(point, budget)
         method = METHODS.find(point.method)
         rule = ALLOCATIONS.find(method.allocation if point.allocation == OWN else point.allocation)
-        if (rule.name, budget) not in self._orders:
-            self._orders[rule.name, budget] = allocate(self.layers, budget, rule)
         layers, keys = [], []
-        for index, order in enumerate(self._orders[rule.name, budget]):
+        for index, order in enumerate(self._divided(rule, method, point.seed, budget)):
             key = (method.name, point.seed, index, order)
             keys.append(key)
             layers.append(self._layer(key, method, point.seed, index, order))
         return Candidate(parts=replace(self.network.parts, layers=tuple(layers)), rule=rule.name, keys=tuple(keys))
+
+    def _divided(self, rule: Allocation, method: Method, seed: int, budget: int) -> tuple[int, ...]:
+        """Orders of the layers; by effects on what the method is fitted to where the rule measures them."""
+        if "network" not in rule.requires:
+            return self._once((rule.name, budget), lambda: allocate(self.layers, budget, rule))
+        recorded = self.recorded(seed)
+
+        def cut(index: int, order: int) -> SSMLayer:
+            return self._layer((method.name, seed, index, order), method, seed, index, order)
+
+        effects = recorded.effects.setdefault((rule.name, method.name), {})
+        given = {"network": recorded.part, "cut": cut, "known": effects}
+        key = (rule.name, method.name, seed, budget)
+        return self._once(key, lambda: allocate(self.layers, budget, rule, **given))
+
+    def _once(self, key: Hashable, divide: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+        if key not in self._orders:
+            self._orders[key] = divide()
+        return self._orders[key]
 
     def recorded(self, seed: int) -> Recorded:
         """The examples for a seed; one seed's are held at a time."""
@@ -117,8 +106,8 @@ class Reducing:
 
     def _layer(self, key: Hashable, method: Method, seed: int, index: int, order: int) -> SSMLayer:
         if key not in self._reduced:
-            data = self.recorded(seed).data_for(method, index)
             try:
+                data = recorded_data(self.recorded(seed).recording, method, index)
                 found = at_most(self.layers[index], order, method, seed + index, **data).layer
                 assert found is not None
                 self._reduced[key] = found

@@ -28,11 +28,12 @@ class Allocation(Named, ABC):
     ----------
     name, summary : str
         What rows and files say, and one sentence.
-    takes : tuple of str
-        What a call of :func:`allocate` may bring along besides the layers.
+    takes, requires : tuple of str
+        What a call of :func:`allocate` may, and must, bring along besides the layers.
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def spread(
@@ -75,9 +76,12 @@ def allocate(
         relative tail :math:`\sum_{i>k}\sigma_i/\sum_i\sigma_i` over the layers is as small as the budget allows;
         ``"time_limited"``: the same within 10,000 samples, so that a pole next to the circle does not starve its layer.
         Absolute, so that a layer with a small gain may starve: ``"global"``, ``"global_magnitude"`` (one threshold over
-        gains, over magnitudes), ``"abs2"`` (the least sum of all removed :math:`\sigma_i^2`).
+        gains, over magnitudes), ``"abs2"`` (the least sum of all removed :math:`\sigma_i^2`). ``"measured"``: the least
+        sum of what cutting each layer alone does to the outputs of a network that runs.
     **data
-        What the allocation takes: for ``"hsv"``, ``hsv``, the Hankel singular values of the layers, if known already.
+        What the allocation takes: for ``"hsv"``, ``hsv``, the Hankel singular values of the layers, if known already;
+        for ``"measured"``, ``network``, a :class:`ssmreduce.Network` that runs these layers, and ``cut``, a function:
+        ``cut(index, order)`` is the layer of that number with at most so many states.
 
     Returns
     -------
@@ -90,6 +94,7 @@ def allocate(
     StabilityError
         A layer is not stable ("uniform" does not ask).
     InputError
+        The allocation needs something that is not there, or takes nothing of that name.
     """
     sizes = [layer.order for layer in layers]
     if not layers or min(sizes) < 1:
@@ -104,4 +109,11 @@ def allocate(
     for name in data:
         if name not in chosen.takes:
             raise InputError(f"the allocation {chosen.name!r} takes no {name}")
+    for name in chosen.requires:
+        if data.get(name) is None:
+            without = ", ".join(key for key, rule in ALLOCATIONS.items() if not rule.requires)
+            raise InputError(
+                f"the allocation {chosen.name!r} needs {name}: pass {name}=..., to reduce_model a network that runs on "
+                f"examples; python -m lra reduce and sweep have one. Without: {without}"
+            )
     return chosen.spread(layers, sizes, int(budget), **data)

@@ -7,18 +7,22 @@ and divided exactly by dynamic programming.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.network import Network
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording
 from ssmreduce.recorded.stages import REFUSALS, refitted_alone, run_logits, truncated
-from theory.errors import OrderError
+from theory.errors import InputError, OrderError
 
 Array = NDArray[Any]
+Cut = Callable[[int, int], SSMLayer]
+Curves = tuple[tuple[Array, Array], ...]
 
 TEMPERATURE = 4.0
 """Of logits when effects are measured: differences count before they change a prediction."""
@@ -41,34 +45,83 @@ def effect_curves(
     known: MutableMapping[str, float] | None = None,
     report: Callable[[str], None] = lambda text: None,
     refused: MutableMapping[int, str] | None = None,
-) -> tuple[tuple[Array, Array], ...]:
-    """Orders and effects, (orders, effects), of every layer; an order that cannot be delivered has infinite effect.
+) -> Curves:
+    """Orders and effects of every layer, truncated on its record and refitted; see :func:`measured_effects`.
 
     Parameters
     ----------
     recording : Recording
     kind : str
         What stands for observability.
-    known : mutable mapping, optional
-        Effects that were measured before, ``"kind/layer/order"`` to effect; new ones are added, so that an interrupted
+    known, report, refused
+        As there.
+    """
+
+    def cut(index: int, order: int) -> SSMLayer:
+        return refitted_alone(recording, index, truncated(recording, index, kind, order), CURVE_EXAMPLES)
+
+    return measured_effects(
+        recording.network, recording.rows[:CURVE_EXAMPLES], cut, whole=recording.whole.logits[:CURVE_EXAMPLES],
+        name=kind, known=known, report=report, refused=refused,
+    )  # fmt: skip
+
+
+def measured_effects(
+    network: Network,
+    rows: Array,
+    cut: Cut,
+    *,
+    whole: Array | None = None,
+    points: int = CURVE_POINTS,
+    temperature: float = TEMPERATURE,
+    name: str = "",
+    known: MutableMapping[str, float] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+    refused: MutableMapping[int, str] | None = None,
+    refusals: tuple[type[Exception], ...] = REFUSALS,
+) -> Curves:
+    r"""Orders and effects, (orders, effects), of every layer; an order that cannot be delivered has infinite effect.
+
+    The effect :math:`e_i(r)` is the distance, in the network's measure, between the outputs of the whole network and of
+    the one in which layer i alone is ``cut(i, r)``. Measured, for any method: nothing is proved.
+
+    Parameters
+    ----------
+    network : Network
+    rows : ndarray of int
+        Examples that it is measured on.
+    cut : callable
+        ``cut(index, order)`` is a layer with at most so many states.
+    whole : ndarray, optional, keyword only
+        The whole network's outputs on these examples, if known already.
+    points : int, keyword only
+        Orders at which a layer's effect is measured.
+    temperature : float, keyword only
+        Of logits.
+    name : str, keyword only
+        Of what cuts, for `known` and `report`.
+    known : mutable mapping, optional, keyword only
+        Effects that were measured before, ``"name/layer/order"`` to effect; new ones are added, so that an interrupted
         search goes on where it was.
-    report : callable
+    report : callable, keyword only
         Told what is measured next.
-    refused : mutable mapping, optional
+    refused : mutable mapping, optional, keyword only
         Gets, by the number of the layer, why an order could not be delivered.
+    refusals : tuple of type, keyword only
+        Errors of `cut` that say so; others end the search.
     """
     known = {} if known is None else known
-    few = recording.rows[:CURVE_EXAMPLES]
-    whole, curves = recording.whole.logits[: few.size].astype(float), []
-    for index, layer in enumerate(recording.parts.layers):
-        orders, effects = curve_orders(layer.order), []
+    curves = []
+    for index, layer in enumerate(network.parts.layers):
+        orders, effects = curve_orders(layer.order, points), []
         for order in orders:
-            key = f"{kind}/{index}/{order}"
-            report(f"effect of layer {index + 1} with {order} of {layer.order} states ({kind})")
+            key = f"{name}/{index}/{order}"
+            report(f"effect of layer {index + 1} with {order} of {layer.order} states{f' ({name})' if name else ''}")
             if key not in known:
+                whole = _whole(network, rows) if whole is None else whole.astype(float)
                 try:
-                    known[key] = _effect(recording, kind, index, order, few, whole)
-                except REFUSALS as refusal:
+                    known[key] = _effect(network, cut, index, order, rows, whole, temperature)
+                except refusals as refusal:
                     known[key] = float("inf")
                     if refused is not None:
                         refused.setdefault(index, f"{order} of {layer.order} states: {refusal}")
@@ -77,11 +130,36 @@ def effect_curves(
     return tuple(curves)
 
 
-def _effect(recording: Recording, kind: str, index: int, order: int, few: Array, whole: Array) -> float:
-    smaller = refitted_alone(recording, index, truncated(recording, index, kind, order), CURVE_EXAMPLES)
-    logits = run_logits(recording.network, recording.parts.with_layer(index, smaller), few)
-    measure = measure_of(recording.network)
-    return measure.distance(whole, logits, TEMPERATURE) if np.isfinite(logits).all() else float("inf")
+def _whole(network: Network, rows: Array) -> Array:
+    found = run_logits(network, network.parts, rows)
+    if not np.isfinite(found).all():
+        raise InputError("the network gives outputs that are not finite: look at it before it is reduced")
+    return found
+
+
+def _effect(
+    network: Network, cut: Cut, index: int, order: int, rows: Array, whole: Array, temperature: float
+) -> float:
+    logits = run_logits(network, network.parts.with_layer(index, cut(index, order)), rows)
+    return measure_of(network).distance(whole, logits, temperature) if np.isfinite(logits).all() else float("inf")
+
+
+def divided(
+    curves: Curves, sizes: Sequence[int], budget: int, refused: Mapping[int, str] | None = None
+) -> tuple[int, ...]:
+    """The budget divided by measured curves: :func:`interpolated`, then :func:`divide`; an error says what was refused.
+
+    Raises
+    ------
+    OrderError
+        No division can be delivered.
+    """
+    costs = [interpolated(orders, effects, n) for (orders, effects), n in zip(curves, sizes, strict=True)]
+    try:
+        return divide(costs, budget)
+    except OrderError as error:
+        why = "".join(f"; layer {index} with {text}" for index, text in sorted((refused or {}).items()))
+        raise OrderError(f"{error}{why}", error.asked, error.attainable) from None
 
 
 def interpolated(orders: Array, effects: Array, n: int) -> Array:

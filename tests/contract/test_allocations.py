@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from allocation_cases import network_for
 from contract_cases import hankel_values
 from layer_cases import s5_params
 
@@ -30,7 +31,10 @@ def model(seed, spread=2.0):
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 @pytest.mark.parametrize("budget", range(3, 10))
 def test_budgets_are_met(allocation, budget):
-    kept = [layer.order for layer in reduce_model(model(0), budget=budget, method="last", allocation=allocation).layers]
+    whole = model(0)
+    given = network_for(allocation, whole.layers)
+    smaller = reduce_model(whole, budget=budget, method="last", allocation=allocation, **given)
+    kept = [layer.order for layer in smaller.layers]
     assert sum(kept) == budget
     assert all(1 <= count <= size for count, size in zip(kept, SIZES, strict=True))
 

@@ -119,8 +119,8 @@ def test_an_interrupted_search_keeps_the_best_so_far_and_goes_on(
     measured: list[str] = []
     from ssmreduce.recorded import budget
 
-    def never(recording: Any, kind: str, index: int, order: int, *_: Any) -> float:
-        measured.append(f"{kind}/{index}/{order}")
+    def never(network: Any, cut: Any, index: int, order: int, *_: Any) -> float:
+        measured.append(f"{index}/{order}")
         return 0.0
 
     monkeypatch.setattr(budget, "_effect", never)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from allocation_cases import network_for
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s5_params
 
 from ssmreduce.files.loading import load
@@ -30,7 +31,8 @@ def model_of(rng: np.random.Generator, sizes: tuple[int, ...] = (6, 4, 8)) -> Mo
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_budgets_are_met(method: str, allocation: str, rng: np.random.Generator) -> None:
     model = model_of(rng)
-    smaller = reduce_model(model, ratio=0.5, method=method, allocation=allocation)
+    given = network_for(allocation, model.layers)
+    smaller = reduce_model(model, ratio=0.5, method=method, allocation=allocation, **given)
     assert smaller.n_states <= 9
     if method != "balanced":
         assert smaller.n_states == 9
@@ -128,7 +130,8 @@ def test_a_dead_layer_keeps_one_state(rng: np.random.Generator) -> None:
         tree={"layers_0": raw, "layers_1": s5_params(rng, P=6)}, options={"conj_sym": True, "discretization": "zoh"}
     )
     for allocation in ALLOCATIONS:
-        smaller = reduce_model(model, ratio=0.3, allocation=allocation)
+        given = network_for(allocation, model.layers)
+        smaller = reduce_model(model, ratio=0.3, method="balanced", allocation=allocation, **given)
         assert smaller.layers[0].order == 1
         assert smaller.training["reduction"]["bounds"][0] == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from allocation_cases import data_for
 from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import S4D_OPTIONS, s4d_params, s5_params
@@ -32,7 +33,8 @@ def layers_of(seed: int, sizes: list[int]) -> list[SSMLayer]:
 )
 def test_budgets_are_exact(seed: int, sizes: list[int], part: float, allocation: str) -> None:
     budget = len(sizes) + round(part * (sum(sizes) - len(sizes)))
-    kept = allocate(layers_of(seed, sizes), budget, allocation)
+    layers = layers_of(seed, sizes)
+    kept = allocate(layers, budget, allocation, **data_for(allocation, layers))
     assert sum(kept) == budget
     assert all(1 <= count <= size for count, size in zip(kept, sizes, strict=True))
 
@@ -40,11 +42,12 @@ def test_budgets_are_exact(seed: int, sizes: list[int], part: float, allocation:
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_larger_budgets_take_nothing_away(allocation: str) -> None:
     layers = layers_of(1, [4, 7, 3])
-    previous = allocate(layers, 3, allocation)
+    data = data_for(allocation, layers)
+    previous = allocate(layers, 3, allocation, **data)
     assert previous == (1, 1, 1)
     for budget in range(4, 15):
-        kept = allocate(layers, budget, allocation)
-        if allocation != "uniform":  # largest remainders may move a state; the others only add
+        kept = allocate(layers, budget, allocation, **data)
+        if allocation not in ("uniform", "measured"):  # remainders, and best divisions, may move a state
             assert all(a >= b for a, b in zip(kept, previous, strict=True))
         previous = kept
     assert previous == (4, 7, 3)
@@ -79,7 +82,7 @@ def test_hsv_makes_the_largest_relative_tail_smallest() -> None:
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_s4d_counts_states_of_a_channel(allocation: str, rng: np.random.Generator) -> None:
     layers = [layer_from_params(s4d_params(rng, "s4d-v4"), **S4D_OPTIONS["s4d-v4"]) for _ in range(2)]
-    kept = allocate(layers, 7, allocation)
+    kept = allocate(layers, 7, allocation, **data_for(allocation, layers))
     assert sum(kept) == 7
     assert max(kept) <= 5
 
