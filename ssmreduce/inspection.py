@@ -34,8 +34,8 @@ class Inspection:
     Attributes
     ----------
     model : dict
-        Path, architecture, format, options, those assumed, training record (and in one line), its reductions in their
-        order, numbers of layers, states and parameters.
+        Path, architecture, format, options, those assumed, what of the file was left out, training record (and in one
+        line), its reductions in their order, numbers of layers, states and parameters.
     layers : tuple of dict
         For each layer: name, states, channels, directions, what was remarked when it was read, smallest margin, slowest
         time constant in samples, largest Hankel singular value, and under ``enough``, for each of :data:`TARGETS`, the
@@ -98,6 +98,7 @@ def inspect_model(
         "parameters": _count(model.params),
         "options": {key: value for key, value in model.options.items() if isinstance(value, (str, int, float, bool))},
         "assumed": model.assumed,
+        "left_out": model.left_out,
         "training": record,
         "record": one_line(model.training, FACTS),
         "reductions": [*model.training.get(EARLIER, ()), *filter(None, [model.training.get(REDUCTION)])],

@@ -176,6 +176,7 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         "allocation": smaller.training["reduction"]["allocation"],
         "states_before": model.n_states,
         "states": smaller.n_states,
+        "left_out": model.left_out,
         "layers": rows,
     }
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"

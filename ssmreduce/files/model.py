@@ -13,6 +13,7 @@ import numpy as np
 
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import FILE_FORMATS
+from ssmreduce.files.formats.file_format import LEFT_OUT
 from ssmreduce.files.saving import save
 from ssmreduce.files.trees import Array, changed, nested, pruned
 from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_prefix
@@ -129,6 +130,11 @@ class Model:
     def architecture(self) -> str:
         """Kind of the layers: ``"s5"`` or ``"s4d"``."""
         return self.layers[0].kind
+
+    @property
+    def left_out(self) -> str:
+        """What of the file was not read, and is not written: objects of foreign code in PyTorch files."""
+        return self.record.get(LEFT_OUT, "")
 
     @property
     def n_states(self) -> int:
@@ -263,5 +269,26 @@ def _changes(
         if "D" in arrays and "D" not in paths and np.any(arrays["D"]):
             raise InputError(f"layer {name} has no D, and its replacement has one: keep D at 0 (only C and the states)")
         changes |= {path: None for key, path in paths.items() if key not in arrays}
-        changes |= {paths[key]: value for key, value in arrays.items() if key in paths}  # unused ones may be absent
+        # unused ones may be absent; those of another form lie beside the ones that they replace
+        beside = _beside(paths) if any(key not in arrays for key in paths) else {}
+        for key, value in arrays.items():
+            path = paths.get(key) or beside.get(key.rpartition(".")[0], lambda last: None)(key.rpartition(".")[2])
+            if path is not None:
+                changes[path] = _as_it_came(value, old.source, key)
     return changes
+
+
+def _beside(paths: Keys) -> dict[str, Callable[[str], tuple[str, ...]]]:
+    """Of each branch of a layer's keys, how the path of another leaf in it is spelled."""
+
+    def spelled(key: str, path: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+        stem = path[-1].removesuffix(key.rpartition(".")[2])
+        return lambda last: (*path[:-1], stem + last)
+
+    return {key.rpartition(".")[0]: spelled(key, path) for key, path in paths.items()}
+
+
+def _as_it_came(value: Array, source: Mapping[str, Array] | None, key: str) -> Array:
+    """An array of the size that it had in the shape that it had: D may have a leading axis, and steps one behind."""
+    before = None if source is None else source.get(key)
+    return value if before is None or before.size != value.size else value.reshape(before.shape)

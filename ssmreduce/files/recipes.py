@@ -25,6 +25,15 @@ HDF5 = (
 ONE_OF_SEVERAL = "numpy.savez('model.npz', **{k: v[0] for k, v in numpy.load(FILE).items()})"
 """One copy of replicated parameters, or one layer of stacked ones."""
 
+TRUSTED = (
+    "c = torch.load(FILE, map_location='cpu', weights_only=False); sd = c.get('model', c.get('state_dict', c)); "
+    "torch.save({k: v for k, v in sd.items() if torch.is_tensor(v) or isinstance(v, dict)}, 'weights.pth')"
+)
+"""A PyTorch file that torch's restricted reader does not take."""
+
+TRUSTED_MODULE = "torch.save(torch.load(FILE, map_location='cpu', weights_only=False).state_dict(), 'weights.pth')"
+"""A PyTorch file that is a pickled module."""
+
 IS_ORBAX = (
     "an Orbax checkpoint, whose arrays lie in a database of their own. Where orbax-checkpoint is installed, convert "
     f"the folder: {ORBAX}"

@@ -53,7 +53,7 @@ def flat(tree: Tree) -> dict[str, Array]:
 
 
 def changed(tree: Tree, changes: Mapping[tuple[str, ...], Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Copy a tree with some leaves replaced (``None`` removes one)."""
+    """Copy a tree with some leaves replaced (``None`` removes one); new ones come last in the branch of their path."""
     result: dict[str, Any] = {}
     for key, value in tree.items():
         path = (*prefix, str(key))
@@ -61,7 +61,9 @@ def changed(tree: Tree, changes: Mapping[tuple[str, ...], Any], prefix: tuple[st
             result[key] = changed(value, changes, path)
         elif path not in changes or changes[path] is not None:
             result[key] = changes.get(path, value)
-    return like(tree, result)
+    new = {path[-1]: leaf for path, leaf in changes.items() if path[:-1] == prefix and leaf is not None}
+    there = {str(key) for key in tree}
+    return like(tree, result | {key: leaf for key, leaf in new.items() if key not in there})
 
 
 def pruned(tree: Tree, is_gone: Callable[[tuple[str, ...]], bool], prefix: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -13,12 +13,8 @@ from theory.errors import InputError
 
 Path = tuple[str, ...]
 
-OPTIMIZERS = frozenset(
-    f"{word}{end}"
-    for word in ("opt_state", "optimizer", "optimizer_state", "optim", "optim_state")
-    for end in ("", "s")
-)
-"""Names under which the states of optimizers lie in Flax, Optax, PyTorch and Lightning checkpoints."""
+OPTIMIZERS = re.compile(r"(opt_state|optim(izer)?(_(g|d|gen|disc|generator|discriminator))?(_state)?(_dict)?)s?")
+"""Names under which states of optimizers lie in Flax, Optax, PyTorch and Lightning files; adversaries have two."""
 
 MOMENTS = frozenset(
     {
@@ -37,7 +33,7 @@ STEMS = 16
 
 def is_of_optimizer(path: Path) -> bool:
     """Whether a path lies in the state of an optimizer."""
-    return not OPTIMIZERS.isdisjoint(path)
+    return any(OPTIMIZERS.fullmatch(part.lower()) for part in path)
 
 
 def main_prefix(bases: Iterable[Path], prefix: str | None) -> Path:

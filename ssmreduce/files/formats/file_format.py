@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+LEFT_OUT = "left_out"
+"""Under which name a container's record says what of the file was not read and will not be written."""
+
 
 class Held(NamedTuple):
     """What a file holds: arrays, keys as they were, and the container's own record of texts."""

@@ -1,13 +1,14 @@
 """PyTorch's ``.pth``, ``.pt``, ``.ckpt``: read and written by torch itself, weights only; never a pickle of our own.
 
-``torch.load(weights_only=True)`` builds tensors, numbers, texts and plain containers, and refuses everything else. The
-state dict lies where its code put it: at the top, or under ``model``, ``state_dict``, ``module``; whatever lies beside
-it (epoch, accuracy, random states) comes back as it was.
+``torch.load(weights_only=True)`` builds tensors, numbers, texts and plain containers; objects of foreign code are left
+out (:mod:`ssmreduce.files.formats.torch_objects`), and named. The state dict lies where its code put it: at the top, or
+under ``model``, ``state_dict``, ``module``; what lies beside it (epoch, accuracy, random states) comes back as it was.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import ml_dtypes  # noqa: F401  (NumPy learns bfloat16 and float8 from it)
 import numpy as np
 from numpy.typing import NDArray
 
+from ssmreduce.files import recipes
 from ssmreduce.files.errors import CheckpointError
-from ssmreduce.files.formats.file_format import CONVERT_TORCH, Held
+from ssmreduce.files.formats import torch_objects
+from ssmreduce.files.formats.file_format import CONVERT_TORCH, LEFT_OUT, Held
 from ssmreduce.files.trees import like
 from theory.errors import InputError, MissingDependencyError, optional_package
 
@@ -39,7 +42,7 @@ NAME_AT = 30
 class TorchFile:
     """See :class:`FileFormat`; the container has no room for a record: the digest is in the JSON half."""
 
-    name, suffix, title, aliases = "torch", ".pth", "PyTorch", (".pt", ".ckpt")
+    name, suffix, title, aliases = "torch", ".pth", "PyTorch", (".pt", ".ckpt", ".tar", ".bin")
 
     def recognizes(self, head: bytes) -> bool:
         """A zip archive that begins with ``NAME/data.pkl``, or the magic number of the old format."""
@@ -57,19 +60,28 @@ class TorchFile:
                 f"this is a PyTorch checkpoint, which is a pickle, and {error}. {CONVERT_TORCH}", path
             ) from None
         try:
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content, left_out = torch_objects.load(torch, data)
         except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError ...: no common base
-            reason = str(error).strip().partition("\n")[0][:200]
+            reason = _reason(error)
             raise CheckpointError(
                 f"torch.load(weights_only=True) refuses this pickle ({type(error).__name__}: {reason}); it is damaged, "
-                f"or holds more than tensors and numbers. {CONVERT_TORCH}",
+                "or holds more than tensors, numbers and plain objects. Where the code that wrote it is installed, and "
+                f"you trust the file, take the weights out: {recipes.TRUSTED}",
                 path,
             ) from None
+        if "" in left_out:
+            raise CheckpointError(
+                f"a PyTorch file that holds an object of the class {left_out['']}, a whole module by all appearances, "
+                "not its state dict. Where its code is installed, and you trust the file, take the weights out: "
+                f"{recipes.TRUSTED_MODULE}",
+                path,
+            )
         if not isinstance(content, Mapping):
             raise CheckpointError(
                 f"a PyTorch file that holds a {type(content).__name__}, not a state dict: save model.state_dict()", path
             )
-        return Held(_mapped(content, lambda leaf: _array(leaf, torch)), {})
+        record = {LEFT_OUT: ", ".join(f"{place} ({name})" for place, name in left_out.items())} if left_out else {}
+        return Held(_mapped(content, lambda leaf: _array(leaf, torch)), record)
 
     def write(self, tree: Mapping[str, Any], record: Mapping[str, str]) -> bytes:
         """See :class:`FileFormat`; arrays become tensors on the CPU."""
@@ -77,6 +89,14 @@ class TorchFile:
         buffer = io.BytesIO()
         torch.save(_mapped(tree, lambda leaf: _tensor(leaf, torch)), buffer)
         return buffer.getvalue()
+
+
+def _reason(error: Exception) -> str:
+    """What torch met; the rest of its message is about trusting the file."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    _, met, what = text.rpartition("WeightsUnpickler error:")
+    parts = [what] if met else [part for part in text.split("\n\n") if "weights_only" not in part] or [text]
+    return parts[0].strip().partition("\n")[0].partition(" Please use")[0][:200]
 
 
 def _mapped(tree: Mapping[Any, Any], change: Callable[[Any], Any]) -> dict[Any, Any]:

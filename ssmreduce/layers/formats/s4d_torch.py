@@ -47,6 +47,7 @@ class TorchS4D(Recognized):
     prefix: str
     step: str
     real: str
+    imag = "A_imag"
     sign: float
     softplus = False
     is_v3 = False
@@ -68,7 +69,7 @@ class TorchS4D(Recognized):
         copies = decay.shape[0]
         if not copies or H % copies:
             raise DimensionError(f"the {copies} copies of A must divide the {H} channels", A=decay.shape, C=C.shape)
-        imag = expect(f"{key}A_imag", raw[f"{key}A_imag"], copies, N).astype(np.float64)
+        imag = expect(f"{key}{self.imag}", raw[f"{key}{self.imag}"], copies, N).astype(np.float64)
         B = raw[f"{key}B"]
         B = paired(expect(f"{key}B", B[0] if B.ndim == 4 and B.shape[0] == 1 else B, None, N, 2))
         if not B.shape[0] or H % B.shape[0]:
@@ -101,7 +102,7 @@ class TorchS4D(Recognized):
             f"{key}C": pairs(np.stack(parts), dtype),
             f"{key}{self.step}": (stored[:, 0] if v3 and stored.shape[1] == 1 else stored).astype(dtype),
             f"{key}{self.real}": self._stored(negative_real(fields["Lambda"], "S4D")).astype(dtype),
-            f"{key}A_imag": (self.sign * fields["Lambda"].imag).astype(dtype),
+            f"{key}{self.imag}": (self.sign * fields["Lambda"].imag).astype(dtype),
             f"{key}B": pairs(fields["B"] if v3 else fields["B"][None], dtype),
             "D": fields["D"].astype(dtype) if v3 else fields["D"][None].astype(dtype),
         }
@@ -122,7 +123,7 @@ class TorchS4D(Recognized):
         key = self.prefix
         H = raw[f"{key}C"].shape[1]
         chosen = {name: value for name, value in raw.items() if name != f"{key}A"}
-        states = [f"{key}{self.real}", f"{key}A_imag", f"{key}B"]
+        states = [f"{key}{self.real}", f"{key}{self.imag}", f"{key}B"]
         if raw[f"{key}{self.step}"].ndim == 2 and raw[f"{key}{self.step}"].shape[1] > 1:
             states.append(f"{key}{self.step}")
         for name in states:
@@ -168,10 +169,29 @@ class Version3(TorchS4D):
 
     name, title = "s4d-v3", "S4D (PyTorch, version 3)"
     anchor = "kernel.kernel.inv_A_real"
-    keys = (*(f"kernel.kernel.{name}" for name in ("C", "log_dt", "B", "inv_A_real", "A_imag")), "D")
-    optional = ("kernel.kernel.A",)
+    keys: tuple[str, ...] = (*(f"kernel.kernel.{name}" for name in ("C", "log_dt", "B", "inv_A_real", "A_imag")), "D")
+    optional: tuple[str, ...] = ("kernel.kernel.A",)
     prefix, step, real, sign = "kernel.kernel.", "log_dt", "inv_A_real", 1.0
     is_v3 = True
 
 
-FORMATS = tuple(form(real) for real in TRANSFORMS for form in (Version4, Version4Exp, Version3))
+class Earlier(Version3):
+    """The names before them: the same content."""
+
+    name, title, imag, real = "s4d-v3-w", "S4D (PyTorch, before version 3)", "w_imag", "inv_w_real"
+    anchor = "kernel.kernel.inv_w_real"
+    keys = (*(f"kernel.kernel.{name}" for name in ("C", "log_dt", "B", "inv_w_real", "w_imag")), "D")
+
+
+class EarlierLog(Earlier):
+    """Another name for the decay, which is always a logarithm then."""
+
+    name, real = "s4d-v3-log-w", "log_w_real"
+    anchor = "kernel.kernel.log_w_real"
+    keys = (*(f"kernel.kernel.{name}" for name in ("C", "log_dt", "B", "log_w_real", "w_imag")), "D")
+
+
+FORMATS = (
+    *(form(real) for real in TRANSFORMS for form in (Version4, Version4Exp, Version3, Earlier)),
+    EarlierLog(),
+)

@@ -189,7 +189,7 @@ def test_other_layers_are_recognised_and_refused(rng: np.random.Generator) -> No
         layer_from_params({**raw, "P": raw["D"]}, conj_sym=True, discretization="zoh")
     with pytest.raises(InputError, match="LRU"):
         read_layers({"layers_0": {"nu_log": raw["D"], "theta_log": raw["D"]}}, conj_sym=True, discretization="zoh")
-    with pytest.raises(InputError, match="convert_v3_to_v4"):
+    with pytest.raises(InputError, match="lacks"):
         read_layers({"layers.0.layer.kernel.kernel.log_w_real": raw["D"]})
     with pytest.raises(InputError, match="no S5 or S4D layer"):
         read_layers({"dense": {"kernel": raw["D"]}}, conj_sym=True, discretization="zoh")

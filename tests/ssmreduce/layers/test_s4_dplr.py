@@ -153,3 +153,43 @@ def test_a_trained_s4() -> None:
     raw = {key[len(place) :]: value.numpy() for key, value in weights.items() if key.startswith(place)}
     expected = kernels(raw, "exp", 40)
     assert np.abs(responses(layer, 40) - expected).max() < 1e3 * EPS * 300 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("decay", ["inv_w_real", "log_w_real"])
+def test_earlier_versions_have_the_same_content(decay: str, rng: np.random.Generator) -> None:
+    """The names of versions 2 and 3, the imaginary part with the other sign; a Q of its own is refused."""
+    raw = s4_params(rng)
+    plain = layer_from_params(raw, dt_transform="exp")
+    key = "kernel.kernel."
+    old = {
+        key + "log_dt": raw["kernel.inv_dt"][:, 0],
+        key + decay: raw["kernel.A_real"],
+        key + "w_imag": -raw["kernel.A_imag"],
+        key + "L": raw["kernel.l_kernel"],
+        "D": raw["D"],
+    } | {key + name: raw[f"kernel.{name}"] for name in ("P", "B", "C")}
+    layer = layer_from_params(old)
+    assert np.array_equal(responses(layer, 50), responses(plain, 50))
+    assert layer.remarks == plain.remarks
+    kept = layer.keep([0, 1])
+    assert key + "inv_A_real" in kept.to_params()
+    again = layer_from_params(kept.to_params(), discretization="bilinear")
+    assert again.form == "s4d-v3"
+    assert np.array_equal(responses(again, 50), responses(kept, 50))
+    Q = raw["kernel.P"] * [1.0, -1.0]
+    assert np.array_equal(responses(layer_from_params(old | {key + "Q": Q}), 50), responses(layer, 50))
+    with pytest.raises(InputError, match="Q of its own"):
+        layer_from_params(old | {key + "Q": 1.5 * Q})
+
+
+def test_a_diagonal_layer_before_version_3(rng: np.random.Generator) -> None:
+    from layer_cases import s4d_params
+
+    raw = s4d_params(rng, "s4d-v3")
+    plain = layer_from_params(raw, discretization="zoh")
+    for decay in ("inv_w_real", "log_w_real"):
+        names = {"inv_A_real": decay, "A_imag": "w_imag"}
+        old = {".".join([*k.split(".")[:-1], names.get(k.split(".")[-1], k.split(".")[-1])]): v for k, v in raw.items()}
+        layer = layer_from_params(old, discretization="zoh")
+        assert np.array_equal(layer.system.poles, plain.system.poles)
+        assert layer.keep([0, 2]).to_params().keys() == old.keys()

@@ -1,0 +1,140 @@
+"""What lies in a PyTorch file beside tensors and numbers: foreign objects, read as inert placeholders and left out.
+
+Training codes save their configuration (OmegaConf, argparse), paths and NumPy scalars beside the weights. torch's
+restricted reader refuses a file that holds any of them, and takes it when every foreign name is given a class: here one
+of this file, which keeps nothing and runs nothing. So no code of the file is imported or called, NumPy's numbers and
+arrays become what they are, and what a placeholder was made for is left out, by name.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUMBER = re.compile(r"[biufcUS][0-9]+")
+"""Types of NumPy's numbers and texts, as its pickles spell them; no objects, no records."""
+
+KEEPS = ("collections.defaultdict",)
+"""Mappings of the standard library, which are read as what they hold."""
+
+
+def load(torch: Any, data: bytes) -> tuple[Any, dict[str, str]]:
+    """Return the content of a PyTorch file, and what was left out of it: its place to the name of its class.
+
+    Raises
+    ------
+    Exception
+        What torch raises where it reads none of it: damaged, of the old format with foreign objects, or with names of
+        modules that reach the system.
+    """
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {}
+    except Exception:  # UnpicklingError, RuntimeError ...: no common base
+        listed = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)
+        if listed is None or not data.startswith(b"PK"):
+            raise
+        foreign = listed(io.BytesIO(data))
+        if not foreign:
+            raise
+    made: list[tuple[Any, str]] = []
+    classes = [(_stand_in(name, made), name) for name in foreign]
+    with torch.serialization.safe_globals(classes):
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    names = {id(thing): name for thing, name in [*made, *classes]}
+    if id(content) in names:
+        return content, {"": names[id(content)]}
+    left_out: dict[str, str] = {}
+    return _without(content, names, "", left_out), left_out
+
+
+def _stand_in(name: str, made: list[tuple[Any, str]]) -> Callable[..., Any]:
+    """What a foreign name is read as; what is made of it is noted in `made`, unless it becomes a number."""
+    if name.endswith(".multiarray.scalar"):
+        return _scalar
+    if name == "numpy.dtype":
+        return _Type
+    if name.endswith(".multiarray._reconstruct"):
+        return lambda *_: _Array()
+    if name == "numpy.ndarray":
+        return _Array
+
+    class Placeholder:
+        """Makes an empty ordered mapping of whatever it is called with: torch fills one, and calls nothing on it."""
+
+        def __new__(cls, *_: Any, **__: Any) -> Any:
+            empty: OrderedDict[Any, Any] = OrderedDict()
+            if name not in KEEPS:
+                made.append((empty, name))
+            return empty
+
+    return Placeholder
+
+
+class _Type:
+    """A type of NumPy's numbers, by its code and the order of its bytes."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not NUMBER.fullmatch(code):
+            raise ValueError(f"an array of type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """An array, whose content torch hands over afterwards."""
+
+    def __init__(self, *_: Any) -> None:
+        self.array: NDArray[Any] = np.zeros(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, content = state
+        stored = np.frombuffer(content, kind.dtype).reshape(shape, order="F" if fortran else "C")
+        self.array = stored.astype(kind.dtype.newbyteorder("="))
+
+
+def _scalar(kind: _Type, content: bytes) -> Any:
+    """A number of NumPy as one of Python."""
+    return np.frombuffer(content, kind.dtype)[0].item()
+
+
+def _without(value: Any, names: Mapping[int, str], place: str, left_out: dict[str, str]) -> Any:
+    """Copy nested mappings without the entries that hold a placeholder, noting each."""
+    if isinstance(value, _Array):
+        return value.array
+    if not isinstance(value, Mapping):
+        return value
+    kept: dict[Any, Any] = {}
+    for key, item in value.items():
+        where = f"{place}/{key}" if place else str(key)
+        found = _foreign(item, names)
+        if found is not None:
+            left_out[where] = found
+        else:
+            kept[key] = _without(item, names, where, left_out)
+    if not isinstance(value, OrderedDict):
+        return kept
+    ordered = OrderedDict(kept)
+    ordered.__dict__.update(value.__dict__)
+    return ordered
+
+
+def _foreign(item: Any, names: Mapping[int, str]) -> str | None:
+    """The class of a placeholder that is this entry, or lies in its lists."""
+    if id(item) in names:
+        return names[id(item)]
+    inside = item if isinstance(item, (list, tuple, set)) else ()
+    for each in inside:
+        below = each.values() if isinstance(each, Mapping) else (each,)
+        found = next(filter(None, (_foreign(one, names) for one in below)), None)
+        if found is not None:
+            return found
+    return None
