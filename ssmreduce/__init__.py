@@ -61,6 +61,7 @@ _WHERE = {
     "Aire": "ssmreduce.methods.aire",
     "Lamp": "ssmreduce.methods.lamp",
     "TimeLimited": "ssmreduce.methods.time_limited",
+    "FrequencyLimited": "ssmreduce.methods.frequency_limited",
     "Empirical": "ssmreduce.methods.empirical",
     "EmpiricalSelection": "ssmreduce.methods.empirical_selection",
     "Magnitude": "ssmreduce.methods.magnitude",

@@ -30,6 +30,7 @@ from ssmreduce.methods.allocations.uniform import Uniform as Uniform
 from ssmreduce.methods.balanced import Balanced as Balanced
 from ssmreduce.methods.empirical import Empirical as Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection as EmpiricalSelection
+from ssmreduce.methods.frequency_limited import FrequencyLimited as FrequencyLimited
 from ssmreduce.methods.h2 import H2 as H2
 from ssmreduce.methods.hankel_norm import HankelNorm as HankelNorm
 from ssmreduce.methods.hinf import Hinf as Hinf

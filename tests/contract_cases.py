@@ -18,6 +18,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.empirical import Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection
+from ssmreduce.methods.frequency_limited import FrequencyLimited
 from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.selection import Selection
@@ -122,9 +123,19 @@ def members(system):
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
     Selection: ("diagonal",), Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
+    FrequencyLimited: ("diagonal",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""
+
+
+CHOSEN = {
+    "frequency_limited": ("frequency_limited(band=(0.3, 1.5))", "frequency_limited(band=(0.5, 3), sides='output')"),
+}
+"""With parameters, methods that have no default for them. Only what is stable by proof: the others may refuse."""
+
+NAMES = [name for registered in METHODS for name in CHOSEN.get(registered, (registered,))]
+"""Names of the methods that the contract is about."""
 
 
 def applies(method, kind):

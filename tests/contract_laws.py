@@ -15,6 +15,7 @@ from contract_cases import (
     FORMULAS,
     KINDS,
     LAYERS,
+    NAMES,
     applies,
     exact_margin,
     gains,
@@ -79,7 +80,7 @@ def cases():
         pytest.param(function, method, kind, id=f"{name}-{method}-{kind}")
         for name, function in LAWS.items()
         for kind in KINDS
-        for method in METHODS
+        for method in NAMES
         if applies(method, kind) and function.about(method, kind)
     ]
 

@@ -45,7 +45,8 @@ class Method(Named, ABC):
         How :func:`ssmreduce.reduce_model` spreads the states over layers for this method, unless told otherwise.
     takes, requires : tuple of str
         What a call may, and must, bring along besides the layer: ``("seed",)``, ``("inputs",)``. Such keywords of
-        :func:`ssmreduce.reduce` and :func:`ssmreduce.compare` come to :meth:`truncate` as they are.
+        :func:`ssmreduce.reduce` and :func:`ssmreduce.compare` come to :meth:`truncate` as they are. A parameter
+        without a default is required, too, as long as the value has none: :func:`ssmreduce.compare` leaves it out.
     baseline : bool
         Whether it is there to be beaten: a criterion that does not look at what a state does.
     keeps_feedthrough : bool
@@ -69,7 +70,7 @@ class Method(Named, ABC):
     @property
     def family(self) -> str:
         """Kind, in the field's terms, for tables and figures: :data:`FAMILIES`."""
-        if self.requires:
+        if "inputs" in self.requires:
             return "recorded"
         if self.baseline:
             return "baseline"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from contract_cases import KINDS, applies, orders, reductions, run
+from contract_cases import CHOSEN, KINDS, NAMES, applies, orders, reductions, run
 from contract_laws import cases
 
 from ssmreduce.methods.registry import METHODS
@@ -17,13 +19,25 @@ def test_law(law, method, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NAMES)
 def test_what_a_method_does_not_apply_to_it_refuses_with_the_reason(method, kind):
     if applies(method, kind):
-        METHODS[method].applies(KINDS[kind])
+        METHODS.find(method).applies(KINDS[kind])
         return
-    with pytest.raises(InputError, match=f"{method}.* needs (a diagonal system|discrete time|scalar systems)"):
+    name = re.escape(METHODS.find(method).name)
+    with pytest.raises(InputError, match=f"{name}.* needs (a diagonal system|discrete time|scalar systems)"):
         run(method, kind, 2)
+
+
+@pytest.mark.parametrize("method", CHOSEN)
+def test_what_needs_a_parameter_says_which_and_how(method):
+    (lacking,) = METHODS[method].requires
+    for order in ({"order": 2}, {"rtol": 0.1}):
+        with pytest.raises(InputError, match=f"'{method}' needs .*{lacking}") as caught:
+            reduce(KINDS["S5"], method=method, **order)
+        (written,) = re.findall(r'method="(.*?)"', str(caught.value))
+        assert reduce(KINDS["S5"], method=written, **order).method == METHODS.find(written).name
+    assert not METHODS.find(CHOSEN[method][0]).requires
 
 
 def test_no_law_holds_for_want_of_cases():

@@ -47,6 +47,7 @@ def pair_truncation(
     condition_limit: float = 1e8,
     balancing: Balancing | None = None,
     bounds: bool = True,
+    fall_back: bool = True,
 ) -> Truncation:
     r"""Truncate the realization in which `P` and `Q` are equal and diagonal.
 
@@ -70,6 +71,8 @@ def pair_truncation(
     bounds : bool, keyword only
         ``False`` leaves out the bound (infinite) and the floor (zero), which cost more than the truncation: for a
         search over many orders.
+    fall_back : bool, keyword only
+        ``False`` refuses a pair that makes a system unstable instead of taking the exact Q.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def pair_truncation(
     P = _checked("P", P, system)
     exact_Q = gramians(system)[1]
     Q = exact_Q if Q is None else _checked("Q", Q, system)
-    found, values, fallen = _truncated(system, order, P, Q, exact_Q, regularization, condition_limit)
+    found, values, fallen = _truncated(system, order, P, Q, exact_Q, regularization, condition_limit, fall_back)
     status = found.status.replace("balanced truncation", "truncation of the pair")
     remarks = found.remarks
     if fallen:
@@ -107,8 +110,9 @@ def pair_truncation(
 
 
 def _truncated(
-    system: DiagonalStateSpace, order: int, P: Array, Q: Array, exact_Q: Array, regularization: float, limit: float
-) -> tuple[Truncation, Array, int]:
+    system: DiagonalStateSpace, order: int, P: Array, Q: Array, exact_Q: Array, regularization: float, limit: float,
+    fall_back: bool,
+) -> tuple[Truncation, Array, int]:  # fmt: skip
     """The truncation, the singular values of the pair, and how many systems had to fall back on the exact Q."""
 
     def attempt(one: DiagonalStateSpace, P: Array, Q: Array) -> tuple[Truncation, Array]:
@@ -118,9 +122,11 @@ def _truncated(
 
     try:
         return *attempt(system, P, Q), 0
-    except (StabilityError, AccuracyError):
+    except (StabilityError, AccuracyError) as error:
         if Q is exact_Q:
             raise
+        if not fall_back:
+            raise _refusal(error, order) from error
     mixed, fallen = np.array(Q), 0
     for index in np.ndindex(system.batch_shape):
         try:
@@ -128,6 +134,18 @@ def _truncated(
         except (StabilityError, AccuracyError):
             mixed[index], fallen = exact_Q[index], fallen + 1
     return *attempt(system, P, mixed), fallen
+
+
+def _refusal(error: StabilityError | AccuracyError, order: int) -> StabilityError | AccuracyError:
+    """The same, with what to do about a pair."""
+    if isinstance(error, AccuracyError):
+        return error
+    return StabilityError(
+        f"no truncation of this pair of Gramians to {order} stored states is stable; with the exact Gramian on one "
+        "side it is: change one side only, or choose another order",
+        error.poles,
+        error.margin,
+    )
 
 
 def pair_factors(system: DiagonalStateSpace, P: Array, Q: Array, regularization: float) -> tuple[Array, Array, Array]:
