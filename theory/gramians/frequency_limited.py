@@ -11,8 +11,7 @@ disjoint bands add up to those of :math:`(A,B,C)`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +26,16 @@ from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
-Spectrum = Sequence[tuple[float, float, float]]
-"""A spectral density of both signs of frequency: its value between two frequencies, ``(low, high, value)``; else 0."""
-
 SMALL = 0.5
 """Modulus of a logarithm below which it is taken as that of 1 + x, x free of cancellation."""
+
+
+class Piece(NamedTuple):
+    """A spectral density that is constant between two frequencies of either sign, and zero elsewhere."""
+
+    low: float
+    high: float
+    value: float = 1.0
 
 
 def frequency_limited_gramians(system: SystemLike, band: tuple[float, float]) -> tuple[Array, Array]:
@@ -72,14 +76,16 @@ def frequency_limited_gramians(system: SystemLike, band: tuple[float, float]) ->
     Cost O(n^2 m), four complex logarithms an entry.
     """
     system = as_system(system, diagonal=True)
-    whole = ((*checked_band(band, system.is_discrete), 1.0),)
+    whole = (Piece(*checked_band(band, system.is_discrete)),)
     return piecewise_gramians(system, whole, whole)
 
 
-def piecewise_gramians(system: DiagonalStateSpace, into: Spectrum, out: Spectrum) -> tuple[Array, Array]:
-    """Gramians for spectral densities of the input, and of the output, that are constant on each of some bands.
+def piecewise_gramians(
+    system: DiagonalStateSpace, into: tuple[Piece, ...], out: tuple[Piece, ...]
+) -> tuple[Array, Array]:
+    """Gramians for spectral densities of the input, and of the output, that are sums of pieces; of none they are zero.
 
-    The bands are checked ones; a density of the input alone gives a Q of zeros, and the other way round.
+    The bands are checked ones, and the values not negative.
     """
     require_stable(system)
     C = np.swapaxes(stacked_output(system), -1, -2).conj()
@@ -118,7 +124,7 @@ def _number(edge: Any) -> float:
     return float(edge)
 
 
-def _weighted(poles: Array, G: Array, spectrum: Spectrum, discrete: bool) -> tuple[Array, Array]:
+def _weighted(poles: Array, G: Array, spectrum: tuple[Piece, ...], discrete: bool) -> tuple[Array, Array]:
     """``E[x x^*]`` and ``E[x x^T]`` of the modes, driven through `G` by noise of this spectrum on both sides of 0."""
     direct, mixed = gaps(poles, discrete)
     mirror = poles.conj()

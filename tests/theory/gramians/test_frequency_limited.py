@@ -12,7 +12,7 @@ from strategies import diagonal_systems, gaussian
 from tolerance import relative, tol
 
 from theory.errors import InputError, StabilityError
-from theory.gramians.frequency_limited import frequency_limited_gramians, piecewise_gramians
+from theory.gramians.frequency_limited import Piece, frequency_limited_gramians, piecewise_gramians
 from theory.gramians.gramians import gramians, stacked_output
 from theory.systems.system import DiagonalStateSpace
 
@@ -80,7 +80,7 @@ def test_disjoint_bands_add_up(item, fraction, where):
     (P1, Q1), (P2, Q2), (P, Q) = (frequency_limited_gramians(item, band) for band in bands)
     assert close(P1 + P2, P, item)
     assert close(Q1 + Q2, Q, item)
-    both = piecewise_gramians(item, ((low, cut, 2.0), (cut, high, 0.5)), ((cut, high, 3.0),))
+    both = piecewise_gramians(item, (Piece(low, cut, 2.0), Piece(cut, high, 0.5)), (Piece(cut, high, 3.0),))
     assert close(both[0], 2.0 * P1 + 0.5 * P2, item)
     assert close(both[1], 3.0 * Q2, item)
 
