@@ -95,7 +95,8 @@ def test_the_command_divides_by_what_the_network_says(
     small = ssmreduce.load(path)
     assert all(np.array_equal(small.tree[key], np.asarray(value)) for key, value in wanted.tree.items())
     record = small.training["reduction"]
-    assert record["data"] == {"task": "digits", "split": "train", "examples": 30, "further": 0, "seed": 3, "labels": False}
+    assert record["data"]["examples"] == 30
+    assert (record["data"]["split"], record["data"]["seed"], record["data"]["labels"]) == ("train", 3, False)
     assert record["effects"] == wanted.training["reduction"]["effects"]
     monkeypatch.undo()
     assert evaluate(path)["states"] == record["orders"]
