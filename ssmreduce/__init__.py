@@ -45,6 +45,9 @@ _WHERE = {
     "Model": "ssmreduce.files.model",
     "load": "ssmreduce.files.loading",
     "save": "ssmreduce.files.saving",
+    "save_recording": "ssmreduce.files.recordings",
+    "load_recording": "ssmreduce.files.recordings",
+    "SavedRecording": "ssmreduce.files.recordings",
     # reduction
     "METHODS": "ssmreduce.methods.registry",
     "Method": "ssmreduce.methods.registry",

@@ -12,6 +12,9 @@ from ssmreduce.files.errors import CheckpointError as CheckpointError
 from ssmreduce.files.errors import CheckpointIOError as CheckpointIOError
 from ssmreduce.files.loading import load as load
 from ssmreduce.files.model import Model as Model
+from ssmreduce.files.recordings import SavedRecording as SavedRecording
+from ssmreduce.files.recordings import load_recording as load_recording
+from ssmreduce.files.recordings import save_recording as save_recording
 from ssmreduce.files.saving import save as save
 from ssmreduce.files.shipped import shipped_checkpoint as shipped_checkpoint
 from ssmreduce.layers.layer import SSMLayer as SSMLayer

@@ -11,9 +11,10 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from ssmreduce.files.errors import CheckpointIOError
 
@@ -22,11 +23,14 @@ try:
 except ImportError:  # not a POSIX system: temporary files of killed writers stay
     fcntl = None  # type: ignore[assignment]
 
+Content = bytes | Callable[[IO[bytes]], None]
+"""Bytes, or what writes them into a file that is open for reading and writing: more than the memory holds."""
+
 MODE = 0o666
 """Permissions of a new file, before the process's mask."""
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
+def write_files(contents: Mapping[Path, Content]) -> None:
     """Write several files as one step: all of them are replaced, or none.
 
     A digest in one of them that covers the others detects a crash between two moves.
@@ -34,7 +38,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     Raises
     ------
     CheckpointIOError
-        Nothing was changed.
+        Nothing was changed. So it is after an error of a content that writes itself, which comes as it is.
     """
     ready: dict[Path, Path] = {}
     aside: dict[Path, Path | None] = {}
@@ -55,6 +59,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             os.replace(temporary, path)
     except BaseException as error:
         _undo(ready, aside)
+        if isinstance(error, _ContentError):
+            raise error.cause from None
         if isinstance(error, ValueError):  # a NUL, or characters that the file system cannot spell
             error = OSError(22, f"no path of a file: {error}")
         if isinstance(error, OSError):
@@ -122,14 +128,17 @@ def _hold(path: str | Path, held: list[int], *, wait: bool = True) -> bool:
         return False
 
 
-def _temporary(path: Path, data: bytes, held: list[int]) -> Path:
+def _temporary(path: Path, data: Content, held: list[int]) -> Path:
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with os.fdopen(handle, "w+b") as file:
                 if not _hold(name, held):
                     continue
-                file.write(data)
+                if callable(data):
+                    _let_write(data, file)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             mask = os.umask(0)
@@ -140,6 +149,21 @@ def _temporary(path: Path, data: bytes, held: list[int]) -> Path:
                 os.unlink(name)
             raise
         return Path(name)
+
+
+class _ContentError(Exception):
+    """What a content that writes itself had to say: no matter of the file."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+        super().__init__(cause)
+
+
+def _let_write(content: Callable[[IO[bytes]], None], file: IO[bytes]) -> None:
+    try:
+        content(file)
+    except Exception as error:
+        raise _ContentError(error) from error
 
 
 def _set_aside(path: Path, held: list[int]) -> Path | None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from toy_enhancer import ToyEnhancer
+from toy_network import ToyNetwork
+from toy_network import layer as toy_layer
 
 import ssmreduce
 from ssmreduce.recorded.stages import refit_in_sequence
@@ -134,6 +136,23 @@ def test_layers_from_systems_are_these_systems() -> None:
     rows = ssmreduce.Search(network).held_out
     whole, found = (network.run(parts, rows).logits for parts in (network.parts, outcome.parts))
     assert outcome.divergence == pytest.approx(((whole - found) ** 2).sum() / (whole**2).sum(), rel=1e-9)
+
+
+def test_recordings_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The snippet on files: the layers that it makes are those of the network's own signals."""
+    monkeypatch.chdir(tmp_path)
+    network = ToyNetwork([toy_layer(1, P=4), toy_layer(2, P=3)], count=8, L=7)
+    (snippet,) = (one for one in SNIPPETS if one.startswith("# with a network and its model\n"))
+    space = run([snippet], network=network, model=network.parts, ssmreduce=ssmreduce)
+    u = network.run(network.parts, np.arange(8), record=(0,)).inputs[0]
+    alone = ssmreduce.reduce(network.parts.layers[0], 2, method="empirical", inputs=u)
+    for key, value in alone.layer.to_params().items():
+        assert np.array_equal(value, space["half"].layer.to_params()[key])
+    assert not np.allclose(space["felt"].layer.Lambda, alone.layer.Lambda)
+    assert f"{alone.diagnostics['recorded']['relative']:.2%}" in capsys.readouterr().out
+    assert (tmp_path / "train.recording").exists()
 
 
 @pytest.mark.data

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import relative, tol
 
 import ssmreduce
 from lra.checkpoint import save_model
@@ -170,3 +172,18 @@ def test_gradients_are_differences(network: LraNetwork) -> None:
             logits = network.run(network.parts.with_layer(index, moved), np.arange(N)).logits
             values.append(float((v * logits).sum()))
         assert predicted == pytest.approx((values[0] - values[1]) / (2 * step), rel=2e-2, abs=2e-3)
+
+
+def test_a_recording_in_a_file_is_what_the_network_gave(network: LraNetwork, tmp_path: Path) -> None:
+    """Two examples at a time, of pairs both documents; compiled for another batch, so rounded otherwise."""
+    found = ssmreduce.save_recording(network, tmp_path / "x", batch=2, seed=1)
+    rows = np.arange(network.count)
+    wanted = network.run(network.parts, rows, record=(0, 1))
+    v = np.random.default_rng(1).standard_normal(wanted.logits.shape)
+    v -= v.mean(axis=-1, keepdims=True)
+    gradients = network.gradients(network.parts, rows, v.astype(np.float32))
+    for index in (0, 1):
+        assert relative(found.inputs[index], wanted.inputs[index]) <= tol(L, dtype=np.float32)
+        assert relative(found.gradients[index], gradients[index]) <= tol(L, cond=10, dtype=np.float32)
+    assert (found.lengths is None) == (wanted.lengths is None)
+    assert found.lengths is None or np.array_equal(found.lengths, wanted.lengths)

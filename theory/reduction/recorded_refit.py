@@ -17,7 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from theory.errors import DimensionError
 from theory.reduction.experiment import Experiment, Moments
 from theory.systems.given import SystemLike, as_system
-from theory.systems.scan import aligned_states, channels_of, real_output, record, require_scannable, with_real_output
+from theory.systems.scan import (
+    CHUNK_BYTES,
+    aligned_states,
+    channels_of,
+    real_output,
+    record,
+    require_scannable,
+    with_real_output,
+)
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
@@ -117,6 +125,11 @@ def mean_error(
     """Return the mean squared error per sample of a system on a record; one for each channel of a batch."""
     given = record(inputs, lengths, channels_of(system, system.m))
     wanted = record(outputs, given.lengths, channels_of(system, system.p), "outputs")
-    rest = np.where(given.mask[..., None], recorded_outputs(system, given.values, given.lengths) - wanted.values, 0.0)
-    total = (np.abs(rest) ** 2).sum(axis=(0, 1)) / given.count
-    return total if system.batch_shape else float(total.sum())
+    sequences, L, width = wanted.values.shape
+    step, total = max(1, CHUNK_BYTES // (16 * L * width)), np.zeros(width)  # no second copy of a long record
+    for start in range(0, sequences, step):
+        rows = slice(start, start + step)
+        found = recorded_outputs(system, given.values[rows], given.lengths[rows])
+        rest = np.where(given.mask[rows][..., None], found - wanted.values[rows], 0.0)
+        total += (np.abs(rest) ** 2).sum(axis=(0, 1))
+    return total / given.count if system.batch_shape else float(total.sum() / given.count)
