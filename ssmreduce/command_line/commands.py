@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssmreduce.command_line.exits import INTERRUPTED, OK, UNCERTIFIED
-from ssmreduce.command_line.outputs import STANDARD, OutputError, check_outputs, deliver, show, warn
+from ssmreduce.command_line.outputs import STANDARD, OutputError, check_outputs, deliver, say, show, warn
 from theory.errors import InputError
 
 TRAINING_FACTS = ("task", "seed", "epochs", "test_accuracy")
@@ -21,7 +21,7 @@ def load_model(arguments: argparse.Namespace) -> Any:
     from ssmreduce.files.shipped import shipped_checkpoint
     from ssmreduce.layers.options import LAYER_OPTIONS
 
-    options = {key: getattr(arguments, key) for key in (*LAYER_OPTIONS, "prefix")}
+    options = {key: getattr(arguments, key) for key in (*LAYER_OPTIONS, "prefix", "axis")}
     if arguments.checkpoint == "":
         raise InputError("the name of the checkpoint is empty; leave it out for the shipped model")
     path = shipped_checkpoint() if arguments.checkpoint is None else arguments.checkpoint
@@ -147,13 +147,10 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         raise InputError("--allocation spreads a --ratio over the layers; --orders say what each layer keeps")
     check_outputs({"--output": arguments.output, "--json": arguments.json})
     model = load_model(arguments)
-    target, half = _targets(model, arguments.output)
-    check_outputs({"--output": target}, force=arguments.force)
-    check_outputs({"--output": target, "the JSON half of --output": half, "--json": arguments.json})
-    check_outputs({"the JSON half of --output": half}, force=arguments.force)
+    target = _target(model, arguments)
     arguments.total = len(model.layers)
     with progress_bar(quiet=arguments.quiet) as progress:
-        smaller = reduce_model(
+        reduced = reduce_model(
             model,
             arguments.ratio,
             arguments.method,
@@ -162,11 +159,12 @@ def run_reduce(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             progress=progress,
         )
+        smaller = reduced.padded() if arguments.pad else reduced
+        _ = smaller.written  # unlike sizes in one stack are refused before errors are certified
         rows = [
             _reduced_layer(i, old, new, arguments, progress)
-            for i, (old, new) in enumerate(zip(model.layers, smaller.layers))
+            for i, (old, new) in enumerate(zip(model.layers, reduced.layers))
         ]
-    smaller = smaller.padded() if arguments.pad else smaller
     written = _saved(smaller, target)
     result = {
         "format": "ssmreduce-reduction",
@@ -185,16 +183,36 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _targets(model: Any, output: str) -> tuple[str, str | None]:
-    """The file to write, with the suffix of the format that came in if none was given, and its JSON half."""
+def run_convert(arguments: argparse.Namespace) -> int:
+    """``ssmreduce convert``."""
+    check_outputs({"--output": arguments.output})
+    model = load_model(arguments)
+    model = model.taken_apart() if arguments.unstack else model
+    target = _target(model, arguments)
+    written = _saved(model, target)
+    deliver([(STANDARD if written else None, written)])
+    if not arguments.quiet and target != STANDARD:
+        say(f"{target}: {model}\n")
+        say(f"left out: {model.left_out}, objects of foreign code that are not read\n" if model.left_out else "")
+    return OK
+
+
+def _target(model: Any, arguments: argparse.Namespace) -> str:
+    """The file to write, with the suffix of the format that came in if none was given; all that it takes is checked."""
     from ssmreduce.files.saving import files_of
 
+    output, as_json = arguments.output, getattr(arguments, "json", None)
     if output == STANDARD:
-        return output, None
+        check_outputs({"--output": output, "--json": as_json})
+        return STANDARD
     if Path(output).is_dir() or not Path(output).name:
         raise OutputError(f"{output} is a directory; name a file in it")
-    target, half = files_of(model, output)
-    return str(target), str(half)
+    target, half, *others = map(str, files_of(model, output))
+    check_outputs({"--output": target}, force=arguments.force)
+    parts = {"the JSON half of --output": half, **{f"part {i} of --output": part for i, part in enumerate(others, 1)}}
+    check_outputs({"--output": target, **parts, "--json": as_json})
+    check_outputs(parts, force=arguments.force)
+    return target
 
 
 def _saved(model: Any, target: str) -> bytes:

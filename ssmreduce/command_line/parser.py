@@ -1,4 +1,4 @@
-"""The command line: compare, inspect and reduce trained checkpoints."""
+"""The command line: compare, inspect, reduce and convert trained checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ssmreduce import __version__
-from ssmreduce.command_line.commands import run_compare, run_inspect, run_reduce
+from ssmreduce.command_line.commands import run_compare, run_convert, run_inspect, run_reduce
 from ssmreduce.command_line.exits import (
     INTERRUPTED,
     MISSING,
@@ -33,6 +33,7 @@ examples:
   ssmreduce compare model.safetensors --methods balanced,last --orders 8,16,32 --html report.html --json rows.json
   ssmreduce inspect model.safetensors                      what is in a checkpoint, and how many states each layer needs
   ssmreduce reduce model.safetensors --ratio 0.5 --output small.safetensors
+  ssmreduce convert model.pth --output model.safetensors   the same layers in another container
 
 exit status:
     0  done
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_inspect(commands)
     _add_reduce(commands)
+    _add_convert(commands)
     return parser
 
 
@@ -149,6 +151,11 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
         "--prefix",
         metavar="PATH",
         help="which part of the file is meant, where it holds the network several times (weights and their average)",
+    )
+    group.add_argument(
+        "--axis",
+        choices=("device", "layers"),
+        help="what an axis in front of all arrays is: copies on devices (pmap), or layers (scan)",
     )
     return parser
 
@@ -243,6 +250,23 @@ def _add_reduce(commands: Any) -> None:
         help="leave out the certified error of each layer (faster)",
     )
     parser.add_argument("--json", metavar="FILE", help="write what was done, layer by layer, as JSON; - for the output")
+
+
+def _add_convert(commands: Any) -> None:
+    text = "write a checkpoint in another container, with the same layers"
+    parser = _add_command(commands, "convert", run_convert, text, "file with the trained parameters")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="the checkpoint to write, in the container of its suffix (.safetensors, .safetensors.index.json, .npz, "
+        ".msgpack, .pth); - for the output",
+    )
+    parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+    parser.add_argument(
+        "--unstack", action="store_true", help="write without the axis that --axis names: the layers apart, one copy"
+    )
 
 
 def _names(text: str) -> list[str]:

@@ -15,11 +15,14 @@ from ssmreduce.files import formats
 from ssmreduce.files.description import read_description
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.model import Model
+from ssmreduce.files.stacks import asked_for, unstacked
 from ssmreduce.layers.options import OptionError
 from theory.errors import DimensionError, InputError
 
 
-def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: Any) -> Model:
+def load(
+    path: str | os.PathLike[str], *, prefix: str | None = None, axis: str | None = None, **options: Any
+) -> Model:
     """Read a trained model from any of :data:`ssmreduce.files.formats.FILE_FORMATS`.
 
     Pickles are never read: torch itself, where it is installed, reads the weights of a PyTorch file and nothing else.
@@ -31,6 +34,9 @@ def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: 
     prefix : str, optional
         Which part of the file is meant, where it holds the network several times (weights and their average, say);
         "" takes everything as one network.
+    axis : {"device", "layers"}, optional
+        What an axis in front of all arrays of a layer is: copies on every device, as ``pmap`` leaves them, or layers,
+        as ``nn.scan`` stacks them. It is taken off, and is there again in what is written.
     **options
         What the arrays cannot tell and no JSON says: ``conj_sym=True``, ``discretization="zoh"``, ``clip_eigs=False``
         ... (see :func:`ssmreduce.layers.params.layer_from_params`). They go before what the JSON says.
@@ -52,10 +58,13 @@ def load(path: str | os.PathLike[str], *, prefix: str | None = None, **options: 
     half = read_description(file, data)
     described, training = ({}, {}) if half is None else (half.options, half.training)
     merged = {**described, **{key: value for key, value in options.items() if value is not None}}
+    kind = asked_for(merged.get("axis") if axis is None else axis)
     try:
+        tree, stack = (held.tree, None) if kind is None else unstacked(held.tree, kind)
         return Model(
-            tree=held.tree,
-            options=merged,
+            tree=tree,
+            stack=stack,
+            options=merged if kind is None else merged | {"axis": kind},
             training=training,
             prefix=prefix,
             format=form.name,
@@ -77,9 +86,12 @@ def _resolved(path: str | os.PathLike[str]) -> Path:
         found = Path(path)
     except TypeError:
         raise InputError(f"load takes the path of a file, got {type(path).__name__}") from None
-    if found.suffix == ".json":
-        return found.with_suffix("" if formats.by_suffix(found.with_suffix("")) else ".safetensors")
+    if found.suffix == ".json" and not formats.shards.is_name(found):
+        arrays = found.with_suffix("")
+        whole = formats.by_suffix(arrays) or formats.shards.is_name(arrays)
+        index = found.name.endswith(".index.json")  # of files of PyTorch: to be named as what it is
+        return arrays if whole else found if index else found.with_suffix(".safetensors")
     if formats.by_suffix(found) is None and found.name and not os.path.lexists(found):
-        candidate = found.with_name(f"{found.name}.safetensors")
-        return candidate if os.path.lexists(candidate) else found
+        named = (found.with_name(f"{found.name}{suffix}") for suffix in (".safetensors", formats.shards.SUFFIX))
+        return next(filter(os.path.lexists, named), found)
     return found

@@ -15,6 +15,7 @@ from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import FILE_FORMATS
 from ssmreduce.files.formats.file_format import LEFT_OUT
 from ssmreduce.files.saving import save
+from ssmreduce.files.stacks import Stack
 from ssmreduce.files.trees import Array, changed, nested, pruned
 from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_prefix
 from ssmreduce.layers.formats import LAYER_FORMATS
@@ -48,6 +49,8 @@ class Model:
         What the container said besides its arrays.
     path : str
         Where it came from, for messages.
+    stack : Stack, optional
+        The axis that was taken off the arrays in front, and that what is written has again.
     """
 
     tree: Mapping[str, Any]
@@ -57,6 +60,7 @@ class Model:
     format: str = "safetensors"
     record: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
+    stack: Stack | None = None
 
     def __post_init__(self) -> None:
         if self.format not in FILE_FORMATS:
@@ -130,6 +134,16 @@ class Model:
     def architecture(self) -> str:
         """Kind of the layers: ``"s5"`` or ``"s4d"``."""
         return self.layers[0].kind
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """The tree as a file holds it: with the axis that it came with."""
+        return self.tree if self.stack is None else self.stack.restored(self.tree)
+
+    def taken_apart(self) -> Model:
+        """Return the model without the axis that its arrays had in front: layers stay apart, of copies there is one."""
+        options = {key: value for key, value in self.options.items() if key != "axis"}
+        return replace(self, stack=None, options=options)
 
     @property
     def left_out(self) -> str:

@@ -34,6 +34,13 @@ TRUSTED = (
 TRUSTED_MODULE = "torch.save(torch.load(FILE, map_location='cpu', weights_only=False).state_dict(), 'weights.pth')"
 """A PyTorch file that is a pickled module."""
 
+TORCH_SHARDS = (
+    "Where torch is installed, in the folder of the index, put them into one file: "
+    "w = json.loads(pathlib.Path(FILE).read_text())['weight_map']; c = {n: torch.load(n, map_location='cpu', weights_only=True) "
+    "for n in {*w.values()}}; torch.save({k: c[n][k] for k, n in w.items()}, 'model.pth')"
+)
+"""An index of files of PyTorch."""
+
 IS_ORBAX = (
     "an Orbax checkpoint, whose arrays lie in a database of their own. Where orbax-checkpoint is installed, convert "
     f"the folder: {ORBAX}"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ssmreduce.files import formats
 from ssmreduce.files.description import describe, side_of
-from ssmreduce.files.formats import FILE_FORMATS, FileFormat
+from ssmreduce.files.formats import FILE_FORMATS, FileFormat, shards
 from ssmreduce.files.writing import write_files
 from ssmreduce.layers.layer import SSMLayer
 
@@ -18,7 +18,7 @@ class Saved(Protocol):
     """What is written of a model: :class:`ssmreduce.Model` has it."""
 
     @property
-    def tree(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def written(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def options(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
@@ -34,24 +34,23 @@ class Saved(Protocol):
 
 
 def files_of(model: Saved, path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Return the files that :func:`save` would write: the arrays first, then the JSON half."""
-    target = Path(path)
-    if formats.by_suffix(target) is None:
-        target = target.with_name(f"{target.name}{FILE_FORMATS[model.format].suffix}")
-    return target, side_of(target)
+    """Return the files that :func:`save` would write: the one to load, its JSON half, and more where there are more."""
+    target = _target(model, path)
+    others = [file for file in _contents(model, target) if file != target] if shards.is_name(target) else []
+    return target, side_of(target), *others
 
 
 def content(model: Saved, form: FileFormat | None = None) -> bytes:
     """Return the arrays as a file's content, in a format or as they came; without the JSON half."""
     form = form or FILE_FORMATS[model.format]
-    return form.write(model.tree, model.record if form.name == model.format else {})
+    return form.write(model.written, model.record if form.name == model.format else {})
 
 
 def save(model: Saved, path: str | os.PathLike[str]) -> Path:
     """Write a model, in the format of the suffix, or as it came when `path` has none of them; returns the file written.
 
-    The file and its JSON half are replaced together: after a failure (full disk, no permission) the old pair is there,
-    unchanged, and no temporary file is left.
+    All files of it are replaced together: after a failure (full disk, no permission) the old ones are there, unchanged,
+    and no temporary file is left.
 
     Raises
     ------
@@ -60,10 +59,28 @@ def save(model: Saved, path: str | os.PathLike[str]) -> Path:
     InputError
         The format cannot hold what the tree holds.
     """
-    target, side = files_of(model, path)
-    form = formats.by_suffix(target)
-    assert form is not None  # files_of gave it one
-    arrays = content(model, form)
+    target = _target(model, path)
+    contents = _contents(model, target)
     options = {**model.options, **model.layers[0].options()}
-    write_files({target: arrays, side: describe(arrays, model.architecture, options, model.training)})
+    half = describe(contents[target], model.architecture, options, model.training)
+    write_files({**contents, side_of(target): half})
     return target
+
+
+def _target(model: Saved, path: str | os.PathLike[str]) -> Path:
+    """The file that `path` stands for, with the suffix of the format that came in if it has none."""
+    target = Path(path)
+    if shards.is_name(target) or formats.by_suffix(target) is not None:
+        return target
+    sharded = model.format == "safetensors" and shards.MAP in model.record
+    return target.with_name(f"{target.name}{shards.SUFFIX if sharded else FILE_FORMATS[model.format].suffix}")
+
+
+def _contents(model: Saved, target: Path) -> dict[Path, bytes]:
+    """Every file of arrays, that which `load` takes among them."""
+    if shards.is_name(target):
+        return shards.write(model.written, model.record if model.format == "safetensors" else {}, target)
+    form = formats.by_suffix(target)
+    assert form is not None  # _target gave it one
+    record = {key: text for key, text in model.record.items() if key != shards.MAP}
+    return {target: form.write(model.written, record if form.name == model.format else {})}

@@ -217,7 +217,7 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
     try:
         fields = form.decode(wanted)
     except DimensionError as error:
-        raise _prefixed(error, where, _stacked(form, wanted)) from None
+        raise _prefixed(error, where, _stacked(raw)) from None
     place = name or next(iter(found), "")
     chosen = options_of(form, where, options, wanted, fields, place)
     is_bidirectional = fields["C_reverse"] is not None
@@ -249,18 +249,35 @@ def _prefixed(error: DimensionError, where: str, hint: str = "") -> DimensionErr
     return DimensionError(where + message + hint, **error.shapes)
 
 
-def _stacked(form: LayerFormat, raw: Mapping[str, Array]) -> str:
-    """Say so when all arrays have one axis too many in front and would make a layer without it."""
+def leading_axis(raw: Mapping[str, Array]) -> int:
+    """Length of an axis in front of all arrays that make a layer without it, and none with it; else 0."""
     sizes = {array.shape[0] if array.ndim else 0 for array in raw.values()}
     if len(sizes) != 1 or 0 in sizes:
-        return ""
+        return 0
+    forms = [form for form in LAYER_FORMATS.values() if form.anchor in raw and raw.keys() >= {*form.keys}]
+    if any(_decodes(form, raw) for form in forms):
+        return 0
+    first = {key: array[0] for key, array in raw.items()}
+    return sizes.pop() if any(_decodes(form, first) for form in forms) else 0
+
+
+def _decodes(form: LayerFormat, raw: Mapping[str, Array]) -> bool:
     try:
-        form.decode({key: array[0] for key, array in raw.items()})
-    except (InputError, ValueError, IndexError):
-        return ""
+        form.decode({key: raw[key] for key in form.keys + form.optional if key in raw})
+    except (InputError, KeyError, ValueError, IndexError):
+        return False
+    return True
+
+
+def _stacked(raw: Mapping[str, Array]) -> str:
+    """Say so when all arrays have one axis too many in front and would make a layer without it."""
+    size = leading_axis(raw)
     return (
-        f". All arrays have a leading axis of {sizes.pop()}, as pmap leaves it (replicated: take one copy, "
-        "{key: array[0]}) or nn.scan (stacked layers: take each, {key: array[i]}); numpy.savez writes the result"
+        f". All arrays have a leading axis of {size}: pass axis='device' to load where pmap replicated them (on the "
+        "command line --axis device; of one layer, {key: array[0]}), or axis='layers' where nn.scan stacked layers "
+        "(--axis layers; of one layer after the other, {key: array[i]})"
+        if size
+        else ""
     )
 
 

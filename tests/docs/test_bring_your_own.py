@@ -56,5 +56,5 @@ def test_the_page_is_whole() -> None:
     from ssmreduce.layers.options import LAYER_OPTIONS
 
     assert len(SNIPPETS) == 5
-    assert {*OPTIONS} == {*LAYER_OPTIONS}
+    assert {*OPTIONS} == {*LAYER_OPTIONS, "axis"}
     assert re.search(r"^bring_your_own$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ssmreduce.files import digest
 from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.formats import shards
 from ssmreduce.files.formats.file_format import FileFormat, Held
 from ssmreduce.files.formats.foreign import refuse, refuse_signed
 from ssmreduce.files.reading import read_bytes, read_head
@@ -48,6 +49,10 @@ def read(path: Path) -> tuple[FileFormat, Held, bytes]:
     """
     head = read_head(path)
     refuse_signed(head, path)
+    if shards.is_index(head):
+        held, data = shards.read(path)
+        return FILE_FORMATS["safetensors"], _checked(held, path), data
+    shards.refuse_part(path)
     chosen = next((form for form in FILE_FORMATS.values() if form.recognizes(head)), None)
     if chosen is None:
         refuse(head, path, [form.title for form in FILE_FORMATS.values()])
@@ -56,12 +61,17 @@ def read(path: Path) -> tuple[FileFormat, Held, bytes]:
         held = chosen.read(data, path)
     except (MemoryError, RecursionError) as error:
         raise CheckpointError(f"a damaged {chosen.title} file ({type(error).__name__})", path) from None
+    return chosen, _checked(held, path), data
+
+
+def _checked(held: Held, path: Path) -> Held:
+    """Compare the digest that the container carries, if it does."""
     expected = held.record.get(digest.KEY)
     if expected is not None and expected != digest.of_arrays(flat(held.tree)):
         raise CheckpointError(
             "the arrays are not those that were written, their digest differs: restore the file", path
         )
-    return chosen, held, data
+    return held
 
 
-__all__ = ["FILE_FORMATS", "FileFormat", "Held", "by_suffix", "read"]
+__all__ = ["FILE_FORMATS", "FileFormat", "Held", "by_suffix", "read", "shards"]

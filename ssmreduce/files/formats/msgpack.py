@@ -21,8 +21,9 @@ class FlaxMsgpack:
     name, suffix, title, aliases = "msgpack", ".msgpack", "Flax msgpack", ()
 
     def recognizes(self, head: bytes) -> bool:
-        """A map of one entry or more."""
-        return bool(head) and (head[0] in (0xDE, 0xDF) or 0x81 <= head[0] <= 0x8F)
+        """A map of one entry or more; not a safetensors file whose header happens to have such a length."""
+        is_map = bool(head) and (head[0] in (0xDE, 0xDF) or 0x81 <= head[0] <= 0x8F)
+        return is_map and head[5:9] != b"\0\0\0{"
 
     def read(self, data: bytes, path: Path) -> Held:
         """See :class:`FileFormat`."""

@@ -152,6 +152,13 @@ def test_what_a_container_cannot_hold_is_said() -> None:
         FILE_FORMATS["safetensors"].write({"x": np.zeros(2, complex)}, {})
 
 
+@pytest.mark.parametrize("length", [*range(0x80, 0x98, 8), 0xA088, 0xDE, 0xDF88, 0x1F8B, 0x4B50, 0x0280])
+def test_a_header_of_any_length_is_recognised(length: int) -> None:
+    """The length of its header is what a safetensors file begins with, and may be any other format's first bytes."""
+    head = length.to_bytes(8, "little") + b'{"x":{"dtype":"F32"'
+    assert [name for name, form in FILE_FORMATS.items() if form.recognizes(head)] == ["safetensors"]
+
+
 def test_two_bytes_without_a_name_are_bfloat16(tmp_path: Path) -> None:
     """numpy.savez of a bfloat16 array keeps bytes, not the type."""
     values = np.array([1.5, -2.25, 3e-20], ml_dtypes.bfloat16)
