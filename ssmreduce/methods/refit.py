@@ -1,37 +1,70 @@
-"""Another method's poles, with the output matrix that is best in H2."""
+"""Another method's poles, with the output matrix that is best in H2 or in H-infinity."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import METHODS, Method, Source, system_of
 from theory.errors import InputError
+from theory.norms import error_norm
 from theory.reduction.balancing import Truncation
 from theory.reduction.h2_refit import h2_refit
+from theory.reduction.hinf_refit import hinf_refit
 from theory.reduction.improvement import improved
+from theory.systems.system import DiagonalStateSpace, System
+
+NORMS = {"h2": "H2", "hinf": "H-infinity"}
+"""Names of the norms, and how they are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refit(Method):
-    """Keeps the poles and B of another method, and takes the C with the least H2 error: a closed form.
+    """Keeps the poles and B of another method, and takes the C with the least error: a closed form in H2.
 
-    :func:`theory.reduction.h2_refit.h2_refit`. ``"refit(start='last')"`` makes more of a selection of stored poles.
+    :func:`theory.reduction.h2_refit.h2_refit`, :func:`theory.reduction.hinf_refit.hinf_refit`.
+    ``"refit(start='last')"`` makes more of a selection of stored poles, ``"refit(norm='hinf')"`` solves the convex
+    problem in the worst case, and says how near its least value it is; seconds to a minute, for diagonal systems.
 
     Attributes
     ----------
     start : str
         The method whose poles are kept: one that needs no data.
+    norm : str
+        "h2" or "hinf".
     """
 
     start: str = "balanced"
+    norm: str = "h2"
 
-    title = "H2 refit of the output"
     rank = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.norm not in NORMS:
+            raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {self.norm!r}")
+
+    @property
+    def title(self) -> str:
+        """With the norm."""
+        return f"{NORMS[self.norm]} refit of the output"
+
+    @property
+    def searches(self) -> bool:  # type: ignore[override]
+        """Whether it takes its time."""
+        return self.norm == "hinf"
 
     @property
     def guarantee(self) -> str:
         """Never worse than the start."""
+        if self.norm == "hinf":
+            return (
+                f"error certified, never more than that of {self.start} (before rounding of what is stored), with its "
+                "distance from the least for these poles"
+            )
         return (
             f"H2 error the least with these poles and B, so never more than that of {self.start}; error at most twice "
             "the sum of the Hankel singular values of the error"
@@ -50,6 +83,11 @@ class Refit(Method):
     def applies(self, source: Source) -> None:
         """Whatever its start does."""
         self._first().applies(source)
+        if self.norm == "hinf" and not isinstance(source, (SSMLayer, DiagonalStateSpace)):
+            raise InputError(
+                "the refit in H-infinity needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives "
+                "one"
+            )
 
     def truncate(self, source: Source, order: int) -> Truncation:
         """Reduce by the start, then fit C."""
@@ -58,6 +96,8 @@ class Refit(Method):
         start, system = first.truncate(source, order, **data), system_of(source)
         if start.order == system.n or not start.order:
             return start
+        if self.norm == "hinf":
+            return _hinf(start, system)
         reduced = h2_refit(system, start.system)
         return improved(start, system, reduced, f"{start.status}, C refitted in H2")
 
@@ -66,6 +106,21 @@ class Refit(Method):
         if first.requires or not first.keeps_feedthrough or isinstance(first, Refit):
             raise InputError(f"a refit starts from a method that needs no data and keeps D, not from {self.start!r}")
         return first
+
+
+def _hinf(start: Truncation, system: System) -> Truncation:
+    """The convex refit of a truncation, with the gap in its status and diagnostics."""
+    assert isinstance(system, DiagonalStateSpace)
+    assert isinstance(start.system, DiagonalStateSpace)
+    found = hinf_refit(system, start.system, error_norm)
+    gap = float(np.max(found.gap))
+    told = f"at most {gap:.2g} above the least with these poles" if np.isfinite(gap) else "the least is not known"
+    status = f"{start.status}, C refitted in H-infinity: {told}"
+    diagnostics = {key: value for key, value in start.diagnostics.items() if key != "kept"}
+    return replace(
+        start, system=found.system, bound=found.upper, status=status, kept=None,
+        diagnostics=diagnostics | {"least_error": found.lower, "gap": gap},
+    )  # fmt: skip
 
 
 METHODS.register("refit", Refit())

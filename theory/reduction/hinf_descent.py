@@ -143,8 +143,8 @@ class Peaks:
             Z = self.adjoint @ Y
             for C, B, weight in parts:
                 Z = Z - B.conj().T @ (weight.conj()[:, :, None] * (C.conj().T @ Y))
-            self.basis = _orthonormal(Z)[0]
-        U, sigma, W = _orthonormal(times(self.basis))
+            self.basis = orthonormal(Z)[0]
+        U, sigma, W = orthonormal(times(self.basis))
         return U, sigma, W.conj().swapaxes(1, 2) @ self.basis.conj().swapaxes(1, 2)
 
     def __call__(self, point: Point) -> tuple[float, Array, Array, Array]:
@@ -171,7 +171,7 @@ class Peaks:
         return float(np.log(top) + np.log(total) / self.power), poles, B, C
 
 
-def _orthonormal(Y: Array) -> tuple[Array, Array, Array]:
+def orthonormal(Y: Array) -> tuple[Array, Array, Array]:
     """``Y = U diag(sigma) W^*`` of thin matrices, by the eigenvalues of ``Y^* Y``: half the digits for small values."""
     values, W = np.linalg.eigh(Y.conj().swapaxes(1, 2) @ Y)
     sigma = np.sqrt(np.maximum(values, 1e-14 * values[:, -1:] + np.finfo(float).tiny))
