@@ -188,6 +188,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
     check_outputs({"--output": arguments.output})
     model = load_model(arguments)
     model = model.taken_apart() if arguments.unstack else model
+    model = model if arguments.form is None else model.in_form(arguments.form)
     target = _target(model, arguments)
     written = _saved(model, target)
     deliver([(STANDARD if written else None, written)])

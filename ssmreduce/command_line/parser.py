@@ -102,12 +102,15 @@ class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         texts = [action for action in self._actions if "{" in (action.help or "")]
         if texts:
+            from ssmreduce.layers.formats import LAYER_FORMATS
             from ssmreduce.methods.allocation import ALLOCATIONS
             from ssmreduce.methods.registry import METHODS
 
             for action in texts:
                 assert action.help is not None
-                action.help = action.help.format(methods=", ".join(METHODS), allocations=", ".join(ALLOCATIONS))
+                action.help = action.help.format(
+                    methods=", ".join(METHODS), allocations=", ".join(ALLOCATIONS), forms=", ".join(LAYER_FORMATS)
+                )
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
@@ -253,7 +256,7 @@ def _add_reduce(commands: Any) -> None:
 
 
 def _add_convert(commands: Any) -> None:
-    text = "write a checkpoint in another container, with the same layers"
+    text = "write a checkpoint in another container, or its layers as another code base stores them"
     parser = _add_command(commands, "convert", run_convert, text, "file with the trained parameters")
     parser.add_argument(
         "-o",
@@ -264,6 +267,11 @@ def _add_convert(commands: Any) -> None:
         ".msgpack, .pth); - for the output",
     )
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+    parser.add_argument(
+        "--form",
+        metavar="F",
+        help="store the layers as another code base does, one of {forms}; the outputs stay, or an error says why not",
+    )
     parser.add_argument(
         "--unstack", action="store_true", help="write without the axis that --axis names: the layers apart, one copy"
     )

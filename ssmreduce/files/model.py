@@ -14,6 +14,7 @@ import numpy as np
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import FILE_FORMATS
 from ssmreduce.files.formats.file_format import LEFT_OUT
+from ssmreduce.files.renaming import beside
 from ssmreduce.files.saving import save
 from ssmreduce.files.stacks import Stack
 from ssmreduce.files.trees import Array, changed, nested, pruned
@@ -144,6 +145,31 @@ class Model:
         """Return the model without the axis that its arrays had in front: layers stay apart, of copies there is one."""
         options = {key: value for key, value in self.options.items() if key != "axis"}
         return replace(self, stack=None, options=options)
+
+    def in_form(self, form: str) -> Model:
+        """Return the model with its layers as another code base stores them; moments of an optimizer go.
+
+        Parameters
+        ----------
+        form : str
+            A key of :data:`ssmreduce.layers.formats.LAYER_FORMATS`; see :meth:`SSMLayer.in_form`.
+
+        Raises
+        ------
+        InputError, StabilityError
+            A layer cannot be stored so.
+        """
+        layers, changes = tuple(layer.in_form(form) for layer in self.layers), dict[tuple[str, ...], Array | None]()
+        found = [*zip(self._found.values(), layers)]
+        for prefix, copies in self.copies.items():
+            found += zip(self._places[prefix].values(), (layer.in_form(form) for layer in copies))
+        for paths, layer in found:
+            arrays = layer.to_params()
+            changes |= dict.fromkeys(paths.values())
+            changes |= {paths.get(key) or beside(paths, key): value for key, value in arrays.items()}
+        options = {key: value for key, value in self.options.items() if key not in LAYER_OPTIONS}
+        tree = pruned(changed(self.tree, changes), self._is_moment())
+        return replace(self, tree=tree, options=options | layers[0].options())
 
     @property
     def left_out(self) -> str:
@@ -283,23 +309,11 @@ def _changes(
         if "D" in arrays and "D" not in paths and np.any(arrays["D"]):
             raise InputError(f"layer {name} has no D, and its replacement has one: keep D at 0 (only C and the states)")
         changes |= {path: None for key, path in paths.items() if key not in arrays}
-        # unused ones may be absent; those of another form lie beside the ones that they replace
-        beside = _beside(paths) if any(key not in arrays for key in paths) else {}
+        same = all(key in arrays for key in paths)  # unused ones may be absent; those of another form lie beside
         for key, value in arrays.items():
-            path = paths.get(key) or beside.get(key.rpartition(".")[0], lambda last: None)(key.rpartition(".")[2])
-            if path is not None:
-                changes[path] = _as_it_came(value, old.source, key)
+            if key in paths or not same:
+                changes[paths.get(key) or beside(paths, key)] = _as_it_came(value, old.source, key)
     return changes
-
-
-def _beside(paths: Keys) -> dict[str, Callable[[str], tuple[str, ...]]]:
-    """Of each branch of a layer's keys, how the path of another leaf in it is spelled."""
-
-    def spelled(key: str, path: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
-        stem = path[-1].removesuffix(key.rpartition(".")[2])
-        return lambda last: (*path[:-1], stem + last)
-
-    return {key.rpartition(".")[0]: spelled(key, path) for key, path in paths.items()}
 
 
 def _as_it_came(value: Array, source: Mapping[str, Array] | None, key: str) -> Array:

@@ -36,8 +36,9 @@ TRUSTED_MODULE = "torch.save(torch.load(FILE, map_location='cpu', weights_only=F
 
 TORCH_SHARDS = (
     "Where torch is installed, in the folder of the index, put them into one file: "
-    "w = json.loads(pathlib.Path(FILE).read_text())['weight_map']; c = {n: torch.load(n, map_location='cpu', weights_only=True) "
-    "for n in {*w.values()}}; torch.save({k: c[n][k] for k, n in w.items()}, 'model.pth')"
+    "w = json.loads(pathlib.Path(FILE).read_text())['weight_map']; "
+    "c = {n: torch.load(n, map_location='cpu', weights_only=True) for n in {*w.values()}}; "
+    "torch.save({k: c[n][k] for k, n in w.items()}, 'model.pth')"
 )
 """An index of files of PyTorch."""
 

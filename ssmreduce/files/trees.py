@@ -61,9 +61,14 @@ def changed(tree: Tree, changes: Mapping[tuple[str, ...], Any], prefix: tuple[st
             result[key] = changed(value, changes, path)
         elif path not in changes or changes[path] is not None:
             result[key] = changes.get(path, value)
-    new = {path[-1]: leaf for path, leaf in changes.items() if path[:-1] == prefix and leaf is not None}
-    there = {str(key) for key in tree}
-    return like(tree, result | {key: leaf for key, leaf in new.items() if key not in there})
+    there, depth = {str(key) for key in tree}, len(prefix)
+    for path, leaf in changes.items():
+        if leaf is not None and path[:depth] == prefix and len(path) > depth and path[depth] not in there:
+            branch = result
+            for part in path[depth:-1]:
+                branch = branch.setdefault(part, {})
+            branch[path[-1]] = leaf
+    return like(tree, result)
 
 
 def pruned(tree: Tree, is_gone: Callable[[tuple[str, ...]], bool], prefix: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ssmreduce.layers.conversion import converted
 from ssmreduce.layers.families import CLIP, DISCRETIZATIONS, FAMILIES, Family, discrete
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.inversion import CANDIDATES, invert, outputs
@@ -343,8 +344,35 @@ class SSMLayer:
             raise InputError(f"the layer has {self.order} states already; padding to {order} would cut it")
         return self.replace(**fields) if extra else self
 
-    def to_params(self) -> dict[str, Array]:
-        """Return the stored arrays by key, named as in the code that the layer came from; unchanged ones bit-equal."""
+    def in_form(self, form: str) -> SSMLayer:
+        """Return the layer as another code base stores it: the same system, to the precision of the stored arrays.
+
+        Parameters
+        ----------
+        form : str
+            A key of :data:`ssmreduce.layers.formats.LAYER_FORMATS`.
+
+        Raises
+        ------
+        InputError, StabilityError
+            The form is of another kind, or cannot hold the layer; see :mod:`ssmreduce.layers.conversion`.
+        """
+        return self if form == self.form else self.replace(**converted(self, form))
+
+    def to_params(self, form: str | None = None) -> dict[str, Array]:
+        """Return the stored arrays by key, named as in the code that the layer came from; unchanged ones bit-equal.
+
+        Parameters
+        ----------
+        form : str, optional
+            As another code base stores the layer: ``layer.in_form(form).to_params()``, whose :meth:`options` that code
+            has to be told.
+        """
+        if form not in (None, self.form):
+            return self.in_form(str(form)).to_params()
+        return self._to_params()
+
+    def _to_params(self) -> dict[str, Array]:
         form = LAYER_FORMATS[self.form]
         if self.source is not None:
             decoded = form.decode(self.source)
