@@ -317,6 +317,10 @@ def _changes(
 
 
 def _as_it_came(value: Array, source: Mapping[str, Array] | None, key: str) -> Array:
-    """An array of the size that it had in the shape that it had: D may have a leading axis, and steps one behind."""
+    """An array with the axes of length 1 that it had: D may have a leading one, and steps one behind.
+
+    The size alone says nothing: 2 copies of 6 states for 4 channels become 4 of 3.
+    """
     before = None if source is None else source.get(key)
-    return value if before is None or before.size != value.size else value.reshape(before.shape)
+    same = before is not None and [n for n in before.shape if n != 1] == [n for n in value.shape if n != 1]
+    return value.reshape(before.shape) if before is not None and same else value

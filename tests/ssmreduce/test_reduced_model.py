@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from allocation_cases import network_for
-from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s5_params
+from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
 from ssmreduce.files.loading import load
 from ssmreduce.files.model import Model
@@ -100,6 +100,22 @@ def test_s4d_models(tmp_path: Path) -> None:
         again = load(smaller.save(tmp_path / "small.npz"), **options)
         assert [layer.order for layer in again.layers] == [1, 1]
         assert np.array_equal(again.layers[0].system.B, smaller.layers[0].system.B)
+
+
+@pytest.mark.parametrize("method", ["balanced", "modal"])
+@pytest.mark.parametrize("form", ["s4d-v3", "s4d-v4", "s4d-v4-exp"])
+def test_shared_copies_become_one_a_channel_whatever_their_numbers(
+    form: str, method: str, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """2 copies of 6 states hold as many numbers as 4 channels of 3: of equal size, and of another shape."""
+    raw = {f"layer.{key}": value for key, value in s4d_params(rng, form, H=4, N=6).items()}
+    model = Model(tree=raw, options=S4D_OPTIONS[form])
+    for order in range(1, 6):
+        smaller = reduce_model(model, orders=order, method=method)
+        alone = reduce(model.layers[0], order, method=method).layer
+        again = load(smaller.save(tmp_path / "small.npz"), **S4D_OPTIONS[form]).layers[0]
+        assert again.order == order
+        assert all(np.array_equal(value, again.to_params()[key]) for key, value in alone.to_params().items())
 
 
 def test_random_draws_differ_between_layers(rng: np.random.Generator) -> None:
