@@ -65,6 +65,7 @@ _WHERE = {
     "Lamp": "ssmreduce.methods.lamp",
     "TimeLimited": "ssmreduce.methods.time_limited",
     "FrequencyLimited": "ssmreduce.methods.frequency_limited",
+    "Weighted": "ssmreduce.methods.weighted",
     "Empirical": "ssmreduce.methods.empirical",
     "EmpiricalSelection": "ssmreduce.methods.empirical_selection",
     "Magnitude": "ssmreduce.methods.magnitude",

@@ -53,6 +53,7 @@ from ssmreduce.methods.scores import released_threshold as released_threshold
 from ssmreduce.methods.scores import state_scores as state_scores
 from ssmreduce.methods.selection import Selection as Selection
 from ssmreduce.methods.time_limited import TimeLimited as TimeLimited
+from ssmreduce.methods.weighted import Weighted as Weighted
 from ssmreduce.network import Network as Network
 from ssmreduce.network import Parts as Parts
 from ssmreduce.network import Pass as Pass

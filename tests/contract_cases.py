@@ -23,6 +23,7 @@ from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.selection import Selection
 from ssmreduce.methods.time_limited import TimeLimited
+from ssmreduce.methods.weighted import Weighted
 from ssmreduce.reduction import reduce
 from theory.errors import OrderError
 from theory.systems.realization import dense
@@ -123,7 +124,7 @@ def members(system):
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
     Selection: ("diagonal",), Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
-    FrequencyLimited: ("diagonal",),
+    FrequencyLimited: ("diagonal",), Weighted: ("diagonal",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""
@@ -131,6 +132,7 @@ NEEDS = {
 
 CHOSEN = {
     "frequency_limited": ("frequency_limited(band=(0.3, 1.5))", "frequency_limited(band=(0.5, 3), sides='output')"),
+    "weighted": ("weighted(input=((0, 0.5, 3), (2, 0.1)))", "weighted(output=((0.3, 1, 2, 3), (1, 0, 0.5)))"),
 }
 """With parameters, methods that have no default for them. Only what is stable by proof: the others may refuse."""
 

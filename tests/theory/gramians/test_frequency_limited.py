@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_cases import KINDS, matrices, system
+from recorded_cases import KINDS, system
+from spectral_cases import integrals
 from strategies import diagonal_systems, gaussian
 from tolerance import relative, tol
 
 from theory.errors import InputError, StabilityError
 from theory.gramians.frequency_limited import Piece, frequency_limited_gramians, piecewise_gramians
-from theory.gramians.gramians import gramians, stacked_output
+from theory.gramians.gramians import gramians
 from theory.systems.system import DiagonalStateSpace
-
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 CLOSEST = 1e-4
 """Margin of the poles whose resolvents are inverted in plain arithmetic here: eight digits are left."""
@@ -26,29 +25,6 @@ fractions = st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)).filter(lambda pa
 
 def band_of(item, fraction):
     return tuple(edge * (np.pi if item.is_discrete else 3.0) for edge in sorted(fraction))
-
-
-def panels(item, low, high):
-    """Nodes and weights on [low, high]: panels that halve towards the frequency of every pole."""
-    centres = np.ravel(np.angle(item.poles) if item.is_discrete else item.poles.imag)
-    cuts = np.concatenate([c + s * 4.0 ** -np.arange(12.0) for c in np.append(centres, -centres) for s in (-1, 1)])
-    edges = np.unique(np.concatenate([[low, high], cuts[(cuts > low) & (cuts < high)], np.linspace(low, high, 9)]))
-    half = 0.5 * np.diff(edges)[:, None]
-    return ((edges[:-1, None] + half) + half * NODES).ravel(), (half * WEIGHTS).ravel()
-
-
-def integrals(item, band):
-    """The definition, of one system, with A written out as a matrix."""
-    A, B, C = matrices(item, stacked_output(item))
-    P = Q = np.zeros(A.shape, complex)
-    for low, high in (band, (-band[1], -band[0])):
-        omega, weight = panels(item, low, high)
-        z = np.exp(1j * omega) if item.is_discrete else 1j * omega
-        R = np.linalg.inv(z[:, None, None] * np.eye(len(A)) - A)
-        reached, seen = R @ B, C @ R
-        P = P + np.einsum("w,wim,wjm->ij", weight, reached, reached.conj()) / (2 * np.pi)
-        Q = Q + np.einsum("w,wpi,wpj->ij", weight, seen.conj(), seen) / (2 * np.pi)
-    return P, Q
 
 
 def close(found, wanted, item):
@@ -65,10 +41,11 @@ def any_system(**options):
 @given(any_system(), fractions)
 def test_they_are_integrals_over_the_band_and_its_mirror_image(item, fraction):
     band = band_of(item, fraction)
+    mirrored = -band[1], -band[0]
     P, Q = frequency_limited_gramians(item, band)
     for index in np.ndindex(item.batch_shape):
         one = item[index] if index else item
-        for found, wanted in zip((P[index], Q[index]), integrals(one, band), strict=True):
+        for found, wanted in zip((P[index], Q[index]), integrals(one, (band, mirrored)), strict=True):
             assert close(found, wanted, one)
 
 
