@@ -12,8 +12,8 @@ from ssmreduce.methods.allocation import Allocation, allocate
 from ssmreduce.methods.registry import Method
 from ssmreduce.network import Network
 from ssmreduce.recorded.recording import Recording
-from ssmreduce.reduction import Reduction, reduce
-from theory.errors import OrderError
+from ssmreduce.reduction import NOT_WRITTEN, Reduction, reduce
+from theory.errors import InputError, OrderError
 
 NEED_GRADIENTS = ("output", "mixture")
 """Kinds of observability (:data:`theory.gramians.recorded.OBSERVABILITIES`) that look at gradients."""
@@ -104,6 +104,13 @@ def at_most(layer: SSMLayer, order: int, method: Method, seed: int, **data: Any)
 
 
 def reduced_layer(reduction: Reduction) -> SSMLayer:
-    """The layer of a reduction of a layer."""
-    assert reduction.layer is not None
+    """The layer of a reduction of a layer.
+
+    Raises
+    ------
+    InputError
+        The parameters of its code base cannot hold the reduced system.
+    """
+    if reduction.layer is None:
+        raise InputError(reduction.diagnostics[NOT_WRITTEN])
     return reduction.layer

@@ -126,6 +126,7 @@ def reduce_model(
     for i, (layer, order) in enumerate(zip(layers, asked, strict=True)):
         report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
         reductions.append(cuts.at_most(i, order) if orders is None else cuts.exactly(i, order))
+        _ = reduced_layer(reductions[-1])  # what its code base cannot hold is said at once
     report(len(layers), len(layers), "done")
     copies = {
         prefix: [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ssmreduce.layers.formats.layer_format import NotClosedError
 from ssmreduce.layers.inversion import rounding_bound
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
@@ -24,6 +25,9 @@ from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
 
+NOT_WRITTEN = "not_written"
+"""Under which name the diagnostics say why there is no layer."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Reduction:
@@ -34,7 +38,8 @@ class Reduction:
     system : StateSpace or DiagonalStateSpace
         The reduced system; with a layer, that of the rounded parameters in :attr:`layer`.
     layer : SSMLayer or None
-        The reduced layer, ready for the original scan, when a layer came in.
+        The reduced layer, ready for the original scan, when a layer came in whose code base can hold it; where it
+        cannot, ``diagnostics["not_written"]`` says why, and what can be done.
     method : str
         Name of the method, parameters included; :data:`ssmreduce.METHODS` reads it.
     order : int
@@ -192,20 +197,24 @@ def _written(
 ) -> Reduction:
     """Turn a truncation into what is stored, and add the rounding to its bound."""
     layer: SSMLayer | None = None
+    unwritten: dict[str, str] = {}
     system = system_of(source)
     reduced, rounding = truncation.system, np.zeros(np.shape(truncation.bound))
     if isinstance(source, SSMLayer):
         same_type = dtype is None or np.dtype(dtype) == source.dtype
         if reduced is system and same_type:
             layer = source
-        elif truncation.kept is not None and same_type:
-            layer = source.keep(truncation.kept)
         else:
             assert isinstance(reduced, DiagonalStateSpace)
-            layer = source.with_system(reduced, dtype=dtype)
-            layer.require_stable()
-            rounding = np.asarray(rounding_bound(reduced, layer.system))
-        reduced = layer.system
+            try:
+                kept = truncation.kept if same_type else None
+                layer = source.with_system(reduced, dtype=dtype) if kept is None else source.keep(kept)
+            except NotClosedError as error:  # the system is the answer, and no layer of this code base
+                unwritten = {NOT_WRITTEN: str(error)}
+            if layer is not None and kept is None:
+                layer.require_stable()
+                rounding = np.asarray(rounding_bound(reduced, layer.system))
+        reduced = reduced if layer is None else layer.system
     scalar = rounding.ndim == 0
     require_consistent(floor=truncation.floor, bound=truncation.bound + rounding)
     remarks = truncation.remarks
@@ -224,5 +233,5 @@ def _written(
         remarks=remarks,
         guarantee=method.guarantee,
         original=system,
-        diagnostics={**truncation.diagnostics, "summary": truncation.status},
+        diagnostics={**truncation.diagnostics, "summary": truncation.status, **unwritten},
     )

@@ -48,7 +48,8 @@ def converted(layer: Any, form: str) -> dict[str, Any]:
     target = _form(layer, form)
     allowed = target.discretizations or (layer.discretization,)
     options = {key: getattr(layer, key) for key in OPTIONS}
-    options["discretization"] = layer.discretization if layer.discretization in allowed else allowed[0]
+    free = layer.discretization != "dirac" or "discretization" not in LAYER_FORMATS[layer.form].fixed
+    options["discretization"] = layer.discretization if layer.discretization in allowed and free else allowed[0]
     # a form that does not fix where its output looks has S5's place of it
     options |= {"delay": 0, **{key: value for key, value in target.fixed.items() if key in OPTIONS}}
     system = layer.system

@@ -109,6 +109,11 @@ def options_of(
         raise asked(where, "conj_sym", why)
     if "discretization" not in chosen:
         raise asked(where, "discretization", form.ambiguity, form.discretizations)
+    if form.discretizations and chosen["discretization"] not in form.discretizations:
+        known = " or ".join(map(repr, form.discretizations))
+        raise InputError(
+            f"{where}{form.title} has the discretization {known}, got {chosen['discretization']!r}{form.ambiguity}"
+        )
     if "clip_eigs" not in chosen:
         above = float(fields["Lambda"].real.max(initial=float("-inf")))
         if CLIP < above < 0:  # an unstable layer is refused by whatever needs a stable one, with the same two ways on

@@ -106,7 +106,14 @@ def locate_layers(tree: Mapping[Any, Any]) -> dict[Path, dict[str, Path]]:
             key = ".".join(path[-cut:])
             if path[:-cut] in found and key in known:
                 found[path[:-cut]][key] = original
-    return {base: found[base] for base in sorted(found, key=_order) if _is_layer(found[base])}
+    layers = {base: found[base] for base in sorted(found, key=_order) if _is_layer(found[base])}
+    return {base: keys for base, keys in layers.items() if not _is_part(base, keys, layers)}
+
+
+def _is_part(base: Path, keys: Mapping[str, Path], layers: Mapping[Path, Mapping[str, Path]]) -> bool:
+    """Whether all arrays of what looks like a layer are those of a layer around it: S4D's kernel has an A, B and C."""
+    around = (layers.get(base[:cut], {}) for cut in range(len(base)))
+    return any({*keys.values()} <= {*outer.values()} for outer in around if outer)
 
 
 def _is_layer(keys: Mapping[str, Path]) -> bool:

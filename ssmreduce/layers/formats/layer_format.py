@@ -14,6 +14,21 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 
+class NotClosedError(InputError):
+    """The parameters of a code base hold not every diagonal system, and not this one; the message says why.
+
+    What can be done is said once, here: states may be kept as they are, or the layer is stored as another code base
+    does, whose parameters hold every system.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}. Keep stored states (method='modal', 'last', 'aire', 'lamp' or 'magnitude'; --method modal), "
+            "where the code base allows that; or store the layer as S5 before, which holds every system: "
+            "layer.in_form('s5'), model.in_form('s5'), ssmreduce convert FILE --form s5 -o FILE2"
+        )
+
+
 class LayerFormat(Protocol):
     """How one code base stores one layer.
 
@@ -135,6 +150,23 @@ def paired(pair: Array) -> Array:
 def pairs(value: Array, dtype: np.dtype[Any]) -> Array:
     """Complex to ``(..., 2)`` real pairs."""
     return np.stack([value.real, value.imag], axis=-1).astype(dtype)
+
+
+def aligned(B: Array, C: Array, dtype: np.dtype[Any]) -> tuple[Array, Array, float]:
+    """Turn each state so that its row of B is real, C against it; also by how much of its size a row is not.
+
+    Imaginary parts below the rounding of `dtype` are none. The largest entry of a row says by how much it is turned.
+    """
+    size = np.abs(B).max(axis=1, keepdims=True, initial=0.0)
+    largest = np.take_along_axis(B, np.abs(B).argmax(axis=1)[:, None], axis=1) if B.shape[1] else size
+    turn = np.where(size > 0, np.where(size > 0, largest, 1.0) / np.where(size > 0, size, 1.0), 1.0)
+    turned = np.where(B.imag.any(axis=1, keepdims=True), B * turn.conj(), B)
+    against = np.where(B.imag.any(axis=1), C * turn[:, 0], C)
+    room = 8.0 * float(np.finfo(complex_type(dtype)).eps)
+    against = np.where(np.abs(against.imag) <= room * np.abs(against).max(initial=0.0), against.real, against)
+    part = np.abs(turned.imag) / np.where(size > 0, size, 1.0)
+    miss = float(part.max(initial=0.0))
+    return turned, against.astype(complex), miss if miss > room else 0.0
 
 
 def complex_type(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -45,7 +45,7 @@ WAYS = [
     for form, entry in LAYER_FORMATS.items()
     if entry.kind == ("s4d" if source.startswith("s4d") else "s5") and not any(t in form for t in ("relu", "sigmoid"))
 ]
-SAID = ("cannot hold", "no reverse direction", "and not written so", "not moved", "D must be 0")
+SAID = ("real B", "one direction", "cannot hold", "no reverse direction", "and not written so", "not moved", "D must be 0")
 
 
 def layer_of(source: str, rng: np.random.Generator, dtype: type = np.float64) -> ssmreduce.SSMLayer:
