@@ -21,7 +21,6 @@ from ssmreduce.methods.empirical_selection import EmpiricalSelection
 from ssmreduce.methods.frequency_limited import FrequencyLimited
 from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.registry import METHODS
-from ssmreduce.methods.selection import Selection
 from ssmreduce.methods.time_limited import TimeLimited
 from ssmreduce.methods.weighted import Weighted
 from ssmreduce.reduction import reduce
@@ -123,7 +122,7 @@ def members(system):
 
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
-    Selection: ("diagonal",), Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
+    Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
     FrequencyLimited: ("diagonal",), Weighted: ("diagonal",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip

@@ -111,7 +111,7 @@ class Method(Named, ABC):
                 found = self.truncate(source, order, **data)
             except (OrderError, AccuracyError, StabilityError):
                 continue
-            if np.all(found.bound <= rtol * largest(found.hsv)):
+            if found.order and np.all(found.bound <= rtol * largest(found.hsv)):
                 return found
         return self.truncate(source, n, **data)
 

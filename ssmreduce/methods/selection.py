@@ -1,9 +1,13 @@
-"""Methods that keep some of the stored states, bit for bit: a score of every state is all that one has to write."""
+"""Methods that keep some of the stored states, bit for bit: a score of every state is all that one has to write.
+
+Of a dense system, which stores no poles, they keep modes: it is diagonalized, and what is kept becomes dense again.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,12 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import Method, Source, largest, shared, system_of
 from ssmreduce.methods.scores import Scored, top
 from theory.arithmetic.rounding import EPS
-from theory.errors import InputError
 from theory.reduction.balancing import Truncation, real_order
 from theory.reduction.bounds import hankel_floor
+from theory.reduction.dense_modes import keep_modes
+from theory.reduction.diagonalization import diagonalize
 from theory.reduction.modal_gains import modal_gain_bounds
-from theory.systems.system import DiagonalStateSpace
+from theory.systems.system import DiagonalStateSpace, StateSpace, require_stable
 
 Array = NDArray[Any]
 
@@ -35,27 +40,27 @@ class Selection(Method):
     @property
     def guarantee(self) -> str:
         """Sum of the gains of what was removed."""
-        return "error at most the sum of the removed states' gain bounds"
+        return "error at most the sum of the removed states' gain bounds (certified, of a dense system)"
 
     @abstractmethod
     def score(self, source: Scored, *_: Any, **data: Any) -> Array:
         """Return what each stored state is worth, in the shape of the poles: larger is kept."""
 
-    def applies(self, source: Source) -> None:
-        """Refuse a dense system."""
-        if not isinstance(source, (SSMLayer, DiagonalStateSpace)):
-            raise InputError(
-                f"the method {self.name!r} keeps stored poles, so it needs a diagonal system; "
-                "theory.reduction.diagonalization.rediagonalize gives one"
-            )
-
     def truncate(self, source: Source, order: int, *_: Any, **data: Any) -> Truncation:
-        """Keep the `order` states with the largest score; ``.kept`` has their indices."""
+        """Keep the `order` states with the largest score; ``.kept`` has their indices.
+
+        Of a dense system the modes that `order` states have room for; a conjugate pair of a real one takes two.
+        """
+        if isinstance(source, StateSpace):
+            modes = _modes(source)
+            return keep_modes(source, modes, self.score(modes, **data), order)
         system, values = self._ranked(source, data)
         return keep(system, top(values, order))
 
     def smallest(self, source: Source, rtol: float, *_: Any, **data: Any) -> Truncation:
         """Keep the fewest states such that the bounds of the others sum to at most rtol sigma_1, in every channel."""
+        if isinstance(source, StateSpace):
+            return super().smallest(source, rtol, **data)
         system, values = self._ranked(source, data)
         ranked = np.take_along_axis(modal_gain_bounds(system), np.argsort(values, axis=-1, kind="stable"), axis=-1)
         goal = rtol * largest(shared(system).hsv)[..., None]
@@ -67,6 +72,13 @@ class Selection(Method):
         assert isinstance(source, (SSMLayer, DiagonalStateSpace))
         assert isinstance(system, DiagonalStateSpace)
         return system, self.score(source, **data)
+
+
+@lru_cache(maxsize=64)
+def _modes(system: StateSpace) -> DiagonalStateSpace:
+    """A stable dense system, diagonalized once for all methods and orders."""
+    require_stable(system)
+    return diagonalize(system).system
 
 
 def keep(system: DiagonalStateSpace, kept: Array) -> Truncation:

@@ -44,8 +44,6 @@ def certified(kind, method):
 @pytest.mark.parametrize("method", ["balanced", "modal", "residualized"])
 @pytest.mark.parametrize("kind", SOME)
 def test_the_smallest_order_that_is_certified(kind, method) -> None:
-    if kind == "dense" and method == "modal":
-        pytest.skip("selections need a diagonal system")
     analysis = analyze(KINDS[kind], rtol=RTOL)
     errors = certified(kind, method)
     goals = [*sizes(kind, 1e-3, 0.03, 0.3, 10.0), errors[1], np.nextafter(errors[1], 0), np.nextafter(errors[2], 0)]

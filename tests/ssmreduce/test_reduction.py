@@ -16,6 +16,7 @@ from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.reduction import Reduction, reduce
 from theory.errors import AccuracyError, InputError, OrderError, SSMReduceError, StabilityError, ToleranceError
+from theory.reduction.balancing import Remark
 from theory.systems.realization import dense
 from theory.systems.response import frequency_response
 from theory.systems.system import DiagonalStateSpace, StateSpace
@@ -178,9 +179,15 @@ class TestSystems:
         assert result.system.n == 5
         assert result.floor <= result.error().upper
         assert result.error().lower <= result.bound
-        for method in SELECTING:
-            with pytest.raises(InputError, match="diagonal"):
-                reduce(full, order=5, method=method)
+        for method in SELECTING:  # pairs of poles alone: an odd order has room for one state less
+            result = reduce(full, order=5, method=method)
+            assert isinstance(result.system, StateSpace)
+            assert result.order == result.system.n == 4
+            assert result.floor <= result.error().upper
+            assert result.error().lower <= result.bound
+            assert Remark.FEWER_STATES in result.remarks
+        with pytest.raises(InputError, match="diagonal"):
+            reduce(full, order=4, method="h2")
 
     def test_diagonal_in_continuous_time(self, rng: np.random.Generator) -> None:
         poles = -rng.uniform(0.1, 2, 6) + 1j * rng.uniform(0, 5, 6)

@@ -101,7 +101,6 @@ def test_every_row_obeys_its_laws_by_an_independent_sweep(case: tuple[Any, Compa
     expected = [
         name for name, method in METHODS.items()
         if not method.requires and not method.searches
-        and not (isinstance(system, StateSpace) and method.kind == "selection")
         and (name != "time_limited" or (isinstance(system, DiagonalStateSpace) and system.is_discrete))
     ]  # fmt: skip
     assert {(row.method, row.order) for row in comparison.rows} == {(name, r) for name in expected for r in (1, 3)}
