@@ -173,7 +173,7 @@ def _diagonal(own: Balancing, causal: Balancing, order: int, feedthrough: str, c
         reduced, left_out, moved = small.replace(D=system.D), change, 0.0
     else:
         back, moved = _delayed(small.replace(D=form.D + change), system)
-        reduced, left_out = _writable(back, system, feedthrough)
+        reduced, left_out = writable(back, system, feedthrough)
     lost = float(np.linalg.norm(left_out, 2)) * (1.0 + 16.0 * EPS)
     bound = balanced_bound(causal.hsv, k, directions=ways) + ways * perturbation + moved + lost
     require_stable(reduced)
@@ -223,10 +223,10 @@ def _delayed(small: DiagonalStateSpace, system: DiagonalStateSpace) -> tuple[Dia
     return written, moved
 
 
-def _writable(reduced: System, system: System, feedthrough: str) -> tuple[Any, Array]:
+def writable(reduced: System, system: System, feedthrough: str) -> tuple[Any, Array]:
     """The system with what may be written of its feedthrough, and what may not."""
     change = reduced.D - system.D
-    kept = {"dense": change, "diagonal": np.eye(*change.shape) * change, "kept": 0.0 * change}[feedthrough]
+    kept = {"dense": change, "diagonal": np.eye(*change.shape[-2:]) * change, "kept": 0.0 * change}[feedthrough]
     kept = kept.real if system.D.dtype.kind == "f" else kept  # a complex system whose D is stored as real
     D = system.D + kept
     if isinstance(reduced, StateSpace):
@@ -248,7 +248,7 @@ def _dense(own: Balancing, system: StateSpace, order: int, feedthrough: str) -> 
         A, B, C, change = system.A[:0, :0], system.B[:0], system.C[:, :0], projected.gain
     full = StateSpace(A, B, C, system.D + change, dt=system.dt)
     require_stable(full)
-    reduced, left_out = _writable(full, system, feedthrough)
+    reduced, left_out = writable(full, system, feedthrough)
     lost = float(np.linalg.norm(left_out, 2))
     bound, _ = certified(system, reduced, float(balanced_bound(own.ceiling_hsv, k)) + lost)
     return Truncation(
