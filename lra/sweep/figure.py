@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lra.sweep.grid import WHOLE_MODEL
+from lra.sweep.published import published
 from lra.sweep.result import Row, Sweep
 from lra.sweep.table import allocations, heading, rows_of, subject
 from ssmreduce.view.canvas import COLOURS, MARKERS, literal
@@ -47,6 +48,7 @@ def draw(sweep: Sweep) -> Figure:
     for column, rule in enumerate(rules):
         rows = rows_of(sweep, rule)
         _accuracy(sweep, rows, methods, grid[0, column])
+        _published(sweep, methods, grid[0, column])
         _errors(rows, methods, grid[1, column], lambda row: row.error_upper)
         _errors(rows, methods, grid[2, column], lambda row: row.recorded_error)
         grid[0, column].set_title(heading(rule), loc="left", fontsize=10, color=GREY)
@@ -101,6 +103,23 @@ def _accuracy(sweep: Sweep, rows: dict[str, list[Row]], methods: Sequence[str], 
     )  # fmt: skip
     axes.grid(True, color="0.92", linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def _published(sweep: Sweep, methods: Sequence[str], axes: Axes) -> None:
+    """Hollow diamonds: what papers report of other models of this task; dotted from their whole model, if they say."""
+    found = published(sweep.subject["task"], sweep.whole.get("architecture", ""))
+    for method in dict.fromkeys(item.method for item in found):
+        ours = [item for item in found if item.method == method]
+        colour = _style(method, methods)["color"] if method in methods else GREY
+        label = f"{ours[0].title}, published (another model)"
+        axes.plot(
+            [item.removed for item in ours], [item.accuracy for item in ours], linestyle="", marker="D", markersize=7,
+            markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.4, label=label, zorder=2.9, clip_on=False,
+        )  # fmt: skip
+        for item in ours:
+            if item.full is not None:
+                ends = [0, item.removed], [item.full, item.accuracy]
+                axes.plot(*ends, color=colour, linewidth=0.9, linestyle=":", zorder=2)
 
 
 def _errors(

@@ -114,7 +114,7 @@ class Sweep:
     subject : dict
         What was swept: checkpoint and its digest, task, split, examples; rows of another subject do not belong here.
     whole : dict
-        The model with all its states: accuracy, states, parameters, bytes, norms of the layers.
+        The model with all its states: architecture, accuracy, states, parameters, bytes, norms of the layers.
     rows : tuple of Row
     """
 

@@ -134,6 +134,7 @@ class Bench:
     def whole(self) -> dict[str, Any]:
         """The model with all its states."""
         return {
+            "architecture": self.model.architecture,
             "accuracy": self.predictions.accuracy,
             "states": self.model.n_states,
             "orders": [layer.order for layer in self.model.layers],

@@ -93,3 +93,18 @@ def golden_file() -> type[GoldenFile]:
 @pytest.fixture
 def golden_folder() -> Path:
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def swept_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+@pytest.fixture(scope="session")
+def swept(swept_folder: Path) -> Any:
+    """The sweep of `sweep_cases`, in its folder."""
+    from sweep_cases import CHECKPOINT, SMALL
+
+    from lra.sweep import sweep
+
+    return sweep(CHECKPOINT, **SMALL, folder=swept_folder)
