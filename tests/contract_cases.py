@@ -18,11 +18,9 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.empirical import Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection
-from ssmreduce.methods.frequency_limited import FrequencyLimited
 from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.time_limited import TimeLimited
-from ssmreduce.methods.weighted import Weighted
 from ssmreduce.reduction import reduce
 from theory.errors import OrderError
 from theory.systems.realization import dense
@@ -123,7 +121,6 @@ def members(system):
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
     Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
-    FrequencyLimited: ("diagonal",), Weighted: ("diagonal",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""

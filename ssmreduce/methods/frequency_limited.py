@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
-from ssmreduce.methods.time_limited import require_diagonal
 from theory.errors import InputError
 from theory.gramians.frequency_limited import checked_band, frequency_limited_gramians
 from theory.gramians.gramians import gramians
 from theory.reduction.balancing import Truncation
-from theory.reduction.gramian_pairs import pair_truncation
-from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.reduction.dense_pairs import truncate_by_pair
+from theory.systems.system import DiagonalStateSpace
+
+Array = NDArray[Any]
 
 Sides = Literal["input", "output", "both"]
 
@@ -57,21 +60,18 @@ class FrequencyLimited(Method):
         return f"{'checked to be stable' if self.sides == 'both' else 'stable'}; {AFTERWARDS}"
 
     def applies(self, source: Source) -> None:
-        """Diagonal systems, and a band within the frequencies that there are."""
-        require_diagonal(self.name, source)
+        """A band within the frequencies that there are."""
         self._band(source)
 
     def truncate(self, source: Source, order: int, *_: Any, **data: Any) -> Truncation:
         """Truncate the pair of Gramians, one or both of them over the band."""
-        system = system_of(source)
-        assert isinstance(system, DiagonalStateSpace)
-        require_stable(system)
-        P, Q = frequency_limited_gramians(system, self._band(source))
-        if self.sides == "output":
-            P = gramians(system)[0]
-        return pair_truncation(
-            system, order, P, None if self.sides == "input" else Q, balancing=shared(system), fall_back=False
-        )
+        system, band = system_of(source), self._band(source)
+
+        def pair(modes: DiagonalStateSpace) -> tuple[Array, Array | None]:
+            P, Q = frequency_limited_gramians(modes, band)
+            return gramians(modes)[0] if self.sides == "output" else P, None if self.sides == "input" else Q
+
+        return truncate_by_pair(system, order, pair, shared(system))
 
     def _band(self, source: Source) -> tuple[float, float]:
         if self.band is None:

@@ -61,8 +61,11 @@ def require_diagonal_discrete(name: str, source: Source, *, records: bool = Fals
     ------
     InputError
     """
-    require_diagonal(name, source)
     system = system_of(source)
+    if not isinstance(source, (SSMLayer, DiagonalStateSpace)):
+        raise InputError(
+            f"the method {name!r} needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives one"
+        )
     if not system.is_discrete:
         raise InputError(f"the method {name!r} needs discrete time: discretize the system first")
     batch = getattr(system, "batch_shape", ())
@@ -70,19 +73,6 @@ def require_diagonal_discrete(name: str, source: Source, *, records: bool = Fals
         raise InputError(
             f"the method {name!r} needs scalar systems along one batch axis to go with the channels of a record; this "
             f"batch has shape {batch}: take its systems one by one, system[index]"
-        )
-
-
-def require_diagonal(name: str, source: Source) -> None:
-    """Refuse dense systems, with what to do.
-
-    Raises
-    ------
-    InputError
-    """
-    if not isinstance(source, (SSMLayer, DiagonalStateSpace)):
-        raise InputError(
-            f"the method {name!r} needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives one"
         )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ssmreduce.methods.frequency_limited import AFTERWARDS
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
-from ssmreduce.methods.time_limited import require_diagonal
 from theory.errors import InputError
 from theory.gramians.weighted import weighted_gramians
 from theory.gramians.weights import checked_weight, fitted_weight
 from theory.reduction.balancing import Truncation
-from theory.reduction.gramian_pairs import pair_truncation
-from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.reduction.dense_pairs import truncate_by_pair
+from theory.systems.system import DiagonalStateSpace
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +57,7 @@ class Weighted(Method):
         return f"{'checked to be stable' if both else 'stable'}; {AFTERWARDS}"
 
     def applies(self, source: Source) -> None:
-        """Diagonal systems, and weights that fit them."""
-        require_diagonal(self.name, source)
+        """Weights that fit the system."""
         if self.requires:
             raise InputError(
                 f"the method {self.name!r} needs a weight, input= or output=, a system or a spectral density in "
@@ -68,12 +70,12 @@ class Weighted(Method):
     def truncate(self, source: Source, order: int, *_: Any, **data: Any) -> Truncation:
         """Truncate the pair of Gramians, one or both of them weighted."""
         system = system_of(source)
-        assert isinstance(system, DiagonalStateSpace)
-        require_stable(system)
-        P, Q = weighted_gramians(system, self.input, self.output)
-        return pair_truncation(
-            system, order, P, None if self.output is None else Q, balancing=shared(system), fall_back=False
-        )
+
+        def pair(modes: DiagonalStateSpace) -> tuple[Array, Array | None]:
+            P, Q = weighted_gramians(modes, self.input, self.output)
+            return P, None if self.output is None else Q
+
+        return truncate_by_pair(system, order, pair, shared(system))
 
 
 METHODS.register("weighted", Weighted())

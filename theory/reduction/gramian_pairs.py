@@ -126,7 +126,7 @@ def _truncated(
         if Q is exact_Q:
             raise
         if not fall_back:
-            raise _refusal(error, order) from error
+            raise refusal(error, order) from error
     mixed, fallen = np.array(Q), 0
     for index in np.ndindex(system.batch_shape):
         try:
@@ -136,12 +136,12 @@ def _truncated(
     return *attempt(system, P, mixed), fallen
 
 
-def _refusal(error: StabilityError | AccuracyError, order: int) -> StabilityError | AccuracyError:
-    """The same, with what to do about a pair."""
+def refusal(error: StabilityError | AccuracyError, order: int) -> StabilityError | AccuracyError:
+    """Return the same error, with what to do about a pair."""
     if isinstance(error, AccuracyError):
         return error
     return StabilityError(
-        f"no truncation of this pair of Gramians to {order} stored states is stable; with the exact Gramian on one "
+        f"no truncation of this pair of Gramians to {order} states is stable; with the exact Gramian on one "
         "side it is: change one side only, or choose another order",
         error.poles,
         error.margin,
