@@ -149,6 +149,7 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
         choices=("exp", "softplus", "relu", "sigmoid", "none"),
         help="how the S4 code stores the real part of the eigenvalues (default exp, as in every published config)",
     )
+    group.add_argument("--linoss", choices=("im", "imex"), help="how LinOSS without damping steps its oscillators")
     group.add_argument("--bidirectional", action=argparse.BooleanOptionalAction, help="compared with the arrays")
     group.add_argument(
         "--prefix",

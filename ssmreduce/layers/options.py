@@ -17,6 +17,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "bidirectional": (True, False),
     "dt_transform": ("softplus", "exp"),
     "real_transform": ("exp", "softplus", "relu", "sigmoid", "none"),
+    "linoss": ("im", "imex"),
 }
 """Every option to the values that it may have; of ``step_rescale`` any positive number."""
 

@@ -146,10 +146,11 @@ def find_layers(tree: Mapping[Any, Any], prefix: str | None = None) -> dict[str,
     found = {base: keys for base, keys in locate_layers(tree).items() if prefix or not is_of_optimizer(base)}
     root = main_prefix(found, prefix)
     inside = {base: keys for base, keys in found.items() if base[: len(root)] == root}
-    for base, keys in inside.items():
-        for tail, what in FOREIGN.items():
-            if ".".join(tail) in keys:
-                raise InputError(f"{'/'.join((*base, *tail))}: this is {what}")
+    foreign = {base: tail for base, keys in inside.items() for tail in FOREIGN if ".".join(tail) in keys}
+    if foreign and len(foreign) == len(inside):  # beside layers that are read, others are part of the network
+        base, tail = next(iter(foreign.items()))
+        raise InputError(f"{'/'.join((*base, *tail))}: this is {FOREIGN[tail]}")
+    inside = {base: keys for base, keys in inside.items() if base not in foreign}
     return {"/".join(base): keys for base, keys in inside.items()}
 
 
@@ -195,8 +196,9 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
         (S5, S4D of versions 3 and 4; an S5 layer of the reference code, known by its place ``.../seq`` or by its two
         directions, is taken as "zoh", that code's default). ``clip_eigs`` (bool, S5): whether the model clips
         ``Re(Lambda)`` at -1e-4, where an eigenvalue lies above. ``dt_transform``: "softplus" or "exp" (S4 version 4).
-        ``real_transform``: how the S4 code stores the real part; "exp" unless given. ``step_rescale``: 1 unless given.
-        ``bidirectional``: checked if given.
+        ``real_transform``: how the S4 code stores the real part; "exp" unless given. ``linoss``: "im" or "imex", how
+        LinOSS without damping steps its oscillators. ``step_rescale``: 1 unless given. ``bidirectional``: checked if
+        given.
 
     Raises
     ------

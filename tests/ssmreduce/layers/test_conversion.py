@@ -43,9 +43,11 @@ WAYS = [
     (source, form)
     for source in SOURCES
     for form, entry in LAYER_FORMATS.items()
-    if entry.kind == ("s4d" if source.startswith("s4d") else "s5") and not any(t in form for t in ("relu", "sigmoid"))
+    if entry.kind == ("s4d" if source.startswith("s4d") else "s5")
+    and not any(word in form for word in ("relu", "sigmoid"))
 ]
-SAID = ("real B", "one direction", "cannot hold", "no reverse direction", "and not written so", "not moved", "D must be 0")
+SAID = ("real B", "real matrix", "norm of the whole", "one direction", "cannot hold", "no reverse direction",
+        "and not written so", "not moved", "D must be 0")  # fmt: skip
 
 
 def layer_of(source: str, rng: np.random.Generator, dtype: type = np.float64) -> ssmreduce.SSMLayer:
