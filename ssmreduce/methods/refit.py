@@ -12,7 +12,7 @@ from ssmreduce.methods.registry import METHODS, Method, Source, system_of
 from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balancing import Truncation
-from theory.reduction.h2_refit import h2_refit
+from theory.reduction.h2_refit import h2_refit, h2_refit_both
 from theory.reduction.hinf_refit import hinf_refit
 from theory.reduction.improvement import improved
 from theory.systems.system import DiagonalStateSpace, System
@@ -35,10 +35,13 @@ class Refit(Method):
         The method whose poles are kept: one that needs no data.
     norm : str
         "h2" or "hinf".
+    both : bool
+        In H2, B as well, in turns with C; not for two directions.
     """
 
     start: str = "balanced"
     norm: str = "h2"
+    both: bool = False
 
     rank = 1
 
@@ -46,11 +49,13 @@ class Refit(Method):
         super().__post_init__()
         if self.norm not in NORMS:
             raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {self.norm!r}")
+        if self.both and self.norm != "h2":
+            raise InputError("B is refitted in H2 only: norm='h2'")
 
     @property
     def title(self) -> str:
         """With the norm."""
-        return f"{NORMS[self.norm]} refit of the output"
+        return f"{NORMS[self.norm]} refit of {'input and output' if self.both else 'the output'}"
 
     @property
     def searches(self) -> bool:  # type: ignore[override]
@@ -64,6 +69,11 @@ class Refit(Method):
             return (
                 f"error certified, never more than that of {self.start} (before rounding of what is stored), with its "
                 "distance from the least for these poles"
+            )
+        if self.both:
+            return (
+                f"H2 error never more than that of {self.start}; error at most twice the sum of the Hankel singular "
+                "values of the error"
             )
         return (
             f"H2 error the least with these poles and B, so never more than that of {self.start}; error at most twice "
@@ -88,6 +98,9 @@ class Refit(Method):
                 "the refit in H-infinity needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives "
                 "one"
             )
+        system = system_of(source)
+        if self.both and isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
+            raise InputError("B of two directions is shared, and is not refitted: both=False")
 
     def truncate(self, source: Source, order: int) -> Truncation:
         """Reduce by the start, then fit C."""
@@ -98,8 +111,8 @@ class Refit(Method):
             return start
         if self.norm == "hinf":
             return _hinf(start, system)
-        reduced = h2_refit(system, start.system)
-        return improved(start, system, reduced, f"{start.status}, C refitted in H2")
+        reduced = h2_refit_both(system, start.system) if self.both else h2_refit(system, start.system)
+        return improved(start, system, reduced, f"{start.status}, {'B and C' if self.both else 'C'} refitted in H2")
 
     def _first(self) -> Method:
         first = METHODS.find(self.start)

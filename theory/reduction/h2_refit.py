@@ -73,6 +73,51 @@ def h2_refit(system: SystemLike, reduced: SystemLike) -> System:
     return chosen(better, both, reduced)
 
 
+def h2_refit_both(system: SystemLike, reduced: SystemLike, *, rounds: int = 50, least: float = 1e-4) -> System:
+    r"""Return `reduced` with ``C`` and ``B`` fitted in turns: each the best in H2 for the other.
+
+    ``B`` is what ``C`` is of the transposed system. The error falls with every turn, towards a point where neither
+    alone gains anything; that there is no better pair is not known.
+
+    Parameters
+    ----------
+    system, reduced : StateSpace or DiagonalStateSpace
+        As for :func:`h2_refit`; of one direction.
+    rounds : int, keyword only
+        At most.
+    least : float, keyword only
+        Relative gain of a round below which it ends.
+
+    Raises
+    ------
+    StabilityError, DimensionError
+    InputError
+        Two directions share their ``B``, so the transposed system is not of the same form.
+    """
+    system, found = as_system(system), as_system(reduced)
+    if isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
+        raise InputError("B of two directions is shared: fit C alone")
+    error = np.inf
+    for _ in range(rounds):
+        found = h2_refit(system, found)
+        found = transposed(h2_refit(transposed(system), transposed(found)))
+        before, error = error, float(np.linalg.norm(h2_norm(difference(system, found))))
+        if not error < before * (1.0 - least):
+            break
+    return found
+
+
+def transposed(system: System) -> System:
+    """The system whose transfer function is the transpose, of one direction: B and C change places."""
+    D = np.swapaxes(system.D, -1, -2)
+    if isinstance(system, StateSpace):
+        return StateSpace(system.A.T, system.C.T, system.B.T, D, dt=system.dt)
+    B, C = (np.swapaxes(array, -1, -2) for array in (system.C, system.B))
+    return DiagonalStateSpace(
+        system.poles, B, C, D, dt=system.dt, delay=system.delay, conjugate_pairs=system.conjugate_pairs
+    )
+
+
 def _dense(system: StateSpace, reduced: StateSpace) -> StateSpace:
     n, r = system.n, reduced.n
     A = np.block([[system.A, np.zeros((n, r))], [np.zeros((r, n)), reduced.A]])

@@ -11,7 +11,7 @@ from strategies import gaussian
 from ssmreduce import Refit, reduce
 from theory.errors import DimensionError, InputError
 from theory.reduction.balanced_truncation import balanced_truncation
-from theory.reduction.h2_refit import h2_refit
+from theory.reduction.h2_refit import h2_refit, h2_refit_both
 from theory.reduction.modal_truncation import modal_truncation
 from theory.systems.realization import dense
 from theory.systems.system import StateSpace
@@ -119,3 +119,37 @@ def test_what_does_not_fit_is_refused():
         h2_refit(system, dense(system))
     with pytest.raises(DimensionError):
         h2_refit(system, diagonal(2, m=1))
+
+
+@pytest.mark.parametrize("start", ["balanced", "modal"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "bidirectional" not in kind])
+def test_neither_input_nor_output_alone_gains_more(kind, start):
+    """Fitted in turns: no worse than C alone, poles kept, and at rest along both."""
+    system, rng = system_of(kind), np.random.default_rng(4)
+    first = modal_truncation(system, [0, 3, 4]).system if start == "modal" else balanced_truncation(system, 3).system
+    one, found = h2_refit(system, first), h2_refit_both(system, first, rounds=400, least=1e-9)
+    assert np.array_equal(found.poles, first.poles)
+    assert np.array_equal(found.D, first.D)
+    least = energy(system, found)
+    assert np.all(least <= energy(system, one) * (1 + 1e-12))
+    for field in ("B", "C"):
+        for _ in range(3):
+            move = 1e-3 * gaussian(rng, *getattr(found, field).shape) * np.abs(getattr(found, field)).max()
+            sides = [energy(system, found.replace(**{field: getattr(found, field) + s * move})) for s in (1, -1)]
+            assert np.all(np.minimum(*sides) >= least * (1 - 1e-6))
+
+
+def test_both_through_the_api():
+    system = system_of("standard form")
+    plain, found = (reduce(system, 2, method=f"refit(start='modal', both={both})") for both in (False, True))
+    assert energy(system, found.system) < energy(system, plain.system)
+    assert found.error().lower <= found.bound
+    whole = dense(system)
+    other = reduce(whole, 4, method="refit(both=True)")
+    assert energy(whole, other.system) <= energy(whole, reduce(whole, 4, method="refit").system) * (1 + 1e-12)
+    with pytest.raises(InputError, match="shared"):
+        reduce(system_of("S5 bidirectional"), 2, method="refit(both=True)")
+    with pytest.raises(InputError, match="shared"):
+        h2_refit_both(system_of("S5 bidirectional"), balanced_truncation(system_of("S5 bidirectional"), 2).system)
+    with pytest.raises(InputError, match="H2 only"):
+        Refit(norm="hinf", both=True)
