@@ -120,11 +120,10 @@ def members(system):
 
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
-    Descent: ("diagonal",), TimeLimited: ("diagonal", "discrete"),
+    Descent: ("diagonal",), TimeLimited: ("discrete",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""
-
 
 CHOSEN = {
     "frequency_limited": ("frequency_limited(band=(0.3, 1.5))", "frequency_limited(band=(0.5, 3), sides='output')"),

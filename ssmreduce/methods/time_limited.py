@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
 from theory.errors import InputError
 from theory.gramians.time_limited import time_limited_gramians
 from theory.reduction.balancing import Truncation
-from theory.reduction.gramian_pairs import pair_truncation
-from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.reduction.dense_pairs import truncate_by_pair
+from theory.systems.system import DiagonalStateSpace
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +46,18 @@ class TimeLimited(Method):
             raise InputError(f"the horizon is a number of samples, at least 1; got {self.horizon}")
 
     def applies(self, source: Source) -> None:
-        """Diagonal systems in discrete time."""
-        require_diagonal_discrete(self.name, source)
+        """Discrete time: a horizon is a number of samples."""
+        require_discrete(self.name, source)
 
     def truncate(self, source: Source, order: int, *_: Any, **data: Any) -> Truncation:
         """Truncate the pair of finite Gramians."""
         system = system_of(source)
-        assert isinstance(system, DiagonalStateSpace)
-        require_stable(system)
-        P, Q = time_limited_gramians(system, self.horizon)
-        return pair_truncation(system, order, P, None if self.exact_observability else Q, balancing=shared(system))
+
+        def pair(modes: DiagonalStateSpace) -> tuple[Array, Array | None]:
+            P, Q = time_limited_gramians(modes, self.horizon)
+            return P, None if self.exact_observability else Q
+
+        return truncate_by_pair(system, order, pair, shared(system), fall_back=True)
 
 
 def require_diagonal_discrete(name: str, source: Source, *, records: bool = False) -> None:
@@ -66,14 +72,24 @@ def require_diagonal_discrete(name: str, source: Source, *, records: bool = Fals
         raise InputError(
             f"the method {name!r} needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives one"
         )
-    if not system.is_discrete:
-        raise InputError(f"the method {name!r} needs discrete time: discretize the system first")
+    require_discrete(name, source)
     batch = getattr(system, "batch_shape", ())
     if records and batch and (len(batch) > 1 or (system.m, system.p) != (1, 1)):
         raise InputError(
             f"the method {name!r} needs scalar systems along one batch axis to go with the channels of a record; this "
             f"batch has shape {batch}: take its systems one by one, system[index]"
         )
+
+
+def require_discrete(name: str, source: Source) -> None:
+    """Refuse continuous time, with what to do.
+
+    Raises
+    ------
+    InputError
+    """
+    if not system_of(source).is_discrete:
+        raise InputError(f"the method {name!r} needs discrete time: discretize the system first")
 
 
 METHODS.register("time_limited", TimeLimited())

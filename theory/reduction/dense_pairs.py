@@ -16,7 +16,7 @@ from theory.errors import AccuracyError, StabilityError
 from theory.gramians.gramians import gramians
 from theory.reduction.a_posteriori import error_bound
 from theory.reduction.balanced_truncation import truncate
-from theory.reduction.balancing import Balancing, Truncation
+from theory.reduction.balancing import Balancing, Remark, Truncation
 from theory.reduction.bounds import hankel_floor, require_consistent
 from theory.reduction.dense_truncation import certified, project
 from theory.reduction.diagonalization import Diagonalization, diagonalize
@@ -32,7 +32,9 @@ CONDITION_LIMIT = 1e8
 """Largest eigenvector condition number of a dense system that goes through its modes."""
 
 
-def truncate_by_pair(system: System, order: int, pair: Pair, balancing: Balancing) -> Truncation:
+def truncate_by_pair(
+    system: System, order: int, pair: Pair, balancing: Balancing, *, fall_back: bool = False
+) -> Truncation:
     r"""Truncate the realization in which the Gramians that `pair` gives are equal and diagonal.
 
     Parameters
@@ -46,6 +48,8 @@ def truncate_by_pair(system: System, order: int, pair: Pair, balancing: Balancin
         exact one.
     balancing : Balancing
         Of `system`.
+    fall_back : bool, keyword only
+        Whether a pair that makes the system unstable gives its Q up for the exact one; the status says so.
 
     Returns
     -------
@@ -62,31 +66,47 @@ def truncate_by_pair(system: System, order: int, pair: Pair, balancing: Balancin
     """
     require_stable(system)
     if isinstance(system, DiagonalStateSpace):
-        return pair_truncation(system, order, *pair(system), balancing=balancing, fall_back=False)
+        return pair_truncation(system, order, *pair(system), balancing=balancing, fall_back=fall_back)
     if order in (0, system.n):
         return truncate(balancing, order, CONDITION_LIMIT)
     modes = _modes(system)
     P, Q = pair(modes.system)
-    left, values, right = pair_factors(modes.system, P, gramians(modes.system)[1] if Q is None else Q, REGULARIZATION)
-    poles, B, C = modes.system.poles, modes.system.B, modes.system.C
+    fallen = False
+    try:
+        reduced, values = _truncated(system, modes.system, order, P, Q)
+    except StabilityError:
+        if Q is None or not fall_back:
+            raise
+        reduced, values = _truncated(system, modes.system, order, P, None)
+        fallen = True
+    bound, error = _bound(system, reduced)
+    floor = hankel_floor(balancing.floor_hsv, order)
+    require_consistent(floor=floor, bound=bound, error=error)
+    note = "; it took the exact observability Gramian, unstable with the other" if fallen else ""
+    return Truncation(
+        system=reduced, order=order, hsv=balancing.hsv, bound=bound, floor=floor,
+        status=f"truncation of the pair to {order} states{note}", remarks=(Remark.PARTLY_REFUSED,) if fallen else (),
+        diagnostics={"states": order, "condition": modes.condition, "perturbation": modes.perturbation, "pair": values},
+    )  # fmt: skip
+
+
+def _truncated(
+    system: StateSpace, modes: DiagonalStateSpace, order: int, P: Array, Q: Array | None
+) -> tuple[StateSpace, Array]:
+    """The leading part of the realization, and the singular values of the pair."""
+    left, values, right = pair_factors(modes, P, gramians(modes)[1] if Q is None else Q, REGULARIZATION)
+    B, C = modes.B, modes.C
     if system.is_real:
-        B, C, A_right = real_input(B), real_output(C), real_state_times(poles, right)
+        B, C, A_right = real_input(B), real_output(C), real_state_times(modes.poles, right)
     else:
-        A_right = poles[:, None] * right
+        A_right = modes.poles[:, None] * right
     A_r, B_r, C_r, _ = project(left, values, right, order, A_right, B, C)
     reduced = StateSpace(A_r, B_r, C_r, system.D, dt=system.dt)
     try:
         require_stable(reduced)
     except StabilityError as unstable:
         raise refusal(unstable, order) from unstable
-    bound, error = _bound(system, reduced)
-    floor = hankel_floor(balancing.floor_hsv, order)
-    require_consistent(floor=floor, bound=bound, error=error)
-    return Truncation(
-        system=reduced, order=order, hsv=balancing.hsv, bound=bound, floor=floor,
-        status=f"truncation of the pair to {order} states",
-        diagnostics={"states": order, "condition": modes.condition, "perturbation": modes.perturbation, "pair": values},
-    )  # fmt: skip
+    return reduced, values
 
 
 def _modes(system: StateSpace) -> Diagonalization:

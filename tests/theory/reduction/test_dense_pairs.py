@@ -13,7 +13,7 @@ from theory.gramians.frequency_limited import frequency_limited_gramians
 from theory.gramians.gramians import gramians
 from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
-from theory.reduction.balancing import balance
+from theory.reduction.balancing import Remark, balance
 from theory.reduction.dense_pairs import truncate_by_pair
 from theory.systems.response import frequency_response
 from theory.systems.system import StateSpace
@@ -91,6 +91,37 @@ def test_the_exact_pair_is_balanced_truncation(order):
     assert np.abs(gap).max() <= 1e-6 * theirs.hsv[0]
     assert np.allclose(ours.hsv, theirs.hsv)
     assert ours.bound >= theirs.floor
+
+
+def test_a_pair_that_is_not_stable_is_refused_or_takes_the_exact_observability():
+    fallen = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        T = rng.standard_normal((6, 6))
+        system = StateSpace(
+            0.97 * T / np.abs(np.linalg.eigvals(T)).max(),
+            rng.standard_normal((6, 1)),
+            rng.standard_normal((1, 6)),
+            dt=1.0,
+        )
+        order = 1 + seed % 4
+
+        def pair(modes):
+            return frequency_limited_gramians(modes, (0.5, 0.6))
+
+        shared = balance(system)
+        kept = truncate_by_pair(system, order, pair, shared, fall_back=True)
+        assert (np.abs(kept.system.poles) < 1).all()
+        if not kept.remarks:
+            assert np.array_equal(truncate_by_pair(system, order, pair, shared).system.A, kept.system.A)
+            continue
+        fallen += 1
+        assert (kept.remarks, "exact observability" in kept.status) == ((Remark.PARTLY_REFUSED,), True)
+        with pytest.raises(StabilityError, match="one side only"):
+            truncate_by_pair(system, order, pair, shared)
+        half = truncate_by_pair(system, order, lambda modes: (pair(modes)[0], None), shared)
+        assert np.array_equal(half.system.A, kept.system.A)
+    assert 0 < fallen < 12
 
 
 def test_modes_that_cannot_be_told_apart_are_refused():
