@@ -178,7 +178,7 @@ def data_for(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[dic
     Raises
     ------
     InputError
-        A keyword that only other methods take.
+        A keyword that only other methods take, or that is a parameter of a method.
     """
     taken = {name for method in methods for name in method.takes}
     for name in options.keys() - taken:
@@ -186,6 +186,13 @@ def data_for(methods: Sequence[Method], options: Mapping[str, Any]) -> tuple[dic
         if takers:
             names = ", ".join(method.name for method in methods)
             raise InputError(f"{name} is for {', '.join(takers)}; it was given with {names}")
+        owners = [method for method in methods if name in method.parameters()]
+        if owners:
+            key, kind = owners[0].name.split("(")[0], type(owners[0]).__name__
+            raise InputError(
+                f"{name} is a parameter of the method {key!r}, and part of its name or value: "
+                f'method="{key}({name}=...)", or method={kind}({name}=...)'
+            )
     return (
         {name: value for name, value in options.items() if name in taken},
         {name: value for name, value in options.items() if name not in taken},

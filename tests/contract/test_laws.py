@@ -40,6 +40,13 @@ def test_what_needs_a_parameter_says_which_and_how(method):
     assert not METHODS.find(CHOSEN[method][0]).requires
 
 
+@pytest.mark.parametrize("method", [name for name, value in METHODS.items() if value.parameters()])
+def test_parameters_are_no_keywords_and_the_error_says_where_they_go(method):
+    for parameter in METHODS[method].parameters():
+        with pytest.raises(InputError, match=re.escape(f'method="{method}({parameter}=...)"')):
+            reduce(KINDS["S5"], 2, method=method, **{parameter: 1})
+
+
 def test_no_law_holds_for_want_of_cases():
     for kind in KINDS:
         assert {order for order, _ in reductions("balanced", kind)} >= {0, orders(kind)[-1]}

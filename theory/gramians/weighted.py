@@ -17,6 +17,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from theory.errors import AccuracyError
 from theory.gramians.frequency_limited import Piece, piecewise_gramians
 from theory.gramians.gramians import _gaps as gaps
 from theory.gramians.gramians import _real_form as real_form
@@ -61,7 +62,7 @@ def weighted_gramians(system: SystemLike, into: Any = None, out: Any = None) -> 
     ------
     StabilityError, DimensionError, TimeBaseError, InputError
     AccuracyError
-        The Gramian of a weight cannot be proved.
+        The Gramian of a weight cannot be proved; or what comes out overflows.
 
     Notes
     -----
@@ -72,7 +73,14 @@ def weighted_gramians(system: SystemLike, into: Any = None, out: Any = None) -> 
     """
     system = as_system(system, diagonal=True)
     require_stable(system)
-    return _reached(system, fitted_weight(into, system, "input")), _seen(system, fitted_weight(out, system, "output"))
+    weights = fitted_weight(into, system, "input"), fitted_weight(out, system, "output")
+    with np.errstate(over="ignore", invalid="ignore"):
+        P, Q = _reached(system, weights[0]), _seen(system, weights[1])
+    if not (np.isfinite(P).all() and np.isfinite(Q).all()):
+        raise AccuracyError(
+            "the weighted Gramians overflow float64: scale the weights down, nothing else changes", np.inf
+        )
+    return P, Q
 
 
 def _reached(system: DiagonalStateSpace, weight: StateSpace | tuple[Piece, ...] | None) -> Array:

@@ -37,6 +37,8 @@ def checked_weight(weight: Any) -> Weight | None:
     if isinstance(system, DiagonalStateSpace):
         system = dense(system)
     require_stable(system)
+    if not system.D.any() and not (system.B.any() and system.C.any()):
+        raise InputError("a weight that is zero everywhere lets nothing through: leave it out")
     return system
 
 

@@ -12,7 +12,7 @@ from spectral_cases import integrals, peaks, value
 from strategies import diagonal_systems, gaussian
 from tolerance import relative, tol
 
-from theory.errors import DimensionError, InputError, StabilityError, TimeBaseError
+from theory.errors import AccuracyError, DimensionError, InputError, StabilityError, TimeBaseError
 from theory.gramians.frequency_limited import frequency_limited_gramians
 from theory.gramians.gramians import gramians
 from theory.gramians.weighted import weighted_gramians
@@ -174,5 +174,16 @@ def test_what_is_no_weight_is_refused():
     for dt in (None, 0.5):
         with pytest.raises(TimeBaseError):
             weighted_gramians(item, weight(rng, 2, 2, dt=dt))
+    for nothing in (
+        StateSpace([], [], [], 0.0, dt=1.0),
+        StateSpace(0.5, 0, 1, 0, dt=1.0),
+        StateSpace(0.5, 1, 0, 0, dt=1.0),
+    ):
+        with pytest.raises(InputError, match="zero everywhere"):
+            weighted_gramians(item, nothing)
+    for huge in (StateSpace([], [], [], 1e200, dt=1.0), ((0.0, 1.0), (1e308,))):
+        for weights in ((huge, None), (None, huge)):
+            with pytest.raises(AccuracyError, match="scale the weights down"):
+                weighted_gramians(item.replace(B=1e3 * item.B, C=1e3 * item.C), *weights)
     with pytest.raises(StabilityError):
         weighted_gramians(item, StateSpace(1.0, 1, 1, 0, dt=1.0))
