@@ -13,7 +13,10 @@ from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.reading import JSON_LIMIT, read_bytes
 from theory.errors import InputError
 
-FORMAT, VERSION = "ssmreduce-checkpoint", 1
+FORMAT, VERSION = "ssmreduce-checkpoint", 2
+"""Version 2 has the digest of its own content; files of version 1, which have none, are read as well."""
+
+WITHOUT_OWN_DIGEST = 1
 
 
 class Description(NamedTuple):
@@ -67,7 +70,8 @@ def describe(data: bytes, architecture: str, options: Mapping[str, Any], trainin
         digest.KEY: digest.of_bytes(data),
     }
     try:
-        return (json.dumps(text, indent=2, allow_nan=False) + "\n").encode()
+        plain = json.loads(json.dumps(text, allow_nan=False))  # as a reader has it: lists for tuples, texts for keys
+        return (json.dumps({**plain, digest.OWN: digest.of_json(plain)}, indent=2, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
         raise InputError(f"options and training must be plain numbers, texts, lists and dicts: {error}") from None
 
@@ -81,13 +85,21 @@ def finite(value: Any) -> Any:
     return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def _own(text: Mapping[str, Any]) -> str:
+    """The digest of what a JSON half says; none of what is nested too deep to be spelled."""
+    try:
+        return digest.of_json(text)
+    except (RecursionError, ValueError):
+        return ""
+
+
 def read_description(file: Path, data: bytes) -> Description | None:
     """Read the JSON half of `file`, whose content is `data`, and compare the digest; ``None`` if there is no such half.
 
     Raises
     ------
     CheckpointError
-        No JSON, another format or version, or the digest of another file.
+        No JSON, another format or version, other content than was written, or the digest of another file.
     """
     side = side_of(file)
     if not os.path.lexists(side):
@@ -99,9 +111,16 @@ def read_description(file: Path, data: bytes) -> Description | None:
             f"move it away to load {file.name} alone",
             side,
         )
-    if text.get("version") != VERSION:
+    if text.get("version") not in (WITHOUT_OWN_DIGEST, VERSION) or isinstance(text.get("version"), bool):
         raise CheckpointError(
             f"a checkpoint of version {text.get('version')!r}; this program reads version {VERSION}: update ssmreduce",
+            side,
+        )
+    if (digest.OWN in text or text["version"] != WITHOUT_OWN_DIGEST) and text.get(digest.OWN) != _own(text):
+        raise CheckpointError(
+            f"this is not what was written, its digest ({digest.OWN}) differs: restore it; or, if its options were "
+            f"changed on purpose, move it away, load {file.name} with the options as keywords (flags of the command "
+            "line), and save it again",
             side,
         )
     expected = text.get(digest.KEY)

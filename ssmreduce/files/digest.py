@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,17 @@ import numpy as np
 
 KEY = "sha256"
 """Under which name a digest lies in the JSON half (of the file) and in a container's own record (of the arrays)."""
+
+
+OWN = "sha256_of_the_rest"
+"""Under which name the digest of a JSON half's own content lies in it."""
+
+
+def of_json(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a JSON object says, but for :data:`OWN`; order of names, spaces and line ends do not matter."""
+    said = {key: value for key, value in content.items() if key != OWN}
+    plain = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def of_bytes(data: bytes) -> str:

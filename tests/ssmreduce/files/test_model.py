@@ -17,6 +17,7 @@ import pytest
 from checkpoint_cases import same, small
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
+from ssmreduce.files import digest
 from ssmreduce.files.errors import CheckpointError, CheckpointIOError
 from ssmreduce.files.loading import load
 from ssmreduce.files.model import Model
@@ -69,7 +70,7 @@ def test_the_same_model_gives_the_same_bytes(rng: np.random.Generator, tmp_path:
 def test_json_says_what_arrays_cannot(rng: np.random.Generator, tmp_path: Path) -> None:
     path = small(rng, task="smnist", accuracy=0.97).save(tmp_path / "model")
     text = json.loads(path.with_suffix(".json").read_text())
-    assert (text["format"], text["version"], text["architecture"]) == ("ssmreduce-checkpoint", 1, "s5")
+    assert (text["format"], text["version"], text["architecture"]) == ("ssmreduce-checkpoint", 2, "s5")
     assert text["options"]["conj_sym"] is True
     assert text["options"]["discretization"] == "zoh"
     model = load(tmp_path / "model")  # the name alone
@@ -297,18 +298,55 @@ def test_wrong_companions(tmp_path: Path, rng: np.random.Generator) -> None:
     side = path.with_suffix(".json")
     good = json.loads(side.read_text())
     for change, match in (
-        ({"version": 2}, "version 2.*update"),
+        ({"version": 3}, "version 3.*update"),
+        ({"version": True}, "version True.*update"),
         ({"format": "other"}, "not the JSON half"),
         ({"sha256": "0" * 64}, "different saves"),
         ({"options": [1]}, "JSON objects"),
     ):
-        side.write_text(json.dumps({**good, **change}))
+        changed = {**good, **change}
+        side.write_text(json.dumps({**changed, digest.OWN: digest.of_json(changed)}))
         with pytest.raises(CheckpointError, match=match):
             load(path)
     for text, match in (('{"format"', "not valid JSON"), ("[]", "JSON object"), ("\udcff", "not valid JSON")):
         side.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(CheckpointError, match=match):
             load(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_every_flipped_digit_of_a_json_half_is_detected(suffix: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    """Each digit and each letter of what it says, one at a time; spaces and the order of names say nothing."""
+    path = small(rng, task="smnist", accuracy=0.97, seed=3).save(tmp_path / f"model{suffix}")
+    side = path.with_suffix(".json") if suffix == ".safetensors" else path.with_name(f"{path.name}.json")
+    whole = side.read_bytes()
+    for at, byte in enumerate(whole):
+        if chr(byte).isalnum():
+            other = b"1" if byte == ord("0") else b"0" if chr(byte).isdigit() else b"x" if byte != ord("x") else b"y"
+            side.write_bytes(whole[:at] + other + whole[at + 1 :])
+            with pytest.raises(CheckpointError):
+                load(path)
+    content = json.loads(whole)
+    side.write_text(json.dumps(dict(reversed(content.items())), separators=(",", ":")))
+    assert load(path).training == {"task": "smnist", "accuracy": 0.97, "seed": 3}
+    content["options"]["step_rescale"] = 2.0
+    side.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="with the options as keywords"):
+        load(path)
+    side.unlink()  # and who follows the advice arrives
+    again = load(path, conj_sym=True, discretization="zoh", step_rescale=2.0).save(path)
+    assert load(again).layers[0].step_rescale == 2.0
+
+
+def test_json_halves_of_version_1_are_read(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = small(rng, task="smnist").save(tmp_path / "model")
+    side = path.with_suffix(".json")
+    content = {key: value for key, value in json.loads(side.read_text()).items() if key != digest.OWN}
+    side.write_text(json.dumps(content))  # of version 2 it must be there
+    with pytest.raises(CheckpointError, match="not what was written"):
+        load(path)
+    side.write_text(json.dumps({**content, "version": 1}))
+    assert load(path).training == {"task": "smnist"}
 
 
 def test_a_pair_of_two_saves_is_detected(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -16,6 +16,7 @@ import pytest
 from checkpoint_cases import small
 from layer_cases import s5_params
 
+from ssmreduce.files import digest
 from ssmreduce.files.errors import CheckpointError, CheckpointIOError
 from ssmreduce.files.formats import flaxbytes, npz
 from ssmreduce.files.loading import load
@@ -123,6 +124,7 @@ def test_options_of_wrong_types(key: str, value: Any, tmp_path: Path, rng: np.ra
     side = path.with_suffix(".json")
     text = json.loads(side.read_text())
     text["options"][key] = value
+    text[digest.OWN] = digest.of_json(text)  # as a program would write it that has the type wrong
     side.write_text(json.dumps(text))
     with pytest.raises(InputError, match=key):
         load(path)
