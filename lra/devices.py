@@ -26,6 +26,8 @@ from theory.errors import SSMReduceError
 T = TypeVar("T")
 J = TypeVar("J")
 AUTO = "auto"
+EVERYWHERE, EXAMPLES, TIME_FIRST = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+"""Where results lie: whole on every device; by examples along the first axis; by sequences along the second."""
 
 
 def connect(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -144,14 +146,19 @@ class Devices:
 
         return jax.tree.map(place, tree)
 
-    def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-        """Return the compiled ``(replicated, batch) -> replicated``, run on each device's part of the batch."""
+    def compile(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = (), out: Any = EVERYWHERE
+    ) -> Callable[..., Any]:
+        """Return the compiled ``(replicated, batch) -> replicated``, run on each device's part of the batch.
+
+        `out` says where results lie that are not the same on all devices: a tree of `EXAMPLES` and the like.
+        """
         if self.mesh is not None:
             step = jax.shard_map(
                 step,
                 mesh=self.mesh,
                 in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-                out_specs=PartitionSpec(),
+                out_specs=out,
                 check_vma=False,  # the hand-written derivative of the recurrence carries no such types
             )
         return jax.jit(step, donate_argnums=donate)

@@ -1,12 +1,14 @@
 """Our models as `ssmreduce.network.Network`: recorded inputs, logits, gradients, with reduced layers in place.
 
 Reduced layers run padded with zero states to the size of the whole model's, which changes no output: one compilation
-serves every order.
+serves every order. Examples are spread over the devices of this machine; each runs alone, so only the statistics of the
+batch norms are summed over devices.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from lra.devices import EVERYWHERE, EXAMPLES, TIME_FIRST, Devices, choose
+from lra.errors import ConfigError
 from lra.evaluate import rebuild
 from lra.models.norm import BatchNorm
 from lra.models.precision import wide
+from lra.models.sharded import mean_over_devices, sum_over_devices
 from ssmreduce import Model, SSMLayer
 from ssmreduce.network import Parts, Pass
 
@@ -38,11 +43,28 @@ class LraNetwork:
     lengths : ndarray of int, optional
         One for each row of `x`, for padded tasks.
     batch : int
-        Examples that run at a time.
+        Examples that run at a time on each device.
+    devices : Devices, optional
+        By default all of this machine.
+
+    Raises
+    ------
+    ConfigError
+        The devices are those of several processes: each would see a part of what it needs.
     """
 
-    def __init__(self, model: Model, x: np.ndarray, lengths: np.ndarray | None = None, batch: int = 50) -> None:
+    def __init__(
+        self,
+        model: Model,
+        x: np.ndarray,
+        lengths: np.ndarray | None = None,
+        batch: int = 50,
+        devices: Devices | None = None,
+    ) -> None:
         self.model, self.x, self.lengths, self.batch = model, x, lengths, batch
+        self.devices = choose() if devices is None else devices
+        if self.devices.spans_processes:
+            raise ConfigError("a network that is reduced runs in one process; start it on one machine alone")
         self.options = dict(model.options)
         self.pairs = bool(self.options.get("retrieval", False))
         self.masked = bool(self.options.get("padded", False)) and (
@@ -54,9 +76,11 @@ class LraNetwork:
         self._decoder = ("decoder", "layer2") if "layer2" in decoder else ("decoder",)
         whole = self._variables(self.parts)
         self._module = rebuild(model.architecture, whole, self.options)
-        self._plain = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, False))
-        self._recording = jax.jit(lambda variables, x, lengths: self._pass(variables, x, lengths, True))
-        self._pull = jax.jit(self._gradients)
+        where = {"logits": EXAMPLES, "features": EXAMPLES, "inputs": TIME_FIRST}
+        where |= {"moments": EVERYWHERE, "counts": EVERYWHERE}
+        self._plain = self._compiled(functools.partial(self._pass, False), where)
+        self._recording = self._compiled(functools.partial(self._pass, True), where)
+        self._pull = self._compiled(self._gradients, TIME_FIRST)
 
     @property
     def parts(self) -> Parts:
@@ -93,14 +117,16 @@ class LraNetwork:
 
     def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
         """Run the network with these parts on the examples `rows`."""
-        variables = jax.device_put(self._variables(parts))
+        variables = self.devices.replicate(self._variables(parts))
         which = tuple(sorted(record))
         step = self._recording if which else self._plain
         found = []
         for part in self._split(rows):
-            item = step(variables, *self._batch(part))
+            item = step(variables, self._batch(part))
             item["inputs"] = [item["inputs"][i] for i in which]  # others stay where they are
-            found.append(jax.device_get(item))
+            item = jax.device_get(item)
+            item["inputs"] = [self._in_order(values, len(part)) for values in item["inputs"]]
+            found.append(item)
         moments = []
         for i in range(len(self._norms)):
             counts = np.array([float(item["counts"][i]) for item in found])
@@ -122,23 +148,50 @@ class LraNetwork:
 
     def gradients(self, parts: Parts, rows: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         """Gradients of ``sum(v * logits)`` with respect to every layer's output, (S, L, H) each."""
-        variables, found, start = jax.device_put(self._variables(parts)), [], 0
+        variables, found, start = self.devices.replicate(self._variables(parts)), [], 0
         for part in self._split(rows):
-            found.append(jax.device_get(self._pull(variables, *self._batch(part), v[start : start + len(part)])))
+            batch = self._batch(part) | {"v": np.asarray(v[start : start + len(part)])}
+            pulled = jax.device_get(self._pull(variables, batch))
+            found.append([self._in_order(values, len(part)) for values in pulled])
             start += len(part)
         return tuple(self._joined([item[i] for item in found], axis=1).swapaxes(0, 1) for i in range(len(self._sizes)))
 
     # ------------------------------------------------------------------------------------------ inside
+    def _compiled(self, step: Callable[..., Any], out: Any) -> Callable[..., Any]:
+        """The step on a batch that splits over the devices, each with its part; else on all of them alike, whole."""
+        spread, alone = self.devices.compile(step, out=out), jax.jit(step)
+
+        def run(variables: Any, batch: dict[str, Any]) -> Any:
+            if len(batch["y"]) % self.devices.count:
+                return alone(variables, batch)
+            return spread(variables, self.devices.spread(batch))
+
+        return run
+
     def _split(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Batches of equal size: at most two shapes are compiled."""
-        return np.array_split(np.asarray(rows), max(1, -(-len(rows) // self.batch)))
+        """Batches of equal size that split over the devices, and the few that are left: three shapes at most."""
+        rows, count = np.asarray(rows), self.devices.count
+        even = len(rows) - len(rows) % count
+        groups = rows[:even].reshape(-1, count)
+        parts = [part.reshape(-1) for part in np.array_split(groups, max(1, -(-len(groups) // self.batch)))]
+        return [part for part in (*parts, rows[even:]) if len(part)] or [rows]
 
     def _sequences(self, rows: np.ndarray) -> np.ndarray:
         return np.concatenate([rows, np.asarray(rows) + self.count]) if self.pairs else np.asarray(rows)
 
-    def _batch(self, rows: np.ndarray) -> tuple[Array, Array | None]:
+    def _batch(self, rows: np.ndarray) -> dict[str, Any]:
+        """What runs, by name; ``y``, which nothing looks at, says how many examples there are."""
         which = self._sequences(rows)
-        return jnp.asarray(self.x[which]), None if self.lengths is None else jnp.asarray(self.lengths[which])
+        lengths = {} if self.lengths is None else {"lengths": np.asarray(self.lengths[which])}
+        return {"x": np.asarray(self.x[which]), "y": np.asarray(rows)} | lengths
+
+    def _in_order(self, values: np.ndarray, examples: int) -> np.ndarray:
+        """Sequences of one batch along the second axis: of pairs each device had first documents, then second ones."""
+        count = self.devices.count
+        if not self.pairs or count == 1 or examples % count:
+            return values
+        grouped = values.reshape(len(values), count, 2, -1, *values.shape[2:])
+        return grouped.swapaxes(1, 2).reshape(values.shape)
 
     def _joined(self, parts: list[np.ndarray], axis: int) -> np.ndarray:
         """Batches along the axis of sequences; the two halves of pairs each in order."""
@@ -162,7 +215,7 @@ class LraNetwork:
             variables["batch_stats"] = stats
         return variables
 
-    def _pass(self, variables: Any, x: Array, lengths: Array | None, record: bool) -> dict[str, Any]:
+    def _pass(self, record: bool, variables: Any, batch: dict[str, Array]) -> dict[str, Any]:
         seen: list[Array] = []
         held: dict[str, Any] = {"moments": [], "counts": []}
 
@@ -180,10 +233,11 @@ class LraNetwork:
             return following(*args, **kwargs)
 
         with nn.intercept_methods(watch):
-            logits = self._module.apply(variables, x, lengths)
+            logits = self._module.apply(variables, batch["x"], batch.get("lengths"))
         return held | {"logits": logits, "inputs": seen}
 
-    def _gradients(self, variables: Any, x: Array, lengths: Array | None, v: Array) -> list[Array]:
+    def _gradients(self, variables: Any, batch: dict[str, Array]) -> list[Array]:
+        x, lengths, v = batch["x"], batch.get("lengths"), batch["v"]
         shape = (x.shape[1], x.shape[0], self.model.layers[0].n_channels)
         zeros = [jnp.zeros(shape) for _ in self._sizes]
 
@@ -224,12 +278,14 @@ def _one_copy_a_channel(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _moments(x: Array, training: bool = False, mask: Array | None = None) -> tuple[Array, Array, Array]:
-    """Mean and mean square of what enters a batch norm, and how many samples that is."""
+    """Mean and mean square of what enters a batch norm, and how many samples that is; over all devices."""
     x = wide(x)
     if mask is None:
-        return x.mean((0, 1)), (x * x).mean((0, 1)), jnp.asarray(float(x.shape[0] * x.shape[1]))
-    valid, count = jnp.where(mask[..., None], x, 0), jnp.maximum(mask.sum(), 1)
-    return valid.sum((0, 1)) / count, (valid * valid).sum((0, 1)) / count, count.astype(float)
+        mean, square = mean_over_devices((x.mean((0, 1)), (x * x).mean((0, 1))))
+        return mean, square, sum_over_devices(jnp.asarray(float(x.shape[0] * x.shape[1])))
+    valid, count = jnp.where(mask[..., None], x, 0), jnp.maximum(sum_over_devices(mask.sum()), 1)
+    total, square = sum_over_devices((valid.sum((0, 1)), (valid * valid).sum((0, 1))))
+    return total / count, square / count, count.astype(float)
 
 
 def _norm_places(stats: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
