@@ -58,6 +58,7 @@ _WHERE = {
     "HankelNorm": "ssmreduce.methods.hankel_norm",
     "H2": "ssmreduce.methods.h2",
     "Hinf": "ssmreduce.methods.hinf",
+    "Irka": "ssmreduce.methods.irka",
     "Mixed": "ssmreduce.methods.hinf",
     "Modal": "ssmreduce.methods.modal",
     "Last": "ssmreduce.methods.last",

@@ -38,6 +38,7 @@ from ssmreduce.methods.h2 import H2 as H2
 from ssmreduce.methods.hankel_norm import HankelNorm as HankelNorm
 from ssmreduce.methods.hinf import Hinf as Hinf
 from ssmreduce.methods.hinf import Mixed as Mixed
+from ssmreduce.methods.irka import Irka as Irka
 from ssmreduce.methods.lamp import Lamp as Lamp
 from ssmreduce.methods.last import Last as Last
 from ssmreduce.methods.magnitude import Magnitude as Magnitude

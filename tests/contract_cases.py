@@ -19,6 +19,7 @@ from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.empirical import Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection
 from ssmreduce.methods.h2 import Descent
+from ssmreduce.methods.irka import Irka
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.time_limited import TimeLimited
 from ssmreduce.reduction import reduce
@@ -120,7 +121,7 @@ def members(system):
 
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
-    Descent: ("diagonal",), TimeLimited: ("discrete",),
+    Descent: ("diagonal",), Irka: ("dense",), TimeLimited: ("discrete",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""
@@ -140,6 +141,7 @@ def applies(method, kind):
     system, value = system_of(kind), METHODS.find(method)
     needs = {need for family, wanted in NEEDS.items() if isinstance(value, family) for need in wanted}
     has = {"diagonal": isinstance(system, DiagonalStateSpace), "discrete": system.is_discrete}
+    has["dense"] = not has["diagonal"]
     has[ONE_BATCH_AXIS] = isinstance(system, StateSpace) or len(system.batch_shape) < 2
     return all(has[need] for need in needs)
 
