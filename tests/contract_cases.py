@@ -146,6 +146,10 @@ def applies(method, kind):
     return all(has[need] for need in needs)
 
 
+FOR_LAYERS = [name for name, method in METHODS.items() if not method.requires and applies(name, "S5 layer")]
+"""Methods that take a layer and nothing else."""
+
+
 @functools.cache
 def inputs(kind):
     """What a layer or system is driven with, for methods that want to know: slow, correlated signals."""

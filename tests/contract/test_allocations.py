@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from allocation_cases import network_for
-from contract_cases import hankel_values
+from contract_cases import FOR_LAYERS, hankel_values
 from layer_cases import s5_params
 
 from ssmreduce.files.model import Model
@@ -152,7 +152,7 @@ def test_a_name_may_be_a_keyword():
     assert ALLOCATIONS.find("global").name == "global"
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.requires])
+@pytest.mark.parametrize("name", FOR_LAYERS)
 def test_every_method_reduces_a_model_by_its_own_allocation(name):
     record = reduce_model(model(1), ratio=0.4, method=name).training["reduction"]
     assert ALLOCATIONS.find(record["allocation"]) == ALLOCATIONS.find(METHODS[name].allocation)

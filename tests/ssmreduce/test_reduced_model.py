@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from allocation_cases import network_for
+from contract_cases import FOR_LAYERS
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
 from ssmreduce.files.loading import load
@@ -27,7 +28,7 @@ def model_of(rng: np.random.Generator, sizes: tuple[int, ...] = (6, 4, 8)) -> Mo
     return Model(tree={"params": tree}, options={"conj_sym": True, "discretization": "zoh"})
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.requires])
+@pytest.mark.parametrize("method", FOR_LAYERS)
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_budgets_are_met(method: str, allocation: str, rng: np.random.Generator) -> None:
     model = model_of(rng)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from contract_cases import FOR_LAYERS
 from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import GOLDEN, S4D_OPTIONS, s4d_params, s5_layers, s5_params, s5_scan, two_sided
@@ -20,9 +21,6 @@ from theory.reduction.balancing import Remark
 from theory.systems.realization import dense
 from theory.systems.response import frequency_response
 from theory.systems.system import DiagonalStateSpace, StateSpace
-
-ALONE = [name for name, method in METHODS.items() if not method.requires]
-"""Methods that ask for nothing but a layer; the others are held by the contract, with what they need."""
 
 SELECTING = [name for name, method in METHODS.items() if method.kind == "selection"]
 
@@ -45,7 +43,7 @@ def swept_error(result: Reduction, points: int = 400) -> np.ndarray:
     return np.linalg.norm(gap, ord=2, axis=(-2, -1)).max(axis=-1)
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", FOR_LAYERS)
 @given(layer=s5_layers(), data=st.data())
 def test_floor_error_bound(method: str, layer: SSMLayer, data: st.DataObject) -> None:
     order = data.draw(st.integers(1, layer.order))
@@ -84,7 +82,7 @@ def test_floor_error_bound(method: str, layer: SSMLayer, data: st.DataObject) ->
     assert np.array_equal(result.layer.D, layer.D) or not METHODS[method].keeps_feedthrough
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", FOR_LAYERS)
 @given(layer=s5_layers())
 def test_full_order_is_the_layer_itself(method: str, layer: SSMLayer) -> None:
     result = reduce(layer, order=layer.order, method=method)
@@ -100,7 +98,7 @@ def test_full_order_is_the_layer_itself(method: str, layer: SSMLayer) -> None:
 @given(layer=s5_layers(), data=st.data())
 def test_reduced_layer_runs_in_the_original_scan(layer: SSMLayer, data: st.DataObject) -> None:
     order = data.draw(st.integers(1, layer.order))
-    method = data.draw(st.sampled_from(ALONE))
+    method = data.draw(st.sampled_from(FOR_LAYERS))
     try:
         result = reduce(layer, order=order, method=method)
     except (OrderError, AccuracyError):
@@ -125,7 +123,7 @@ def test_selected_states_keep_their_bits(method: str, rng: np.random.Generator) 
     assert all(a < b for a, b in pairwise(nested))
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", FOR_LAYERS)
 @pytest.mark.parametrize("form", S4D_OPTIONS)
 def test_s4d(method: str, form: str, rng: np.random.Generator) -> None:
     layer = layer_from_params(s4d_params(rng, form), **S4D_OPTIONS[form])
@@ -154,7 +152,7 @@ def test_dtype_can_be_chosen(name: str) -> None:
     assert reduce(layer, order=2, method="last", dtype=np.float64).layer.dtype == np.float64
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", FOR_LAYERS)
 def test_relative_tolerance_holds(method: str, rng: np.random.Generator) -> None:
     layer = layer_from_params(s5_params(rng, P=10), conj_sym=True, discretization="zoh")
     orders = []
@@ -192,7 +190,7 @@ class TestSystems:
     def test_diagonal_in_continuous_time(self, rng: np.random.Generator) -> None:
         poles = -rng.uniform(0.1, 2, 6) + 1j * rng.uniform(0, 5, 6)
         system = DiagonalStateSpace(poles, rng.standard_normal((6, 2)), rng.standard_normal((2, 6)), dt=None)
-        for method in ALONE:
+        for method in FOR_LAYERS:
             try:
                 METHODS[method].applies(system)
             except InputError:
@@ -217,7 +215,7 @@ class TestSystems:
             reduce(raw, order=2)
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", FOR_LAYERS)
 @pytest.mark.parametrize("order", [-1, 6, 2.5, True, "3", None])
 def test_bad_orders(method: str, order: object, rng: np.random.Generator) -> None:
     layer = layer_from_params(s5_params(rng), conj_sym=True, discretization="zoh")
@@ -245,7 +243,7 @@ def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
         reduce(layer, order=2, rtol=0.1)
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", FOR_LAYERS)
 def test_unstable_layers_are_refused_with_the_ways_on(method: str, rng: np.random.Generator) -> None:
     raw = s5_params(rng)
     raw["Lambda_re"][0] = 0.01
