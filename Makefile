@@ -3,6 +3,7 @@
 # PYTHON=...  the interpreter that the environment is made from (3.11 or newer)
 # JOBS=...    parallel test processes
 # SEED=...    seed of the drawn examples, so that a failure can be repeated
+# TORCH=...   what `make torch` installs: a version (torch==2.9.0), or the file of a wheel; an index of CPU wheels is PIP_*
 # PIP_*       environment variables and pip's configuration files are respected: no index is named here
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,8 +28,12 @@ LOCKED := --extra all --extra test --extra bench --extra docs --extra lint
 MADE := $(VENV)/.made
 COMPARE_READY := $(VENV)/.ready-compare
 ALL_READY := $(VENV)/.ready-all
+# PyTorch has an environment of its own: without an index of CPU wheels it brings gigabytes.
+TORCH ?= torch
+TORCH_VENV := .venv-torch
+TORCH_READY := $(TORCH_VENV)/.ready
 
-.PHONY: help compare test processors mutants lint types contracts docs record bench bench-train lock clean
+.PHONY: help compare test torch processors mutants lint types contracts docs record bench bench-train lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -40,6 +45,10 @@ compare: $(COMPARE_READY) ## compare every reduction of one layer of the shipped
 test: $(ALL_READY) ## install everything and run the tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} \
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal --hypothesis-seed=$(SEED) $(PYTEST_ARGS)
+
+torch: $(TORCH_READY) ## the tests that need PyTorch, in .venv-torch, with s5-pytorch and LRU-pytorch
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest -n $(JOBS) --hypothesis-seed=$(SEED) $(PYTEST_ARGS) \
+	$$(grep -rlE 'importorskip\("torch"\)|"torch"' tests/ssmreduce tests/docs --include='test_*.py')
 
 processors: $(ALL_READY) ## the tests of theory and of every reduction again, rounded as other processors do
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) tests/other_processor.py -n $(JOBS) --dist worksteal \
@@ -78,7 +87,7 @@ lock: $(ALL_READY) ## write requirements.lock again from pyproject.toml (exact v
 	sed -e '/^#/d' -e '/^$$/d' -e '/^ssmreduce/d' $(OUT)/lock.txt > requirements.lock
 
 clean: ## remove the environment, the results and every cache
-	rm -rf $(VENV) $(OUT) build dist docs/_build docs/jupyter_execute .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(OUT) build dist docs/_build docs/jupyter_execute .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Where Python came without ensurepip (Debian's python3 without python3-venv), pip installs itself into the environment.
@@ -97,6 +106,13 @@ $(PINNED): $(MADE) requirements.lock
 $(COMPARE_READY): $(MADE) $(PINNED) pyproject.toml
 	@echo "installing ssmreduce with the extras plot and control (no JAX); about a minute, once"
 	@$(INSTALL) --editable ".[plot,control]"
+	@touch $@
+
+$(TORCH_READY): $(MADE) $(PINNED) pyproject.toml
+	@echo "installing PyTorch and the tests' tools in $(TORCH_VENV); minutes, once"
+	@$(RUN) -m venv $(TORCH_VENV) 2>/dev/null || $(RUN) -m venv --without-pip $(TORCH_VENV)
+	@$(RUN) -m pip --python $(TORCH_VENV)/bin/python install --quiet --constraint $(PINNED) "$(TORCH)" --editable ".[test]"
+	@$(RUN) -m pip --python $(TORCH_VENV)/bin/python install --quiet --no-deps s5-pytorch==0.2.1 LRU-pytorch==0.1.3
 	@touch $@
 
 $(ALL_READY): $(MADE) $(PINNED) pyproject.toml
