@@ -108,7 +108,7 @@ def test_without_data_a_method_has_its_own_allocation(tmp_path: Path, capsys: py
     record = ssmreduce.load(path).training["reduction"]
     assert (record["allocation"], record.get("data")) == ("last", None)
     words = ["reduce", str(DIGITS), "--budget", "8", "--quiet", "-o", str(path)]
-    assert main([*words, "--method", "last", "--examples", "12", "--data", str(tmp_path)]) == 0  # named: it is looked at
+    assert main([*words, "--method", "last", "--examples", "12", "--data", str(tmp_path)]) == 0
     record = ssmreduce.load(path).training["reduction"]
     assert (record["allocation"], record["data"]["examples"]) == ("measured", 12)
     for wrong in (["--allocation", "measured"], ["--method", "last", "--max-change", "0.1"]):
