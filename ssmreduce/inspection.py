@@ -14,6 +14,7 @@ from ssmreduce.crossings import Crossing, crossings
 from ssmreduce.files.description import finite
 from ssmreduce.files.model import Model
 from ssmreduce.files.record import EARLIER, REDUCTION, one_line
+from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.view.pages import inspection_sheet
 from ssmreduce.view.table import Sheet
@@ -34,8 +35,8 @@ class Inspection:
     Attributes
     ----------
     model : dict
-        Path, architecture, format, options, those assumed, what of the file was left out, training record (and in one
-        line), its reductions in their order, numbers of layers, states and parameters.
+        Path, architecture, format, code bases of the layers, options, those assumed, what of the file was left out,
+        training record (and in one line), its reductions in their order, numbers of layers, states and parameters.
     layers : tuple of dict
         For each layer: name, states, channels, directions, what was remarked when it was read, smallest margin, slowest
         time constant in samples, largest Hankel singular value, and under ``enough``, for each of :data:`TARGETS`, the
@@ -97,6 +98,7 @@ def inspect_model(
         "states": model.n_states,
         "parameters": _count(model.params),
         "options": {key: value for key, value in model.options.items() if isinstance(value, (str, int, float, bool))},
+        "stored_as": list(dict.fromkeys(LAYER_FORMATS[layer.form].title for layer in model.layers)),
         "assumed": model.assumed,
         "left_out": model.left_out,
         "training": record,

@@ -22,7 +22,7 @@ from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_pr
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.options import LAYER_OPTIONS
-from ssmreduce.layers.params import find_layers, joints, layer_from_params, leaves, locate_layers, split
+from ssmreduce.layers.params import UNKNOWN, find_layers, joints, layer_from_params, leaves, locate_layers, split
 from theory.errors import DimensionError, InputError
 
 Keys = dict[str, tuple[str, ...]]
@@ -78,7 +78,7 @@ class Model:
         found = find_layers(self.tree, self.prefix)
         if not found:
             listing = ", ".join(repr("/".join(path)) for path in list(self._leaves)[:5]) or "nothing"
-            raise CheckpointError(f"no S5 or S4D layer in it (it holds {listing})", self.path)
+            raise CheckpointError(f"no S5 or S4D layer in it (it holds {listing}); {UNKNOWN}", self.path)
         return found
 
     @cached_property

@@ -41,6 +41,14 @@ BOXES = ("value", "raw_value")
 """Last keys under which Flax boxes an array that carries metadata (``nn.Partitioned``, NNX)."""
 
 
+UNKNOWN = (
+    "layers are known by the names of their arrays, which the page 'What is read and written' lists (S5's are "
+    "Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step). A layer of other code goes in as the system that it is: "
+    "ssmreduce.DiagonalStateSpace(poles, B, C, D, dt=1.0, delay=0), which reduce, compare and analyze take"
+)
+"""What to do where no layer is recognised."""
+
+
 def split(key: str) -> Path:
     """Split a joined key at ``/`` and ``.``, and at the brackets of ``jax.tree_util.keystr``."""
     if _BRACKETS.search(key):
@@ -160,8 +168,7 @@ def _form_of(raw: Mapping[str, Array], where: str, options: Mapping[str, Any]) -
     if not anchored:
         listing = ", ".join(sorted(raw)[:8]) or "nothing"
         raise InputError(
-            f"{where}no S5 or S4D parameters here (found {listing}); an S5 layer has "
-            "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
+            f"{where}no S5 or S4D parameters here (found {listing}); {UNKNOWN}"
         )
     chosen = [form for form in anchored if form.recognizes(raw, options)]
     if not chosen:
@@ -304,8 +311,7 @@ def read_layers(tree: Mapping[Any, Any], *, prefix: str | None = None, **options
     if not found:
         listing = ", ".join("/".join(path) for path in list(flat)[:6]) or "nothing"
         raise InputError(
-            f"no S5 or S4D layer in this tree (it holds {listing}); an S5 layer has "
-            "Lambda_re, Lambda_im, B, C (or C1 and C2), D, log_step"
+            f"no S5 or S4D layer in this tree (it holds {listing}); {UNKNOWN}"
         )
     return tuple(
         layer_from_params({key: flat[path] for key, path in paths.items()}, name=name, **options)

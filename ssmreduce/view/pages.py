@@ -181,6 +181,7 @@ def inspection_sheet(
                 f"{model['states']} stored states, {model['parameters']} parameters",
                 "best",
             ),
+            f"layers:   {', '.join(model['stored_as'])}",
             f"options:  {options}",
             *([f"assumed:  {assumed} (nothing says otherwise)"] if assumed else []),
             f"training: {model['record'] or 'no record'}",

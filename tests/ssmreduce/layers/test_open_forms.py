@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tolerance import relative, tol
 
 import ssmreduce
 from ssmreduce.command_line.parser import main
+from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.formats.layer_format import NotClosedError
 from ssmreduce.layers.options import OptionError
 from ssmreduce.layers.params import layer_from_params
@@ -191,7 +193,8 @@ def test_what_the_refusal_offers_works_on_the_command_line(
     flat["down_ssms.0.1.weight"] = rng.standard_normal((4, 4, 2)).astype("f4")
     path, flags = tmp_path / "weights.npz", [f"--{key}={value}" for key, value in options.items()]
     np.savez(path, **flat)
-    assert main(["inspect", str(path), *flags, "-q"]) == 0
+    assert main(["inspect", str(path), *flags, "--no-certify"]) == 0
+    assert f"layers:   {LAYER_FORMATS[form].title}\n" in capsys.readouterr().out
     command = ["reduce", str(path), *flags, "--ratio", "0.5", "-q", "--no-certify", "-o"]
     assert main([*command, str(tmp_path / "a.npz")]) == 2
     said = capsys.readouterr().err
@@ -310,3 +313,12 @@ def test_mamba_is_refused_with_the_reason_and_passed_by_beside_others(rng: np.ra
     hybrid = mamba | {f"backbone.layers.1.{key}": value for key, value in single(attenuate(rng)).items()}
     (layer,) = ssmreduce.read_layers(hybrid)
     assert layer.name == "backbone/layers/1"
+
+
+def test_who_has_another_layer_is_told_the_way_in(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError) as caught:
+        ssmreduce.read_layers({"cell.A": np.eye(3), "cell.H0": np.ones(3)})
+    (call,) = re.findall(r"ssmreduce\.DiagonalStateSpace\([^)]*\)", str(caught.value))
+    poles, B, C, D = 0.9 * np.exp(1j * np.arange(4)), rng.standard_normal((4, 2)), np.ones((1, 4)), np.zeros((1, 2))
+    system = eval(call, {"ssmreduce": ssmreduce, "poles": poles, "B": B, "C": C, "D": D})
+    assert ssmreduce.reduce(system, 2).error().upper > 0
