@@ -109,10 +109,11 @@ def gauss_newton(
     rows, chosen = _sampled(given, samples // 4 if system.batch_shape else samples, seed)
     few = Record(values=given.values[rows], lengths=given.lengths[rows])
     few_targets = Record(values=target.values[rows], lengths=target.lengths[rows])
+    tried = Experiment.of(system, few.values, few_targets.values, few.lengths) if system.batch_shape else experiment
     damping = 0
     for step in range(iterations):
         normal, gradient = _normal_equations(found.system, few, few_targets, directions, chosen)
-        better, damping = _better(found, experiment, normal, gradient, directions, fit, max(damping - 1, 0))
+        better, damping = _better(found, experiment, tried, normal, gradient, directions, fit, max(damping - 1, 0))
         if better is None:
             break
         gain = float(np.sum(found.after) - np.sum(better.after)) / max(float(np.sum(found.after)), np.finfo(float).tiny)
@@ -257,24 +258,33 @@ def _outputs(C: Array, n: int, way: int, part: int) -> Array:
 
 
 def _better(
-    found: Refit, experiment: Experiment, normal: Array, gradient: Array, directions: Array | None,
+    found: Refit, experiment: Experiment, tried: Experiment, normal: Array, gradient: Array, directions: Array | None,
     fit: Callable[..., Refit], first: int,
 ) -> tuple[Refit | None, int]:  # fmt: skip
-    """The first damped step that lowers the error (in every channel of a batch its own), or ``None``; which damping."""
+    """The first damped step that lowers the error, or ``None``; which damping.
+
+    In a batch every channel has its own: the best on the sequences of the sensitivities, `tried`, kept if it lowers the
+    error of all of them.
+    """
     diagonal = np.diagonal(normal, axis1=-2, axis2=-1)
     floor = 1e-12 * diagonal.max(axis=-1, keepdims=True)
-    best: Refit | None = None
-    batch = bool(found.system.batch_shape)
-    for position in range(0 if batch else first, len(DAMPINGS)):
-        added = (DAMPINGS[position] * np.maximum(diagonal, floor) + np.finfo(float).tiny)[..., None]
+
+    def moved(damping: float) -> DiagonalStateSpace:
+        added = (damping * np.maximum(diagonal, floor) + np.finfo(float).tiny)[..., None]
         step = np.linalg.solve(normal + added * np.eye(normal.shape[-1]), gradient[..., None])[..., 0]
-        trial = fit(_moved(found.system, step, directions), experiment)
-        if not batch:
-            if trial.after < found.after:
-                return trial, position
-            continue
-        best = _merged(found if best is None else best, trial)
-    return best if best is not None and np.sum(best.after) < np.sum(found.after) else None, 0
+        return _moved(found.system, step, directions)
+
+    if found.system.batch_shape:
+        best = fit(found.system, tried)
+        for damping in DAMPINGS:
+            best = _merged(best, fit(moved(damping), tried))
+        best = _merged(found, fit(best.system, experiment))
+        return best if np.sum(best.after) < np.sum(found.after) else None, 0
+    for position in range(first, len(DAMPINGS)):
+        trial = fit(moved(DAMPINGS[position]), experiment)
+        if trial.after < found.after:
+            return trial, position
+    return None, 0
 
 
 def _merged(one: Refit, other: Refit) -> Refit:
