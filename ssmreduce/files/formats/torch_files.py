@@ -123,7 +123,7 @@ def _array(leaf: Any, torch: Any) -> Any:
 
 def _tensor(leaf: Any, torch: Any) -> Any:
     """An array as a tensor of the same bits; anything else as it is."""
-    if not isinstance(leaf, (np.ndarray, np.generic)):
+    if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind in "US":  # texts stay NumPy's
         return leaf
     array = np.array(leaf, order="K")  # torch wants memory that may be written to
     if array.dtype.name in BITS:

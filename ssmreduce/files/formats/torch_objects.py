@@ -110,6 +110,8 @@ def _without(value: Any, names: Mapping[int, str], place: str, left_out: dict[st
     """Copy nested mappings without the entries that hold a placeholder, noting each."""
     if isinstance(value, _Array):
         return value.array
+    if type(value) in (list, tuple):
+        return type(value)(_without(each, names, place, left_out) for each in value)
     if not isinstance(value, Mapping):
         return value
     kept: dict[Any, Any] = {}
@@ -127,14 +129,12 @@ def _without(value: Any, names: Mapping[int, str], place: str, left_out: dict[st
     return ordered
 
 
-def _foreign(item: Any, names: Mapping[int, str]) -> str | None:
-    """The class of a placeholder that is this entry, or lies in its lists."""
+def _foreign(item: Any, names: Mapping[int, str], *, inside: bool = False) -> str | None:
+    """The class of a placeholder that is this entry, or lies in its lists, and in mappings inside of these."""
     if id(item) in names:
         return names[id(item)]
-    inside = item if isinstance(item, (list, tuple, set)) else ()
-    for each in inside:
-        below = each.values() if isinstance(each, Mapping) else (each,)
-        found = next(filter(None, (_foreign(one, names) for one in below)), None)
-        if found is not None:
-            return found
-    return None
+    if isinstance(item, Mapping) and inside:
+        item = list(item.values())
+    if not isinstance(item, (list, tuple, set)):
+        return None
+    return next(filter(None, (_foreign(each, names, inside=True) for each in item)), None)

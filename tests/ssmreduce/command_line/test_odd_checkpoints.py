@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_checkpoints import ODD, Raw, below, channels_in, joined, lightning, minimal_s4d_arrays, tensors
+from odd_checkpoints import (
+    ODD,
+    HyperParameters,
+    Raw,
+    below,
+    channels_in,
+    joined,
+    lightning,
+    minimal_s4d_arrays,
+    tensors,
+)
 from tolerance import relative, tol
 
 import ssmreduce
@@ -229,6 +239,29 @@ def test_numbers_and_arrays_of_numpy_are_read_as_they_are(tmp_path: Path, rng: n
     for key, value in beside.items():
         assert np.array_equal(tree[key], value)
         assert not isinstance(tree[key], np.generic)
+    written = ssmreduce.load(tmp_path / "a.pth").save(tmp_path / "b.pth")
+    assert ssmreduce.load(written).left_out == ""
+
+
+@pytest.mark.parametrize(
+    "inside", [lambda x: x, lambda x: [x], lambda x: (1, x), lambda x: [{"b": {"c": x}}], lambda x: [(1, [x])]]
+)
+def test_an_entry_with_a_foreign_object_anywhere_in_it_goes(
+    inside: Any, tmp_path: Path, rng: np.random.Generator, torch: Any
+) -> None:
+    """And what is written holds nothing of this program, whatever lay beside: the state of NumPy's generator, say."""
+    state = tensors(joined({"s4.": minimal_s4d_arrays(rng)}))
+    beside = {"rng": np.random.RandomState(3).get_state(), "names": np.array(["a", "b"]), "more": {"lr": 0.5}}
+    torch.save({"model": state, "odd": inside(HyperParameters(a=1)), **beside}, tmp_path / "a.pth")
+    model = ssmreduce.load(tmp_path / "a.pth")
+    assert model.left_out == "odd (odd_checkpoints.HyperParameters)"
+    written = model.save(tmp_path / "b.pth")
+    found = torch.load(written, weights_only=False)
+    assert found["more"] == beside["more"]
+    assert np.array_equal(found["names"], beside["names"])
+    assert all(np.array_equal(one, two) for one, two in zip(found["rng"], beside["rng"], strict=True))
+    assert "odd" not in found
+    assert b"ssmreduce" not in written.read_bytes()
 
 
 def test_a_state_dict_may_be_a_default_dictionary(tmp_path: Path, rng: np.random.Generator, torch: Any) -> None:
