@@ -37,6 +37,8 @@ LARGEST_MOVE = 0.3
 """Largest change of ``log(pole)`` in one step, and of a row of B relative to its norm."""
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Levenberg-Marquardt damping, relative to the diagonal of the normal matrix, tried from the first until one helps."""
+SLOWEST = 0.01
+"""Decay over the longest sequence below which no pole is moved: the record does not see it, other inputs may."""
 MOST_PARAMETERS = 400
 """Complex parameters of poles and B together: the normal matrix has four times as many squared entries."""
 NUDGE = 0.1
@@ -110,10 +112,12 @@ def gauss_newton(
     few = Record(values=given.values[rows], lengths=given.lengths[rows])
     few_targets = Record(values=target.values[rows], lengths=target.lengths[rows])
     tried = Experiment.of(system, few.values, few_targets.values, few.lengths) if system.batch_shape else experiment
-    damping = 0
+    damping, slowest = 0, SLOWEST / max(1, int(given.lengths.max(initial=1)))
     for step in range(iterations):
         normal, gradient = _normal_equations(found.system, few, few_targets, directions, chosen)
-        better, damping = _better(found, experiment, tried, normal, gradient, directions, fit, max(damping - 1, 0))
+        better, damping = _better(
+            found, experiment, tried, normal, gradient, directions, fit, max(damping - 1, 0), slowest
+        )
         if better is None:
             break
         gain = float(np.sum(found.after) - np.sum(better.after)) / max(float(np.sum(found.after)), np.finfo(float).tiny)
@@ -259,7 +263,7 @@ def _outputs(C: Array, n: int, way: int, part: int) -> Array:
 
 def _better(
     found: Refit, experiment: Experiment, tried: Experiment, normal: Array, gradient: Array, directions: Array | None,
-    fit: Callable[..., Refit], first: int,
+    fit: Callable[..., Refit], first: int, slowest: float,
 ) -> tuple[Refit | None, int]:  # fmt: skip
     """The first damped step that lowers the error, or ``None``; which damping.
 
@@ -272,7 +276,7 @@ def _better(
     def moved(damping: float) -> DiagonalStateSpace:
         added = (damping * np.maximum(diagonal, floor) + np.finfo(float).tiny)[..., None]
         step = np.linalg.solve(normal + added * np.eye(normal.shape[-1]), gradient[..., None])[..., 0]
-        return _moved(found.system, step, directions)
+        return _moved(found.system, step, directions, slowest)
 
     if found.system.batch_shape:
         best = fit(found.system, tried)
@@ -300,8 +304,8 @@ def _merged(one: Refit, other: Refit) -> Refit:
     return replace(one, system=system, after=np.where(take, other.after, one.after))
 
 
-def _moved(system: DiagonalStateSpace, step: Array, directions: Array | None) -> DiagonalStateSpace:
-    """The system after a step, held inside the circle."""
+def _moved(system: DiagonalStateSpace, step: Array, directions: Array | None, slowest: float) -> DiagonalStateSpace:
+    """The system after a step, held inside the circle; no pole decays by less than `slowest` a sample that did not."""
     H, n = step.shape[0], system.n
     change = step.reshape(H, n, -1, 2)
     complex_step = change[..., 0] + 1j * change[..., 1]
@@ -311,7 +315,8 @@ def _moved(system: DiagonalStateSpace, step: Array, directions: Array | None) ->
     move = complex_step[..., -1]
     move = move * np.minimum(1.0, LARGEST_MOVE / np.maximum(np.abs(move), np.finfo(float).tiny))
     new = logarithm + move
-    new = np.minimum(new.real, LEAST_DECAY * logarithm.real) + 1j * new.imag
+    least = np.maximum(-LEAST_DECAY * logarithm.real, np.minimum(slowest, -logarithm.real))
+    new = np.minimum(new.real, -least) + 1j * new.imag
     added = complex_step[..., :-1]
     if directions is not None:
         added = added @ directions.T

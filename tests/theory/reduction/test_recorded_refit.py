@@ -84,6 +84,21 @@ def test_gauss_newton_finds_a_system_of_its_own_order(kind):
     assert np.sum(found.errors[-1]) <= 1e-6 * np.sum(found.energy)
 
 
+@pytest.mark.parametrize("kind", ["S5", "S4D", "standard form"])
+def test_no_pole_becomes_slower_than_the_record_can_tell(kind):
+    """Targets that never decay pull a pole to the circle; a pole that was slower before may stay."""
+    item = system(kind, n=1)
+    phase = np.exp(0.02j)
+    u, lengths = signals(item, N=8, L=60)
+    y = outputs(item.replace(poles=np.full(item.poles.shape, (1 - 1e-9) * phase)), u, lengths)
+    least = 0.01 / lengths.max()
+    for start, wanted in ((0.97, least), (1 - 1e-7, 1e-7)):
+        found = gauss_newton(item.replace(poles=np.full(item.poles.shape, start * phase)), u, y, lengths, iterations=40)
+        decay = -np.log(np.abs(found.system.poles))
+        assert (decay >= wanted * (1 - 1e-6)).all()
+        assert (decay < 0.03).any(), "the pole was drawn towards the circle"
+
+
 def test_records_must_fit_together():
     _, small, u, y, lengths = case("S5")
     with pytest.raises(DimensionError):
