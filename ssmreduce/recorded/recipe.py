@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
-from ssmreduce.recorded.budget import curve_orders, divide, effect_curves, interpolated
+from ssmreduce.recorded.budget import curve_orders, divided, effect_curves
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording, Sample
 from ssmreduce.recorded.stages import (
@@ -216,14 +216,10 @@ class Search:
     def allocations(self, kind: str, budget: int) -> dict[str, tuple[int, ...]]:
         """Divisions of the budget that are tried."""
         sizes = [layer.order for layer in self.network.parts.layers]
-        costs = [
-            interpolated(orders, effects, n) for (orders, effects), n in zip(self.curves(kind), sizes, strict=True)
-        ]
-        try:
-            return {"measured": divide(costs, budget), "uniform": spread_evenly(sizes, budget)}
-        except OrderError as error:
-            why = "".join(f"; layer {index} with {text}" for index, text in sorted(self.refused.items()))
-            raise OrderError(f"{error}{why}", error.asked, error.attainable) from None
+        return {
+            "measured": divided(self.curves(kind), sizes, budget, self.refused),
+            "uniform": spread_evenly(sizes, budget),
+        }
 
     def candidate(self, kind: str, orders: tuple[int, ...]) -> Parts:
         """Layers truncated to the orders."""
