@@ -108,10 +108,11 @@ $(COMPARE_READY): $(MADE) $(PINNED) pyproject.toml
 	@$(INSTALL) --editable ".[plot,control]"
 	@touch $@
 
-$(TORCH_READY): $(MADE) $(PINNED) pyproject.toml
+# Not held to requirements.lock, which PyTorch's own needs contradict.
+$(TORCH_READY): $(MADE) pyproject.toml
 	@echo "installing PyTorch and the tests' tools in $(TORCH_VENV); minutes, once"
 	@$(RUN) -m venv $(TORCH_VENV) 2>/dev/null || $(RUN) -m venv --without-pip $(TORCH_VENV)
-	@$(RUN) -m pip --python $(TORCH_VENV)/bin/python install --quiet --constraint $(PINNED) "$(TORCH)" --editable ".[test]"
+	@$(RUN) -m pip --python $(TORCH_VENV)/bin/python install --quiet "$(TORCH)" --editable ".[test,torch]"
 	@$(RUN) -m pip --python $(TORCH_VENV)/bin/python install --quiet --no-deps s5-pytorch==0.2.1 LRU-pytorch==0.1.3
 	@touch $@
 
