@@ -214,18 +214,18 @@ def test_an_interruption_leaves_the_finished_rows(checkpoint: Path) -> None:
 def test_ctrl_c_prints_and_writes_what_is_finished(checkpoint: Path, tmp_path: Path) -> None:
     """The signal comes while the second error is put into its row."""
     code = (
-        "import os, signal, sys, time\n"
+        "import itertools, os, signal, sys, time\n"
         "from ssmreduce.comparison import work\n"
         "from ssmreduce.command_line.parser import main\n"
         "certified = work._with_error\n"
         "def then_interrupt(*a):\n"
         "    row = certified(*a)\n"
-        "    if seen:\n"
+        "    if next(order):\n"  # one of two threads, whichever is later: a list may still be empty for both
+        "        time.sleep(1)\n"  # for the first row to arrive
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "        time.sleep(2)\n"  # for the main thread to hear it before the row is done
-        "    seen.append(row)\n"
         "    return row\n"
-        "seen = []\n"
+        "order = itertools.count()\n"
         "work._with_error = then_interrupt\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
