@@ -350,8 +350,8 @@ class Search:
         tried: list[Stage] = []
         final, score = self.finished(item.refitted, tried, detail, self.more)
         kept = score < item.score
-        told = "; ".join(f"{stage.name}, {stage.detail}" for stage in tried if stage.kept)
-        stages.append(Stage(name="further", detail=told or detail, before=item.score, after=score, kept=kept))
+        told = "; ".join([detail, *(f"{one.name}{one.detail.removeprefix(detail)}" for one in tried if one.kept)])
+        stages.append(Stage(name="further", detail=told, before=item.score, after=score, kept=kept))
         return replace(item, score=score, final=final)
 
     def smallest(self, most_changed: float) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert "16 of 32 states (50.0% removed)" in out
     assert "certified error of each layer, for all inputs" in out
+    words[words.index("16")], words[words.index("24")] = "6", "200"  # a decoder of a hundred examples can gain
+    assert main(words) == 0
+    assert re.search(r"further .* -> .* (exact|output|mixture), .*; (norms|decoder)", capsys.readouterr().out)
     assert main(["reduce", str(DIGITS), "--ratio", "0.5", "--method", "balanced", "-o", str(path)]) == 0
     assert ssmreduce.load(path).n_states == 16
 
