@@ -147,9 +147,10 @@ def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
 def _fill(app: Any, docname: str, source: list[str]) -> None:
     """Put the tables that come from the registries into a page."""
     import experiment
+    import record_reduced
     import registry_tables
 
-    source[0] = experiment.filled(registry_tables.filled(source[0]))
+    source[0] = record_reduced.filled(experiment.filled(registry_tables.filled(source[0])))
 
 
 def setup(app: Any) -> None:

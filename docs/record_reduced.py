@@ -42,6 +42,41 @@ SEEDS = (0, 1, 2)
 KEY = ("checkpoint", "size", "value", "seed")
 
 
+HEAD = ("| model, whole | states removed | states left | test accuracy |", "|---|---:|---:|---|")
+MARK = "<!-- reduced: table -->"
+
+
+def reduced_table(record: dict[str, Any]) -> list[str]:
+    """Rows of a Markdown table: what is left of each model's accuracy, the mean over the seeds and their range."""
+    lines, told = [], None
+    for checkpoint, size, value in POINTS:
+        rows = [row for row in record["rows"] if tuple(row[name] for name in KEY[:3]) == (checkpoint, size, value)]
+        if not rows:
+            continue
+        found, kept = [row["accuracy"] for row in rows], sorted({sum(row["orders"]) for row in rows})
+        states = str(kept[0]) if len(kept) == 1 else f"{kept[0]} to {kept[-1]}"
+        asked = f"{value:.4g} of the predictions may change" if size == "max_change" else f"{100 * value:.4g} %"
+        spread = f"{min(found):.2f} to {max(found):.2f}, {len(found)} seeds" if len(found) > 1 else "one seed"
+        name = "" if checkpoint == told else f"`{checkpoint}`, {whole_accuracy(checkpoint)} %"
+        lines.append(f"| {name} | {asked} | {states} | {sum(found) / len(found):.2f} % ({spread}) |")
+        told = checkpoint
+    return lines
+
+
+def whole_accuracy(checkpoint: str) -> str:
+    """That of the model before reduction, as its file says."""
+    path = next(ROOT.glob(f"*/*/{checkpoint}.json"))
+    return f"{100 * json.loads(path.read_text(encoding='utf-8'))['training']['test_accuracy']:.2f}"
+
+
+def filled(text: str) -> str:
+    """Put the table where a page has its mark."""
+    if MARK not in text:
+        return text
+    record = json.loads((ROOT / "docs" / "recorded" / "reduced.json").read_text(encoding="utf-8"))
+    return text.replace(MARK, "\n".join([*HEAD, *reduced_table(record)]))
+
+
 def timed(*command: str) -> tuple[str, float, float]:
     """Run a command of this Python; its output, seconds, and processor seconds."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
