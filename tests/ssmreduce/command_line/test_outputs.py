@@ -215,6 +215,7 @@ def test_ctrl_c_prints_and_writes_what_is_finished(checkpoint: Path, tmp_path: P
     """The signal comes while the second error is put into its row."""
     code = (
         "import itertools, os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what a shell starts in the background
         "from ssmreduce.comparison import work\n"
         "from ssmreduce.command_line.parser import main\n"
         "certified = work._with_error\n"
