@@ -19,7 +19,7 @@ class Irka(Method):
     """IRKA from balanced truncation, for dense systems; the best iterate, never worse in H2 than the start.
 
     :func:`theory.reduction.two_sided_iteration.two_sided_iteration`. Whether it converged is told. On trained layers
-    it leaves the unit disc at the first steps: "h2" is the method for those.
+    it may leave the unit disc at the first step: "h2" is the method for those.
 
     Attributes
     ----------

@@ -210,3 +210,14 @@ def divide(costs: Sequence[Array], budget: int) -> tuple[int, ...]:
         orders.append(int(choice[left]))
         left -= orders[-1]
     return tuple(reversed(orders))
+
+
+def spread_evenly(sizes: list[int], budget: int) -> tuple[int, ...]:
+    """The same part of every layer, at least one state each, exactly `budget` together."""
+    share = np.array(sizes, dtype=float) * budget / sum(sizes)
+    orders = np.maximum(1, np.floor(share).astype(int))
+    while orders.sum() > budget:
+        orders[int(np.argmax(np.where(orders > 1, orders - share, -np.inf)))] -= 1
+    while orders.sum() < budget:
+        orders[int(np.argmax(np.where(orders < sizes, share - orders, -np.inf)))] += 1
+    return tuple(int(order) for order in orders)

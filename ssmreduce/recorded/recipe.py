@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
-from ssmreduce.recorded.budget import curve_orders, divided, effect_curves
+from ssmreduce.recorded.budget import curve_orders, divided, effect_curves, spread_evenly
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording, Sample
 from ssmreduce.recorded.stages import (
@@ -422,14 +422,3 @@ def _bound(whole: SSMLayer, small: SSMLayer) -> float:
 
 def _score(item: Candidate) -> float:
     return item.score
-
-
-def spread_evenly(sizes: list[int], budget: int) -> tuple[int, ...]:
-    """The same part of every layer, at least one state each, exactly `budget` together."""
-    share = np.array(sizes, dtype=float) * budget / sum(sizes)
-    orders = np.maximum(1, np.floor(share).astype(int))
-    while orders.sum() > budget:
-        orders[int(np.argmax(np.where(orders > 1, orders - share, -np.inf)))] -= 1
-    while orders.sum() < budget:
-        orders[int(np.argmax(np.where(orders < sizes, share - orders, -np.inf)))] += 1
-    return tuple(int(order) for order in orders)
