@@ -30,6 +30,8 @@ CURVE_POINTS = 7
 """Orders at which a layer's effect is measured."""
 CURVE_EXAMPLES = 100
 """Examples that an effect is measured on: it spans orders of magnitude, and a tenth of it decides nothing."""
+CURVE_SAMPLES = 100_000
+"""Of long sequences fewer are enough: as many as hold so many samples, a quarter of :data:`CURVE_EXAMPLES` at least."""
 
 
 def curve_orders(n: int, points: int = CURVE_POINTS) -> tuple[int, ...]:
@@ -57,13 +59,20 @@ def effect_curves(
         As there.
     """
 
+    count = curve_examples(max(values.shape[1] for values in recording.whole.inputs.values()))
+
     def cut(index: int, order: int) -> SSMLayer:
-        return refitted_alone(recording, index, truncated(recording, index, kind, order), CURVE_EXAMPLES)
+        return refitted_alone(recording, index, truncated(recording, index, kind, order), count)
 
     return measured_effects(
-        recording.network, recording.rows[:CURVE_EXAMPLES], cut, whole=recording.whole.logits[:CURVE_EXAMPLES],
+        recording.network, recording.rows[:count], cut, whole=recording.whole.logits[:count],
         name=kind, known=known, report=report, refused=refused,
     )  # fmt: skip
+
+
+def curve_examples(length: int) -> int:
+    """Examples that an effect is measured on where the longest sequence of a layer has so many samples."""
+    return min(CURVE_EXAMPLES, max(CURVE_EXAMPLES // 4, CURVE_SAMPLES // max(1, length)))
 
 
 def measured_effects(

@@ -176,6 +176,7 @@ class Search:
         self.more = Sample(network, np.concatenate([self.recording.rows, np.arange(count, network.count)]))
         self.wanted = run_logits(network, network.parts, self.held_out)
         self._curves: dict[str, Any] = {}
+        self._seen: list[tuple[Parts, Pass]] = []
         self.refused: dict[int, str] = {}
 
     def report(self, what: str) -> None:
@@ -193,8 +194,17 @@ class Search:
     # ------------------------------------------------------------------------------------------ judging
     def judge(self, parts: Parts) -> float:
         """Divergence from the whole model on the held-out examples; infinite where logits are not finite."""
-        logits = run_logits(self.network, parts, self.held_out)
+        logits = self._on_held_out(parts).logits.astype(float)
         return self.measure.distance(self.wanted, logits) if np.isfinite(logits).all() else float("inf")
+
+    def _on_held_out(self, parts: Parts) -> Pass:
+        """The pass of these parts over the held-out examples; those of the last two parts are kept."""
+        for known, found in self._seen:
+            if known is parts:
+                return found
+        found = self.network.run(parts, self.held_out)
+        self._seen = [*self._seen[-1:], (parts, found)]
+        return found
 
     def _if_better(
         self, parts: Parts, score: float, trial: Parts, name: str, detail: str, stages: list[Stage]
@@ -249,7 +259,7 @@ class Search:
     ) -> tuple[Parts, float]:
         """With the decoder of the ridge that is best on held-out features, if the judge likes it."""
         found = self.network.run(parts, sample.rows) if found is None else found
-        held = self.network.run(parts, self.held_out).features
+        held = self._on_held_out(parts).features
         if found.features is None or held is None:
             return parts, score
         trials = []
@@ -305,7 +315,7 @@ class Search:
         return Outcome(
             parts=best.final, orders=tuple(layer.order for layer in best.final.layers),
             observability=best.kind, allocation=best.allocation, divergence=best.score,
-            changed=self.measure.changed(self.wanted, run_logits(self.network, best.final, self.held_out)),
+            changed=self.measure.changed(self.wanted, self._on_held_out(best.final).logits.astype(float)),
             measure=self.measure.name,
             stages=tuple(stages), candidates=tuple(item.told(self.measure.name) for item in found),
             interrupted=interrupted,

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 REFUSALS = (AccuracyError, InputError, OrderError, StabilityError)
 """What makes a candidate fall out instead of ending the search."""
 
+POLISHED_SAMPLES = 200_000
+"""Poles and B are fitted on as many sequences as hold so many samples; C and D on all of them."""
+
 DECODER_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Relative to the mean squared feature; which one is decided on held-out examples."""
 
@@ -75,15 +78,25 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
         D = recording.feedthrough
         try:
             if iterations:
-                better = written(
-                    layer, gauss_newton(layer.system, *record, iterations=iterations, feedthrough=D).system
-                )
+                better = written(layer, _polished(layer.system, record, iterations, D))
             else:
                 better = layer.with_outputs(refit_output(layer.system, *record, feedthrough=D).system)
             parts = parts.with_layer(index, better)
         except REFUSALS:
             continue  # the layer stays as it was: the judge sees what that is worth
     return parts
+
+
+def _polished(
+    system: System, record: tuple[Array, Array, Array | None], iterations: int, feedthrough: bool | None
+) -> System:
+    """Gauss-Newton on the first sequences, then C and D on all."""
+    inputs, outputs, lengths = record
+    held = np.full(len(inputs), inputs.shape[1]) if lengths is None else np.asarray(lengths)
+    count = int(np.searchsorted(np.cumsum(held), POLISHED_SAMPLES)) + 1
+    first = (inputs[:count], outputs[:count], None if lengths is None else lengths[:count])
+    found = gauss_newton(system, *first, iterations=iterations, feedthrough=feedthrough).system
+    return found if count >= len(inputs) else refit_output(found, *record, feedthrough=feedthrough).system
 
 
 def pair_norms(sample: Sample, parts: Parts, found: Pass | None = None) -> Parts:
