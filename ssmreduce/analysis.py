@@ -14,18 +14,16 @@ from numpy.typing import DTypeLike, NDArray
 from ssmreduce.curves import gain_picture, hankel_picture, pole_picture, title_of
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import as_layer_or_system
-from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
+from ssmreduce.methods.registry import METHODS, Method, Source, least_order, shared, system_of
 from ssmreduce.reduction import Reduction, reduce
 from ssmreduce.results import worst
 from ssmreduce.view.analysis_plot import Loss, LossPicture, Picture, drawn
 from ssmreduce.view.text import outward
 from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
-from theory.gramians.hankel import causal_hankel_singular_values
 from theory.norms import error_norm, hinf_norm
 from theory.norms.attained import attained_error
 from theory.norms.bracket import Bracket
 from theory.reduction.balancing import real_order
-from theory.reduction.bounds import hankel_floor
 from theory.systems.system import System
 
 if TYPE_CHECKING:
@@ -261,13 +259,7 @@ class Analysis:
 
     def least_order(self, tolerance: float) -> int:
         """Return the smallest order whose floor, whether or not ``D`` is kept, is at most an absolute tolerance."""
-        kept = shared(self.system).floor_hsv
-        hsv = np.minimum(kept, causal_hankel_singular_values(self.system))
-        n = int(self.system.n)
-        for order in range(n):
-            if np.max(hankel_floor(hsv, real_order(self.system, order)), initial=0.0) <= tolerance:
-                return order
-        return n
+        return least_order(self.system, tolerance)
 
     def _order_of_energy(self, energy: Any) -> int:
         part = _tolerance("energy", energy)

@@ -13,7 +13,9 @@ import numpy as np
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.named import Named, Registry
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError, ToleranceError
-from theory.reduction.balancing import Balancing, Truncation, balance
+from theory.gramians.hankel import causal_hankel_singular_values
+from theory.reduction.balancing import Balancing, Truncation, balance, real_order
+from theory.reduction.bounds import hankel_floor
 from theory.systems.system import System
 
 if TYPE_CHECKING:
@@ -103,17 +105,18 @@ class Method(Named, ABC):
     def smallest(self, source: Source, rtol: float, *_: Any, **data: Any) -> Truncation:
         """Reduce to the fewest states, at least one, whose bound is at most `rtol` sigma_1, in every channel.
 
-        Tries one order after the other; a method that knows a shorter way overrides it.
+        Tries one order after the other, from the first whose floor allows it; a method that knows a shorter way
+        overrides it.
         """
-        n = system_of(source).n
-        for order in range(1, n):
+        system = system_of(source)
+        for order in range(max(1, least_order(system, rtol * largest(shared(system).hsv))), system.n):
             try:
                 found = self.truncate(source, order, **data)
             except (OrderError, AccuracyError, StabilityError):
                 continue
             if found.order and np.all(found.bound <= rtol * largest(found.hsv)):
                 return found
-        return self.truncate(source, n, **data)
+        return self.truncate(source, system.n, **data)
 
     def reduce(self, source: Source, *, order: int | None = None, rtol: float | None = None, **data: Any) -> Truncation:
         """Reduce a layer's system: what :func:`ssmreduce.reduce` does before it writes the layer.
@@ -168,6 +171,21 @@ def system_of(source: Source) -> System:
 def shared(system: System) -> Balancing:
     """Return what all methods and orders of one system share: Hankel singular values, and the balancing factors."""
     return balance(system)
+
+
+@lru_cache(maxsize=8)
+def _floors(system: System) -> Any:
+    """Hankel singular values that bound the error from below whether or not ``D`` is kept, (..., N)."""
+    return np.minimum(shared(system).floor_hsv, causal_hankel_singular_values(system))
+
+
+def least_order(system: System, goal: Any) -> int:
+    """Return the smallest order whose floor, whether or not ``D`` is kept, is at most `goal`, one for each channel.
+
+    No smaller order can have a bound of at most `goal`.
+    """
+    hsv, n = _floors(system), int(system.n)
+    return next((order for order in range(n) if np.all(hankel_floor(hsv, real_order(system, order)) <= goal)), n)
 
 
 def largest(hsv: Any) -> Any:
