@@ -46,6 +46,7 @@ def on(paper: Paper) -> Iterator[dict[str, str]]:
     settings: dict[str, Any] = dict.fromkeys(names, inks["ink"])
     settings |= {"axes.facecolor": inks["paper"], "figure.facecolor": inks["paper"], "savefig.facecolor": "auto"}
     settings |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": SIZE}
+    settings |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
     with matplotlib.rc_context(settings), letters():
         yield inks
 

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from ssmreduce.results import Findings, Row
-from ssmreduce.view.canvas import Paper, image
+from ssmreduce.view.canvas import image
 from ssmreduce.view.columns import Column, cells, columns
 from ssmreduce.view.pages import describe, peer_summary
 from ssmreduce.view.plot import plot
@@ -137,11 +137,11 @@ def _warmth(row: Row | None, best: Row | None) -> str:
 
 def _figure(comparison: Findings) -> str:
     """The figure on white paper, and on black for readers whose pages are dark."""
-    papers: tuple[Paper, ...] = ("light", "dark")
     try:
+        white = plot(comparison)
         light, dark = (
-            "data:image/png;base64," + base64.b64encode(image(plot(comparison, paper), "png", dpi=120)).decode("ascii")
-            for paper in papers
+            "data:image/png;base64," + base64.b64encode(image(figure, "png", dpi=120)).decode("ascii")
+            for figure in (white, plot(comparison, "dark", like=white))
         )
     except MissingDependencyError as error:
         return f'<p class="warn">No figure: {_escaped(error)}</p>'

@@ -9,6 +9,7 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,10 @@ def test_no_label_lies_on_another_or_on_the_curves(
 ) -> None:
     pytest.importorskip("matplotlib")
     for one in (comparison, others[0]) if paper == "light" else others[1:]:
-        figure = plot(one, paper)
+        figure = plot(one) if paper == "light" else plot(one, paper, like=plot(one))  # as the report has them
         figure.canvas.draw()
+        for first, second in combinations([axes.get_tightbbox() for axes in figure.axes], 2):
+            assert not first.padded(-1.0).overlaps(second)
         for axes in figure.axes:
             boxes = [text.get_window_extent() for text in axes.texts if text.get_text() != "rounding"]
             for i, box in enumerate(boxes):
