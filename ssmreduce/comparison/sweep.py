@@ -59,28 +59,58 @@ class _Matrices:
 
 
 class _Factored:
+    """Products with C, the modes' functions and B; of conjugate pairs with real matrices, which halves the work."""
+
     def __init__(self, system: DiagonalStateSpace, omega: Array) -> None:
-        self.D = system.D
-        self._parts: list[tuple[Array, Array, Array]] = []  # C, the modes' functions (n, K), B
+        self.D, self.paired = system.D, system.conjugate_pairs
+        self._parts: list[tuple[Array, tuple[Array, ...], Array]] = []  # C, the modes' functions (n, K), B
         directions = [(system.C, omega, system.delay)]
         if system.C_reverse is not None:
             directions.append((system.C_reverse, -omega, system.delay_reverse))
+        B = np.concatenate([system.B.real, system.B.imag]) if self.paired else system.B
         for C, theta, delay in directions:
-            self._parts.append((C, kernel(system, theta, delay).T, system.B))
-            if system.conjugate_pairs:
-                self._parts.append((C.conj(), kernel(system, -theta, delay).T.conj(), system.B.conj()))
+            modes: tuple[Array, ...] = (kernel(system, theta, delay).T,)
+            if self.paired:
+                modes = (modes[0], kernel(system, -theta, delay).T.conj())
+                C = np.concatenate([C.real, C.imag], axis=1)
+            self._parts.append((C, modes, B))
 
     def times(self, v: Array) -> Array:
-        return np.asarray(self.D @ v + sum(C @ (modes * (B @ v)) for C, modes, B in self._parts))
+        total = _product(self.D, v)
+        for C, modes, B in self._parts:
+            total = total + _product(C, self._through(modes, _product(B, v)))
+        return np.asarray(total)
 
     def adjoint_times(self, u: Array) -> Array:
-        parts = (B.conj().T @ (modes.conj() * (C.conj().T @ u)) for C, modes, B in self._parts)
-        return np.asarray(self.D.conj().T @ u + sum(parts))
+        total = _product(self.D.conj().T, u)
+        for C, modes, B in self._parts:
+            back = tuple(values.conj() for values in modes)
+            total = total + _product(B.conj().T, self._through(back, _product(C.conj().T, u), sign=-1.0))
+        return np.asarray(total)
+
+    def _through(self, modes: tuple[Array, ...], inputs: Array, sign: float = 1.0) -> Array:
+        """The modes' functions times what reaches them; of pairs the parts along Re b and Im b come in.
+
+        With those, x and y, a mode gets x + j y and its conjugate x - j y; of the two results a sum and j times the
+        difference go on to Re c and Im c. The adjoint has the other sign of j.
+        """
+        if not self.paired:
+            return np.asarray(modes[0] * inputs)
+        n, turn = len(modes[0]), sign * 1j
+        own, mirrored = modes[0] * (inputs[:n] + turn * inputs[n:]), modes[1] * (inputs[:n] - turn * inputs[n:])
+        return np.concatenate([own + mirrored, turn * (own - mirrored)])
 
     def at(self, index: Array) -> Samples:
         some = copy.copy(self)
-        some._parts = [(C, modes[:, index], B) for C, modes, B in self._parts]
+        some._parts = [(C, tuple(values[:, index] for values in modes), B) for C, modes, B in self._parts]
         return some
+
+
+def _product(matrix: Array, v: Array) -> Array:
+    """``matrix @ v`` for complex v; a real matrix is not made complex."""
+    if np.iscomplexobj(matrix):
+        return np.asarray(matrix @ v)
+    return np.asarray((matrix @ np.ascontiguousarray(v, dtype=complex).view(float)).view(complex))
 
 
 def attained(G: Samples, Gr: Samples | None, shape: tuple[int, int], seed: int, *, steps: int = 12) -> Array:

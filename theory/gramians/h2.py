@@ -29,7 +29,7 @@ ENTRIES = 1 << 15
 """Terms that are worked on at once: a few arrays of them fit the second-level cache."""
 
 
-def h2_norm(system: SystemLike) -> Any:
+def h2_norm(system: SystemLike, *, closed_form_tol: float = CLOSED_FORM_TOL) -> Any:
     r"""Return the H2 norm.
 
     .. math:: \|G\|_2^2=\frac1{2\pi}\int\|G\|_F^2\,d\omega=\sum_k\|h_k\|_F^2=\|D\|_F^2+\|CL_c\|_F^2,\qquad P=L_cL_c^*
@@ -41,6 +41,9 @@ def h2_norm(system: SystemLike) -> Any:
     ----------
     system : StateSpace or DiagonalStateSpace
         Stable; discrete or continuous.
+    closed_form_tol : float, keyword only
+        Relative error of the energy up to which the sum over pairs of modes of a diagonal system is taken; past it a
+        factor of the Gramian is computed.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def h2_norm(system: SystemLike) -> Any:
         if reverse.delay == 0:
             lag_zero = lag_zero + feedthrough_of_delay(reverse)
         parts.append(standard_form(reverse))
-    squares = [_energy(lag_zero), *(_strict_energy(part) for part in parts)]
+    squares = [_energy(lag_zero), *(_strict_energy(part, closed_form_tol) for part in parts)]
     with np.errstate(over="ignore"):
         norm = np.where(infinite, np.inf, np.sqrt(sum(squares)) * left * right)
     return norm if np.ndim(norm) else float(norm)
@@ -88,7 +91,7 @@ def _energy(matrix: Array) -> Array:
     return np.sum(np.abs(matrix) ** 2, axis=(-2, -1))  # type: ignore[no-any-return]
 
 
-def _strict_energy(system: DiagonalStateSpace) -> Array:
+def _strict_energy(system: DiagonalStateSpace, tol: float) -> Array:
     """Energy of the strictly proper part, ``D`` left out: by the sum over pairs of modes, or by a factor.
 
     The sum is off by a few eps of the sum of the absolute values of its terms, the norm by a factor of the Gramian by a
@@ -96,7 +99,7 @@ def _strict_energy(system: DiagonalStateSpace) -> Array:
     """
     energy, size = _sum_over_modes(system)
     rounding = 0.5 * (system.m + system.p + TERM) * UNIT * size
-    doubtful = ~(rounding <= CLOSED_FORM_TOL * energy) & (size > 0)
+    doubtful = ~(rounding <= tol * energy) & (size > 0)
     if np.any(doubtful):
         part = system[doubtful] if system.batch_shape else system
         C = real_output(part.C) if part.conjugate_pairs else part.C

@@ -23,7 +23,7 @@ from theory.systems.system import DiagonalStateSpace, System
 Array = NDArray[Any]
 
 
-def error_bound(system: System, reduced: System) -> Any:
+def error_bound(system: System, reduced: System, hsv: Array | None = None) -> Any:
     r"""Bound :math:`\|G-G_r\|_\infty` by twice the sum of the Hankel singular values of the error.
 
     Parameters
@@ -31,6 +31,8 @@ def error_bound(system: System, reduced: System) -> Any:
     system, reduced : StateSpace or DiagonalStateSpace
         Stable, same time base, inputs, outputs, delays and batch. Where ``D`` differs, the norm of the difference is
         added.
+    hsv : ndarray, shape (..., N), optional
+        Hankel singular values of ``difference(system, reduced)``; computed when left out.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def error_bound(system: System, reduced: System) -> Any:
     """
     error = difference(system, reduced)
     both = isinstance(error, DiagonalStateSpace) and error.is_bidirectional
-    hsv = hankel_singular_values(error)
+    hsv = hankel_singular_values(error) if hsv is None else hsv
     constant = np.linalg.norm(error.D, ord=2, axis=(-2, -1)) if error.D.size else np.zeros(error.D.shape[:-2])
     bound = np.asarray(balanced_bound(hsv, 0, directions=2 if both else 1) + constant * (1.0 + 16.0 * EPS))
     return bound if bound.ndim else float(bound)

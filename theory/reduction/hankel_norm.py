@@ -242,14 +242,15 @@ def _diagonal(shared: Balancing, order: int, condition_limit: float) -> Truncati
         reduced = system.replace(
             poles=small.poles, B=small.B, C=small.C[:p], C_reverse=small.C[p:] if system.is_bidirectional else None
         )
-        hankel = float(hankel_singular_values(difference(system, reduced)).max(initial=0.0))
+        hsv = hankel_singular_values(difference(system, reduced))
+        hankel = float(hsv.max(initial=0.0))
         if hankel <= shared.hsv[fit.k] + ATTAINED * shared.hsv[0]:
             found = replace(start, order=reduced.n, remarks=() if fit.failure is None else (Remark.PARTLY_REFUSED,),
                              floor=hankel_floor(shared.floor_hsv, real_order(system, reduced.n)))  # fmt: skip
             return improved(
                 found, system, reduced,
                 f"Hankel-norm approximation to {reduced.n} stored states ({fit.k} of {shared.hsv.size}){fit.remark}",
-                states=fit.k, condition=fit.diagonalization.condition, hankel=hankel, optimal=True,
+                hsv=hsv, states=fit.k, condition=fit.diagonalization.condition, hankel=hankel, optimal=True,
             )  # fmt: skip
     return _fallen_back(start, system, failure)
 

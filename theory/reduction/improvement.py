@@ -16,18 +16,21 @@ from theory.systems.system import DiagonalStateSpace, StateSpace, System
 Array = NDArray[Any]
 
 
-def improved(start: Truncation, system: System, reduced: System, status: str, **diagnostics: Any) -> Truncation:
+def improved(
+    start: Truncation, system: System, reduced: System, status: str, *, hsv: Array | None = None, **diagnostics: Any
+) -> Truncation:
     """The truncation `start` of `system` with another reduced system of the same order and feedthrough.
 
     The bound is the smallest that is known: that of :mod:`theory.reduction.a_posteriori` for a diagonal system, the
-    certified error for a dense one; where nothing changed, that of the start.
+    certified error for a dense one; where nothing changed, that of the start. `hsv` are the Hankel singular values of
+    the error, where they are known already.
     """
     if reduced is start.system:
         bound = start.bound
     elif isinstance(system, StateSpace) and isinstance(reduced, StateSpace):
         bound, _ = certified(system, reduced, 0.0)
     else:
-        bound = error_bound(system, reduced)
+        bound = error_bound(system, reduced, hsv)
     return replace(
         start, system=reduced, bound=bound, status=status, kept=None,
         diagnostics={key: value for key, value in start.diagnostics.items() if key != "kept"} | diagnostics,

@@ -197,17 +197,29 @@ class ModalSum:
         near = resonances(chart, self.poles)
         return np.where(self.reverse, -near, near) if chart == CIRCLE else near
 
+    def _on_circle(self, x: Array) -> tuple[Array, Array]:
+        """The points of the circle at `x`, conjugate for reverse modes, and ``1 / (z - pole)``: (S, N) each."""
+        z = np.cos(x) + 1j * np.sin(x)
+        rest = z * discrete_margin(z)
+        if self.reverse.any():
+            z, rest = np.where(self.reverse, z.conj(), z), np.where(self.reverse, rest.conj(), rest)
+        low = 0.0 if self.low is None else self.low
+        return z, 1.0 / ((z - self.poles) + (rest - low))
+
+    def amplitudes(self, chart: str, centre: Array) -> Array:
+        """The coefficients a of :meth:`local` alone, (S, N), to the bit."""
+        if chart != CIRCLE:
+            return self.local(chart, centre).a
+        z, a = self._on_circle(np.asarray(centre, dtype=float)[:, None])
+        return np.where(self.direct, a * z, a) if self.direct.any() else a
+
     def local(self, chart: str, centre: Array) -> LocalModes:
         """Return a, b, q of every mode at every centre: relative error of each below 32 units in the last place."""
         x = np.asarray(centre, dtype=float)[:, None]
         pole = self.poles[None, :]
         low = np.zeros(1) if self.low is None else self.low[None, :]
         if chart == CIRCLE:
-            z = np.cos(x) + 1j * np.sin(x)
-            rest = z * discrete_margin(z)
-            if self.reverse.any():
-                z, rest = np.where(self.reverse, z.conj(), z), np.where(self.reverse, rest.conj(), rest)
-            a = 1.0 / ((z - pole) + (rest - low))
+            z, a = self._on_circle(x)
             q = (z + pole) * a
             b = -2j * z * a * a
             damping = (self.margin * (1.0 + np.abs(self.poles))) * (a.real**2 + a.imag**2)
