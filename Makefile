@@ -21,7 +21,7 @@ PINNED := $(VENV)/pinned.txt
 INSTALL := $(RUN) -m pip install --quiet --constraint $(PINNED)
 OUT := out
 # torch is not among them: it comes in too many builds; a file that needs it says so.
-LOCKED := --extra all --extra test --extra bench --extra docs --extra lint
+LOCKED := --extra all --extra orbax --extra origins --extra test --extra bench --extra docs --extra lint
 
 # A stamp is written after its install has succeeded, so an interrupted one is repeated; it is older than
 # pyproject.toml or requirements.lock when these change, and the install is repeated too.
@@ -118,5 +118,5 @@ $(TORCH_READY): $(MADE) pyproject.toml
 
 $(ALL_READY): $(MADE) $(PINNED) pyproject.toml
 	@echo "installing ssmreduce with all extras, test, docs and lint tools; a few minutes, once"
-	@$(INSTALL) --editable ".[all,test,docs,lint]"
+	@$(INSTALL) --editable ".[all,orbax,origins,test,docs,lint]"
 	@touch $(COMPARE_READY) $@

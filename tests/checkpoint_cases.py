@@ -1,12 +1,16 @@
-"""A small model, and when two are the same: for the tests of reading and of writing."""
+"""A small model, when two are the same, and what a refusal says: for the tests of reading and of writing."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from layer_cases import s5_params
 
+from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.loading import load
 from ssmreduce.files.model import Model
 
 
@@ -26,3 +30,10 @@ def same(first: Model, second: Model) -> bool:
         )
         for a, b in pairs
     )
+
+
+def refusal(path: Path) -> str:
+    """What is said of a file that is not read."""
+    with pytest.raises(CheckpointError) as caught:
+        load(path, conj_sym=True)
+    return str(caught.value)

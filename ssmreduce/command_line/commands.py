@@ -21,7 +21,7 @@ def load_model(arguments: argparse.Namespace) -> Any:
     from ssmreduce.files.shipped import shipped_checkpoint
     from ssmreduce.layers.options import LAYER_OPTIONS
 
-    options = {key: getattr(arguments, key) for key in (*LAYER_OPTIONS, "prefix", "axis")}
+    options = {key: getattr(arguments, key) for key in (*LAYER_OPTIONS, "prefix", "axis", "step", "names")}
     if arguments.checkpoint == "":
         raise InputError("the name of the checkpoint is empty; leave it out for the shipped model")
     path = shipped_checkpoint() if arguments.checkpoint is None else arguments.checkpoint
@@ -194,7 +194,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
     deliver([(STANDARD if written else None, written)])
     if not arguments.quiet and target != STANDARD:
         say(f"{target}: {model}\n")
-        say(f"left out: {model.left_out}, objects of foreign code that are not read\n" if model.left_out else "")
+        say(f"left out: {model.left_out}; it is not read\n" if model.left_out else "")
     return OK
 
 

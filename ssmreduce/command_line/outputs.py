@@ -77,7 +77,7 @@ def _check_writable(target: Path, force: bool) -> None:
     folder = target.parent
     try:
         if target.is_dir():
-            raise OutputError(f"{target} is a directory; name a file in it")
+            raise OutputError(f"{target} is a directory; name a file in it, or a folder that is not there yet")
         if not folder.is_dir():
             raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -161,6 +161,12 @@ def _add_command(commands: Any, name: str, run: Any, text: str, checkpoint: str)
         choices=("device", "layers"),
         help="what an axis in front of all arrays is: copies on devices (pmap), or layers (scan)",
     )
+    group.add_argument(
+        "--step", type=int, metavar="N", help="which step of a folder of Orbax's CheckpointManager; default: the newest"
+    )
+    group.add_argument(
+        "--names", metavar="FILE", help="text file with the names of an .eqx file's leaves, one a line, in their order"
+    )
     return parser
 
 
@@ -265,7 +271,7 @@ def _add_convert(commands: Any) -> None:
         metavar="FILE",
         required=True,
         help="the checkpoint to write, in the container of its suffix (.safetensors, .safetensors.index.json, .npz, "
-        ".msgpack, .pth); - for the output",
+        ".msgpack, .pth, .eqx, .orbax); - for the output",
     )
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
     parser.add_argument(

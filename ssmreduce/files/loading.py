@@ -8,12 +8,14 @@ its half is read as well, with the options given by the caller.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ssmreduce.files import formats
 from ssmreduce.files.description import read_description
 from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.formats import equinox_files, orbax_folders
 from ssmreduce.files.model import Model
 from ssmreduce.files.stacks import asked_for, unstacked
 from ssmreduce.layers.options import OptionError
@@ -21,22 +23,33 @@ from theory.errors import DimensionError, InputError
 
 
 def load(
-    path: str | os.PathLike[str], *, prefix: str | None = None, axis: str | None = None, **options: Any
+    path: str | os.PathLike[str],
+    *,
+    prefix: str | None = None,
+    axis: str | None = None,
+    step: int | None = None,
+    names: str | os.PathLike[str] | Sequence[str] | None = None,
+    **options: Any,
 ) -> Model:
-    """Read a trained model from any of :data:`ssmreduce.files.formats.FILE_FORMATS`.
+    """Read a trained model from any of :data:`ssmreduce.files.formats.FILE_FORMATS`, or a folder of Orbax.
 
     Pickles are never read: torch itself, where it is installed, reads the weights of a PyTorch file and nothing else.
 
     Parameters
     ----------
     path : path
-        The file; ``NAME`` alone stands for ``NAME.safetensors``.
+        The file, or the folder of Orbax; ``NAME`` alone stands for ``NAME.safetensors``.
     prefix : str, optional
         Which part of the file is meant, where it holds the network several times (weights and their average, say);
         "" takes everything as one network.
     axis : {"device", "layers"}, optional
         What an axis in front of all arrays of a layer is: copies on every device, as ``pmap`` leaves them, or layers,
         as ``nn.scan`` stacks them. It is taken off, and is there again in what is written.
+    step : int, optional
+        Which step of a folder of Orbax's ``CheckpointManager``; the newest unless given. ``Model.path`` says which.
+    names : path or sequence of str, optional
+        Names of the leaves of an ``.eqx`` file, which has none: a text file with one a line, or a list; behind a tab
+        the shape, which is then compared. The JSON half of what is written has them.
     **options
         What the arrays cannot tell and no JSON says: ``conj_sym=True``, ``discretization="zoh"``, ``clip_eigs=False``
         ... (see :func:`ssmreduce.layers.params.layer_from_params`). They go before what the JSON says.
@@ -54,10 +67,16 @@ def load(
         Arrays or options that do not make a layer; the message names the layer.
     """
     file = _resolved(path)
-    form, held, data = formats.read(file)
+    form, held, data = formats.read(file, step)
     half = read_description(file, data)
     described, training = ({}, {}) if half is None else (half.options, half.training)
     merged = {**described, **{key: value for key, value in options.items() if value is not None}}
+    stored = merged.pop(equinox_files.NAMES, None)
+    if equinox_files.UNNAMED in held.record:
+        held = equinox_files.named(held, stored if names is None else names, file)
+    elif names is not None:
+        raise InputError(f"{file}: names are for .eqx files, whose arrays have none; this one ({form.title}) has them")
+    place = file / orbax_folders.place_of(held.record)
     kind = asked_for(merged.get("axis") if axis is None else axis)
     try:
         tree, stack = (held.tree, None) if kind is None else unstacked(held.tree, kind)
@@ -69,7 +88,7 @@ def load(
             prefix=prefix,
             format=form.name,
             record=held.record,
-            path=str(file),
+            path=str(place),
         )
     except CheckpointError:
         raise

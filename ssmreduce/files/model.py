@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssmreduce.files.errors import CheckpointError
-from ssmreduce.files.formats import FILE_FORMATS
+from ssmreduce.files.formats import known
 from ssmreduce.files.formats.file_format import LEFT_OUT
 from ssmreduce.files.renaming import beside
 from ssmreduce.files.saving import save
@@ -44,7 +44,7 @@ class Model:
         Which part of the tree is meant, where it holds the network several times; "" for everything. By default
         ``params`` where there is such a part.
     format : str
-        How it came, a key of :data:`ssmreduce.files.formats.FILE_FORMATS`, and how :meth:`save` writes it without a
+        How it came, a key of :func:`ssmreduce.files.formats.known`, and how :meth:`save` writes it without a
         suffix that says otherwise.
     record : mapping of str to str
         What the container said besides its arrays.
@@ -64,8 +64,8 @@ class Model:
     stack: Stack | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in FILE_FORMATS:
-            raise InputError(f"format must be one of {sorted(FILE_FORMATS)}, got {self.format!r}")
+        if self.format not in known():
+            raise InputError(f"format must be one of {sorted(known())}, got {self.format!r}")
         _ = self.layers  # validates all of them at the door
 
     @cached_property
@@ -173,7 +173,7 @@ class Model:
 
     @property
     def left_out(self) -> str:
-        """What of the file was not read, and is not written: objects of foreign code in PyTorch files."""
+        """What of the file was not read, and is not written: objects of foreign code, items of Orbax without arrays."""
         return self.record.get(LEFT_OUT, "")
 
     @property

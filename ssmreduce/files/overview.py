@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ssmreduce.files.formats import FILE_FORMATS
+from ssmreduce.files.formats import known
 from ssmreduce.layers.formats import LAYER_FORMATS
 
 
 def containers() -> str:
     """Return the containers of arrays as a Markdown table."""
-    rows = [(form.title, f"`{form.suffix}`", _summary(form)) for form in FILE_FORMATS.values()]
+    rows = [(form.title, f"`{form.suffix}`", _summary(form)) for form in known().values()]
     return _table(("container", "suffix", "how it is read and written"), rows)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 ORBAX = (
     "t = orbax.checkpoint.PyTreeCheckpointer().restore(os.path.abspath(FILE)); "
-    "numpy.savez('model.npz', **{k: numpy.asarray(v) "
-    "for k, v in flax.traverse_util.flatten_dict(t, sep='/').items()})"
+    "t = jax.tree_util.tree_flatten_with_path(t)[0]; "
+    "numpy.savez('model.npz', **{jax.tree_util.keystr(p, simple=True, separator='/'): numpy.asarray(v) for p, v in t})"
 )
-"""A folder of Orbax, where orbax-checkpoint and flax are installed."""
+"""A folder of Orbax, where orbax-checkpoint is installed; of a manager's step the folder of one item in it."""
 
-EQUINOX = (
-    "model = equinox.tree_deserialise_leaves(FILE, model); "
-    "numpy.savez('model.npz', **{jax.tree_util.keystr(p, simple=True, separator='/'): v for p, v in "
-    "jax.tree_util.tree_flatten_with_path(equinox.filter(model, equinox.is_array))[0]})"
+EQUINOX_NAMES = (
+    "leaves = jax.tree_util.tree_flatten_with_path(model)[0]; "
+    "pathlib.Path('names.txt').write_text('\\n'.join(f\"{jax.tree_util.keystr(p, simple=True, separator='/')}\\t"
+    "{jax.numpy.shape(v)}\" for p, v in leaves if equinox.is_array_like(v)))"
 )
-"""A file of Equinox, where equinox is installed and ``model`` is one of the structure that was written."""
+"""Names and shapes of the leaves of a file of Equinox, where ``model`` is one of the structure that was written."""
 
 HDF5 = (
     "d = {}; h5py.File(FILE).visititems(lambda k, v: d.update({k: v[()]}) if hasattr(v, 'shape') else None); "
@@ -43,8 +43,9 @@ TORCH_SHARDS = (
 """An index of files of PyTorch."""
 
 IS_ORBAX = (
-    "an Orbax checkpoint, whose arrays lie in a database of their own. Where orbax-checkpoint is installed, convert "
-    f"the folder: {ORBAX}"
+    "an Orbax checkpoint, whose arrays lie in a database of their own. Name its folder: where orbax-checkpoint is "
+    "installed (pip install 'ssmreduce[orbax]'), it is read; or convert it where it is: "
+    f"{ORBAX}"
 )
 """How it is named."""
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from ssmreduce.files import formats
 from ssmreduce.files.description import describe, side_of
-from ssmreduce.files.formats import FILE_FORMATS, FileFormat, shards
-from ssmreduce.files.writing import write_files
+from ssmreduce.files.formats import FILE_FORMATS, FileFormat, equinox_files, folders, known, shards
+from ssmreduce.files.writing import Folder, write_files
 from ssmreduce.layers.layer import SSMLayer
+from theory.errors import InputError
 
 
 class Saved(Protocol):
@@ -41,7 +42,15 @@ def files_of(model: Saved, path: str | os.PathLike[str]) -> tuple[Path, ...]:
 
 
 def content(model: Saved, form: FileFormat | None = None) -> bytes:
-    """Return the arrays as a file's content, in a format or as they came; without the JSON half."""
+    """Return the arrays as a file's content, in a format or as they came; without the JSON half.
+
+    Raises
+    ------
+    InputError
+        They came as a folder, which is no single content.
+    """
+    if form is None and model.format not in FILE_FORMATS:
+        raise InputError(f"{known()[model.format].title} is a folder, not one file: name the output, or another suffix")
     form = form or FILE_FORMATS[model.format]
     return form.write(model.written, model.record if form.name == model.format else {})
 
@@ -62,7 +71,11 @@ def save(model: Saved, path: str | os.PathLike[str]) -> Path:
     target = _target(model, path)
     contents = _contents(model, target)
     options = {**model.options, **model.layers[0].options()}
-    half = describe(contents[target], model.architecture, options, model.training)
+    if target.suffix == equinox_files.EquinoxFile.suffix:
+        options[equinox_files.NAMES] = equinox_files.order_of(model.written, model.record)
+    found = contents[target]
+    data = found if isinstance(found, bytes) else folders.content_of(found)
+    half = describe(data, model.architecture, options, model.training)
     write_files({**contents, side_of(target): half})
     return target
 
@@ -73,13 +86,13 @@ def _target(model: Saved, path: str | os.PathLike[str]) -> Path:
     if shards.is_name(target) or formats.by_suffix(target) is not None:
         return target
     sharded = model.format == "safetensors" and shards.MAP in model.record
-    return target.with_name(f"{target.name}{shards.SUFFIX if sharded else FILE_FORMATS[model.format].suffix}")
+    return target.with_name(f"{target.name}{shards.SUFFIX if sharded else known()[model.format].suffix}")
 
 
-def _contents(model: Saved, target: Path) -> dict[Path, bytes]:
+def _contents(model: Saved, target: Path) -> dict[Path, bytes | Folder]:
     """Every file of arrays, that which `load` takes among them."""
     if shards.is_name(target):
-        return shards.write(model.written, model.record if model.format == "safetensors" else {}, target)
+        return {**shards.write(model.written, model.record if model.format == "safetensors" else {}, target)}
     form = formats.by_suffix(target)
     assert form is not None  # _target gave it one
     record = {key: text for key, text in model.record.items() if key != shards.MAP}

@@ -1,8 +1,9 @@
 """The one writer: several files as one step, whole or not at all, and nothing left behind by those who were killed.
 
-Each content is written to a temporary file beside its destination, flushed and closed; then all are moved into place,
-the old files kept aside until the last move succeeded. A writer holds a lock on its temporary files, which the system
-releases when it dies: files of that kind that nobody holds are removed by the next writer to the same place.
+Each content is written to a temporary file beside its destination (or a temporary folder, which replaces nothing but an
+empty one), flushed and closed; then all are moved into place, the old files kept aside until the last move
+succeeded. A writer holds a lock on its temporary files, which the system releases when it dies: files of that kind that
+nobody holds are removed by the next writer to the same place.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,11 +25,14 @@ try:
 except ImportError:  # not a POSIX system: temporary files of killed writers stay
     fcntl = None  # type: ignore[assignment]
 
-Content = bytes | Callable[[IO[bytes]], None]
-"""Bytes, or what writes them into a file that is open for reading and writing: more than the memory holds."""
+Folder = Mapping[str, bytes]
+"""The files of a folder, by their paths in it."""
 
-MODE = 0o666
-"""Permissions of a new file, before the process's mask."""
+Content = bytes | Folder | Callable[[IO[bytes]], None]
+"""Bytes; a folder; or what writes into a file that is open for reading and writing: more than the memory holds."""
+
+MODE, FOLDER_MODE = 0o666, 0o777
+"""Permissions of a new file and of a new folder, before the process's mask."""
 
 
 def write_files(contents: Mapping[Path, Content]) -> None:
@@ -47,7 +52,9 @@ def write_files(contents: Mapping[Path, Content]) -> None:
     try:
         for path in contents:
             current = path
-            if path.is_dir():
+            if isinstance(contents[path], Mapping):
+                _check_free(path)
+            elif path.is_dir():
                 raise IsADirectoryError(21, "is a directory, a file is to be written there")
             remove_abandoned(path)
         for path, data in contents.items():
@@ -87,10 +94,23 @@ def _undo(ready: Mapping[Path, Path], aside: Mapping[Path, Path | None]) -> None
                 os.replace(old, path)
                 old.unlink(missing_ok=True)  # rename of one link onto another of the same file leaves both
             elif not ready[path].exists():  # ours is in place, and nothing was there before
-                path.unlink()
+                _remove(path)
     for leftover in ready.values():
         with suppress(OSError):
-            leftover.unlink(missing_ok=True)
+            _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_free(path: Path) -> None:
+    """A folder is not replaced: a crash between the moves of the old and the new one would leave none."""
+    if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise FileExistsError(17, "is there, and a folder replaces nothing: remove it, or name another")
 
 
 def remove_abandoned(path: Path) -> None:
@@ -100,7 +120,7 @@ def remove_abandoned(path: Path) -> None:
     ours = re.compile(re.escape(f".{path.name}.") + r"[a-z0-9_]{8}\.tmp")
     with suppress(OSError):
         for entry in list(os.scandir(path.parent)):
-            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if ours.fullmatch(entry.name) and not entry.is_symlink():
                 _remove_unless_held(entry.path)
 
 
@@ -109,7 +129,7 @@ def _remove_unless_held(path: str) -> None:
         handle = os.open(path, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
+            _remove(Path(path))
         finally:
             os.close(handle)
 
@@ -129,6 +149,8 @@ def _hold(path: str | Path, held: list[int], *, wait: bool = True) -> bool:
 
 
 def _temporary(path: Path, data: Content, held: list[int]) -> Path:
+    if isinstance(data, Mapping):
+        return _temporary_folder(path, data, held)
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
@@ -149,6 +171,32 @@ def _temporary(path: Path, data: Content, held: list[int]) -> Path:
                 os.unlink(name)
             raise
         return Path(name)
+
+
+def _temporary_folder(path: Path, files: Folder, held: list[int]) -> Path:
+    """Write a folder under another name, all of it flushed."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        try:
+            if not _hold(folder, held):
+                continue
+            mask = os.umask(0)
+            os.umask(mask)
+            for name, data in files.items():
+                file = folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with open(file, "xb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            for place in {folder, *((folder / name).parent for name in files)}:
+                _flush_folder(place)
+            os.chmod(folder, FOLDER_MODE & ~mask)
+        except BaseException:
+            with suppress(OSError):
+                shutil.rmtree(folder)
+            raise
+        return folder
 
 
 class _ContentError(Exception):

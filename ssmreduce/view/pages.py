@@ -185,7 +185,7 @@ def inspection_sheet(
             f"options:  {options}",
             *([f"assumed:  {assumed} (nothing says otherwise)"] if assumed else []),
             f"training: {model['record'] or 'no record'}",
-            *([f"left out: {model['left_out']}, objects of foreign code"] if model["left_out"] else []),
+            *([f"left out: {model['left_out']}; it is not read"] if model["left_out"] else []),
             *(
                 [f"read:     diagonalised, condition number of eigenvectors at most {condition:.3g}"]
                 if condition
@@ -291,7 +291,7 @@ def reduction_sheet(result: Mapping[str, Any]) -> Sheet:
 def _left_out(result: Mapping[str, Any]) -> list[Cell]:
     """Name what of the file is not in the one that was written."""
     what = result["left_out"]
-    return [Styled(f"left out of the file: {what}, objects of foreign code that are not read", "warn")] if what else []
+    return [Styled(f"left out of the file: {what}; it is not read", "warn")] if what else []
 
 
 def _starved(result: Mapping[str, Any]) -> list[Cell]:

@@ -18,6 +18,15 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULT
 OPTIONS = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
 
 
+def network(states: int, raw: dict[str, np.ndarray] | None = None) -> Any:
+    """A tree of JAX arrays with two layers, and what is no array."""
+    import jax
+
+    raw = s5_params(np.random.default_rng(0), P=states) if raw is None else raw
+    layers = [{key: jax.numpy.asarray(value) for key, value in raw.items()} for _ in range(2)]
+    return {"layers": layers, "activation": jax.nn.gelu, "rate": 0.5}
+
+
 def prepare(library: str, rng: np.random.Generator) -> None:
     """The files that the snippets read, in the working directory."""
     raw = s5_params(rng)
@@ -29,7 +38,12 @@ def prepare(library: str, rng: np.random.Generator) -> None:
         torch.save({"model": state, "acc": 0.5}, "network.pth")
     if library == "orbax.checkpoint":
         orbax: Any = sys.modules[library]
-        orbax.PyTreeCheckpointer().save(Path("checkpoint_3").absolute(), {"params": {"seq": raw}})
+        tree = {"params": {f"layers_{i}": {"seq": raw} for i in range(2)}}
+        with orbax.CheckpointManager(Path("checkpoints").absolute()) as manager:
+            manager.save(3, args=orbax.args.StandardSave(tree))
+            manager.wait_until_finished()
+    if library == "equinox":
+        sys.modules[library].tree_serialise_leaves("network.eqx", network(5, raw))
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
@@ -42,12 +56,17 @@ def test_the_snippet_runs(
         pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
     prepare(library, rng)
-    space: dict[str, Any] = {}
+    space: dict[str, Any] = {"network": network}
     exec(compile(snippet, "bring_your_own.md", "exec"), space)
     if library == "torch":
         assert space["state"]["module.s4.0.kernel.C"].shape == (4, 3, 2)
     elif library == "flax":
         assert space["params"]["layers_1"]["seq"]["Lambda_re"].size < 5
+    elif library == "orbax.checkpoint":
+        assert space["restored"]["params"]["layers_1"]["seq"]["Lambda_re"].shape == (2,)
+    elif library == "equinox":
+        assert space["smaller"]["layers"][1]["Lambda_re"].shape == (2,)
+        assert space["smaller"]["rate"] == 0.5
     elif "smaller" in space:
         assert space["smaller"]["nu_log"].shape == (3,)
 
@@ -55,6 +74,6 @@ def test_the_snippet_runs(
 def test_the_page_is_whole() -> None:
     from ssmreduce.layers.options import LAYER_OPTIONS
 
-    assert len(SNIPPETS) == 5
-    assert {*OPTIONS} == {*LAYER_OPTIONS, "axis"}
+    assert len(SNIPPETS) == 6
+    assert {*OPTIONS} == {*LAYER_OPTIONS, "axis", "step", "names"}
     assert re.search(r"^bring_your_own$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -58,6 +58,39 @@ class FileFormat(Protocol):
         ...
 
 
+class FolderFormat(Protocol):
+    """One container that is a folder of files; attributes as of :class:`FileFormat`."""
+
+    name: str
+    suffix: str
+    title: str
+    aliases: tuple[str, ...]
+
+    def recognizes(self, folder: Path) -> bool:
+        """Whether a folder is of this kind, by the names in it."""
+        ...
+
+    def read(self, folder: Path, step: int | None = None) -> Held:
+        """Read a folder; of several steps in it the asked one, or the newest.
+
+        Raises
+        ------
+        CheckpointError
+            Damaged, there is no such step, or what reads it is not installed.
+        """
+        ...
+
+    def write(self, tree: Mapping[str, Any], record: Mapping[str, str]) -> dict[str, bytes]:
+        """Return the files of the folder, by their paths in it.
+
+        Raises
+        ------
+        InputError
+            The container cannot hold what the tree holds.
+        """
+        ...
+
+
 CONVERT = (
     "Pickles run code when they are read, so this project never does. In an environment that you trust, convert it: "
     "safetensors.numpy.save_file(dict_of_arrays, 'model.safetensors') or numpy.savez, or safetensors.torch.save_file "

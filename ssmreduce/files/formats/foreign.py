@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
-
-import numpy as np
 
 from ssmreduce.files import recipes
 from ssmreduce.files.errors import CheckpointError
@@ -27,31 +23,8 @@ OLD_PICKLE = re.compile(rb"\([dlt]p\d|[}\])]q.|\(?c[A-Za-z_][\w.]*\n[A-Za-z_]\w*
 """How pickles of protocols 0 and 1 begin: an empty container and its memo, or the name of a class."""
 
 
-SINGLE = "a single NumPy array (.npy); a checkpoint holds several, save it with numpy.savez"
-
-SEVERAL = (
-    "several NumPy arrays one after another, without names, as Equinox writes them (.eqx). Where equinox is installed, "
-    f"give them the names of the model's tree: {recipes.EQUINOX}"
-)
-
-
-def _npy(head: bytes, path: Path) -> str:
-    """What a file is that begins with an array: whether something follows."""
-    file = io.BytesIO(head)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        follows = path.stat().st_size > file.tell() + math.prod(shape) * dtype.itemsize
-    except (ValueError, OSError, SyntaxError):
-        follows = False
-    return SEVERAL if follows and not dtype.hasobject else SINGLE
-
-
 def refuse_signed(head: bytes, path: Path) -> None:
     """Raise the error that names a file with a signature of its own, whatever else its bytes might mean."""
-    if head.startswith(b"\x93NUMPY"):
-        raise CheckpointError(f"this is {_npy(head, path)}", path)
     for magic, what in SIGNATURES:
         if head.startswith(magic):
             raise CheckpointError(f"this is {what}", path)

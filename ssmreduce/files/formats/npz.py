@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401  (NumPy learns bfloat16 from it)
-import numpy as np
-from numpy.typing import NDArray
-
 from ssmreduce.files import digest
 from ssmreduce.files.description import strict_json
 from ssmreduce.files.errors import CheckpointError
+from ssmreduce.files.formats import npy
 from ssmreduce.files.formats.file_format import CONVERT, CONVERT_TORCH, Held
 from ssmreduce.files.trees import flat
-
-Array = NDArray[Any]
 
 GROWTH, FREE = 100, 2**28
 """An archive may expand to 100 times its size and 256 MiB: trained weights shrink by a few per cent, zeros a lot."""
 
 MEMBERS = 2**17
 """Most members that are read: a network has hundreds of arrays, its training state thousands."""
-
-HEADER_LIMIT = 10_000
-"""Longest header of one array, NumPy's own limit."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one time stamp, so that the same arrays give the same bytes
 
@@ -70,10 +61,7 @@ class Npz:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for key, value in arrays.items():
                 member = io.BytesIO()
-                plain = np.asanyarray(value)
-                if plain.dtype.kind == "V":  # NumPy's own name of two bytes that it does not understand
-                    plain = plain.view(f"V{plain.dtype.itemsize}")
-                np.lib.format.write_array(member, plain, allow_pickle=False)
+                npy.write(member, value)
                 archive.writestr(zipfile.ZipInfo(f"{key}.npy", _EPOCH), member.getvalue(), zipfile.ZIP_DEFLATED)
             texts = {**dict(sorted(record.items())), digest.KEY: digest.of_arrays(arrays)}
             archive.comment = json.dumps(texts).encode()
@@ -111,23 +99,15 @@ def _record(comment: bytes, path: Path) -> dict[str, str]:
     return {key: text for key, text in texts.items() if isinstance(text, str)}
 
 
-def _array(member: bytes, path: Path) -> Array:
+def _array(member: bytes, path: Path) -> npy.Array:
     """Read one .npy: its header says type and shape, its length must agree, and objects are refused."""
-    file = io.BytesIO(member)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file, max_header_size=HEADER_LIMIT)
-    if dtype.hasobject:
-        raise CheckpointError(f"this npz file holds Python objects, that is a pickle. {CONVERT}", path)
-    body = member[file.tell() :]
-    if dtype.itemsize * math.prod(shape) != len(body) or not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ValueError(f"an array of shape {shape} and type {dtype} with {len(body)} bytes")
-    if dtype.kind == "V" and dtype.names is None and dtype.itemsize == 2:
-        dtype = np.dtype("bfloat16")  # the only type of two bytes that NumPy writes and does not know
-    if dtype.itemsize == 0:
-        return np.zeros(shape, dtype)
-    array: Array = np.frombuffer(body, dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    try:
+        array, end = npy.read(member)
+    except npy.ObjectsError:
+        raise CheckpointError(f"this npz file holds Python objects, that is a pickle. {CONVERT}", path) from None
+    if end != len(member):
+        raise ValueError(f"{len(member) - end} bytes behind an array of shape {array.shape} and type {array.dtype}")
+    return array
 
 
 FORMATS = (Npz(),)

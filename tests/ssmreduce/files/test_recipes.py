@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -10,40 +9,38 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoint_cases import refusal
 from layer_cases import s5_params
 
 import ssmreduce
 from ssmreduce.files import recipes
-from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import flaxbytes
 from theory.errors import DimensionError
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        ssmreduce.load(path, conj_sym=True)
-    return str(caught.value)
-
-
 @pytest.mark.jax
 def test_an_orbax_folder(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where orbax is not beside ssmreduce, it converts the folder elsewhere."""
     checkpoint: Any = pytest.importorskip("orbax.checkpoint")
-    pytest.importorskip("flax.traverse_util")
+    import jax
+
     raw = s5_params(rng)
     folder = tmp_path / "step_3"
-    checkpoint.PyTreeCheckpointer().save(folder, {"params": {"layers_0": {"seq": raw}}})
-    assert recipes.ORBAX in refusal(folder)
+    checkpoint.PyTreeCheckpointer().save(folder, {"params": {"layers": [{"seq": raw}], "empty": None}})
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "orbax.checkpoint", None)
+        told = refusal(folder)
+    assert recipes.ORBAX in told
+    assert "ssmreduce[orbax]" in told
     monkeypatch.chdir(tmp_path)
-    exec(
-        recipes.ORBAX,
-        {"orbax": sys.modules["orbax"], "flax": sys.modules["flax"], "numpy": np, "os": os, "FILE": folder},
-    )
+    exec(recipes.ORBAX, {"orbax": sys.modules["orbax"], "jax": jax, "numpy": np, "os": os, "FILE": folder})
     (layer,) = ssmreduce.load(tmp_path / "model.npz", conj_sym=True).layers
-    assert layer.name == "params/layers_0/seq"
+    assert layer.name == "params/layers/0/seq"
     assert all(value.tobytes() == raw[key].tobytes() for key, value in layer.to_params().items())
 
 
-def test_parts_of_an_orbax_folder(tmp_path: Path) -> None:
+def test_parts_of_an_orbax_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     step = tmp_path / "checkpoint_3"
     (step / "default").mkdir(parents=True)
     (step / "default" / "_METADATA").write_text("{}")
@@ -53,30 +50,6 @@ def test_parts_of_an_orbax_folder(tmp_path: Path) -> None:
         assert recipes.ORBAX in refusal(path)
     (tmp_path / "other").mkdir()
     assert "Orbax" not in refusal(tmp_path / "other")
-
-
-@pytest.mark.parametrize("size", [12, 5000])  # the second array within what is looked at first, and beyond
-def test_an_equinox_file_is_told_from_a_single_array(size: int, tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    np.save(stream, np.zeros(size, np.float32))
-    (tmp_path / "one.npy").write_bytes(stream.getvalue())
-    np.save(stream, np.zeros((3, 4), np.float32))
-    (tmp_path / "model.eqx").write_bytes(stream.getvalue())
-    assert "single NumPy array" in refusal(tmp_path / "one.npy")
-    assert recipes.EQUINOX in refusal(tmp_path / "model.eqx")
-
-
-@pytest.mark.jax
-def test_the_recipe_for_equinox(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    equinox: Any = pytest.importorskip("equinox")
-    import jax
-
-    raw = {key: jax.numpy.asarray(value) for key, value in s5_params(rng).items()}
-    equinox.tree_serialise_leaves(tmp_path / "model.eqx", {"layers": {"seq": raw}})
-    monkeypatch.chdir(tmp_path)
-    like = {"layers": {"seq": raw}}
-    exec(recipes.EQUINOX, {"equinox": equinox, "jax": jax, "numpy": np, "FILE": tmp_path / "model.eqx", "model": like})
-    assert ssmreduce.load(tmp_path / "model.npz", conj_sym=True).layers[0].order == 5
 
 
 def test_hdf5_is_named_with_a_way_on(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
