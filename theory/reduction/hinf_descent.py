@@ -12,7 +12,6 @@ norms of what comes out and of the start are certified, and what is not certainl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from theory.arithmetic.threads import few_threads
 from theory.gramians.h2 import h2_norm
 from theory.reduction.descent import Point, descend
+from theory.reduction.frame import Factors, Frame, Sampled
 from theory.reduction.h2_descent import Energy, channels, joined
 from theory.reduction.improvement import chosen
 from theory.systems.difference import difference
@@ -49,6 +49,9 @@ APART = 0.45
 MOVES = 0.5, 0.7
 """How far a block may move the logarithm of a margin, and an angle in margins."""
 
+YIELDS = 0.6
+"""What the weight of a norm that gains alone is multiplied by, before the next block."""
+
 CERTIFIED = 1e-3
 """Relative width of the brackets that decide whether a result is better than its start."""
 
@@ -56,118 +59,45 @@ CERTIFIED = 1e-3
 Certify = Callable[[DiagonalStateSpace, DiagonalStateSpace, float], Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """The plain responses of one system's stored states, in the span of its inputs and outputs."""
-
-    discrete: bool
-    paired: bool
-    ways: tuple[tuple[int, int], ...]  #: of each direction: sign of time, and 1 - delay
-    rows: Array  #: (k, m), orthonormal: the inputs that count
-    columns: Array  #: (p, k), orthonormal: the outputs that count
-
-    @classmethod
-    def of(cls, system: DiagonalStateSpace) -> Frame:
-        """Compress without loss: inputs to the rows of [Re B; Im B], outputs to the columns of [Re C, Im C]."""
-        ways = [(1, 1 - system.delay)]
-        C = system.C
-        if system.C_reverse is not None:
-            ways.append((-1, 1 - system.delay_reverse))
-            C = np.concatenate([C, system.C_reverse], axis=1)
-        rows = _span(np.concatenate([system.B.real, system.B.imag]).T).T
-        columns = _span(np.concatenate([C.real, C.imag], axis=1))
-        return cls(
-            discrete=system.is_discrete, paired=system.conjugate_pairs, ways=tuple(ways), rows=rows, columns=columns
-        )
-
-    def inside(self, point: Point) -> Point:
-        """A point in the compressed ports."""
-        C = point.C.reshape(len(self.ways), -1, point.C.shape[1])
-        return replace(point, B=point.B @ self.rows.T, C=(self.columns.T @ C).reshape(-1, point.C.shape[1]))
-
-    def outside(self, point: Point) -> Point:
-        """And back."""
-        C = point.C.reshape(len(self.ways), -1, point.C.shape[1])
-        return replace(point, B=point.B @ self.rows, C=(self.columns @ C).reshape(-1, point.C.shape[1]))
-
-    def terms(self, point: Point, omega: Array) -> list[tuple[slice, bool, Array, Array]]:
-        """Of each direction and half: its outputs, whether it is conjugate, the weights of the states, their slopes."""
-        p, found = point.C.shape[0] // len(self.ways), []
-        for k, (sign, ahead) in enumerate(self.ways):
-            zeta = (np.exp(1j * sign * omega) if self.discrete else 1j * omega)[:, None]
-            for mirrored in (False, True) if self.paired else (False,):
-                inverse = 1.0 / (zeta - (point.poles.conj() if mirrored else point.poles))
-                weight = zeta**ahead * inverse
-                found.append((slice(k * p, (k + 1) * p), mirrored, weight, weight * inverse))
-        return found
-
-    def response(self, point: Point, omega: Array) -> Array:
-        """(w, p, m), without the feedthrough."""
-        total: Any = 0.0
-        for way, mirrored, weight, _ in self.terms(point, omega):
-            C, B = (point.C[way].conj(), point.B.conj()) if mirrored else (point.C[way], point.B)
-            total = total + (C * weight[:, None, :]) @ B
-        return np.asarray(total)
-
-
-def _span(X: Array) -> Array:
-    """Orthonormal basis of the columns of a real matrix; the identity where they are as many as the rows."""
-    return np.eye(X.shape[0]) if X.shape[1] >= X.shape[0] else np.asarray(np.linalg.qr(X)[0])
-
-
 class Peaks:
     """Logarithm of the Schatten norm of ``F - F_r`` over given frequencies, with its gradient."""
 
-    def __init__(self, frame: Frame, whole: Array, omega: Array, power: float) -> None:
-        self.frame, self.whole, self.omega, self.power = frame, whole, omega, power
-        self.adjoint = np.ascontiguousarray(whole.conj().swapaxes(1, 2))
+    def __init__(self, frame: Frame, own: Point, omega: Array, power: float) -> None:
+        self.frame, self.omega, self.power = frame, omega, power
+        p, m = own.C.shape[0] // len(frame.ways), own.B.shape[1]
+        self.few, self.m = min(p, m) <= LEADING, m
+        # products of full matrices with two vectors each run at a fifth of the speed
+        factored = not self.few and 5 * p * m > own.poles.size * (p + m)
+        self.whole: Factors | Sampled = Factors(frame, own, omega) if factored else Sampled(frame.response(own, omega))
         self.basis: Array | None = None
 
-    def _leading(self, point: Point, terms: list[tuple[slice, bool, Array, Array]]) -> tuple[Array, Array, Array]:
-        """Leading singular triples, the right vectors warm from the last call; the error itself is not formed."""
-        if min(self.whole.shape[1:]) <= LEADING:
-            return np.linalg.svd(self.whole - self.frame.response(point, self.omega), full_matrices=False)
-        parts = [
-            (point.C[way].conj(), point.B.conj(), weight) if mirrored else (point.C[way], point.B, weight)
-            for way, mirrored, weight, _ in terms
-        ]
-
-        def times(V: Array) -> Array:
-            return np.asarray(self.whole @ V - sum(C @ (weight[:, :, None] * (B @ V)) for C, B, weight in parts))
-
+    def _leading(self, point: Point, factors: Factors) -> tuple[Array, Array, Array]:
+        """Leading singular triples, U (p, w, q), (w, q), V (m, w, q); the right vectors warm from the last call."""
+        if self.few:
+            assert isinstance(self.whole, Sampled)
+            E = self.whole.value - self.frame.response(point, self.omega)
+            U, sigma, Vh = np.linalg.svd(E, full_matrices=False)
+            return U.swapaxes(0, 1), sigma, Vh.conj().transpose(2, 0, 1)
         first = self.basis is None
         if self.basis is None:
-            self.basis = np.random.default_rng(0).standard_normal((*self.whole.shape[:1], self.whole.shape[2], LEADING))
+            self.basis = np.random.default_rng(0).standard_normal((self.m, self.omega.size, LEADING)) + 0j
         for _ in range(FIRST if first else 1):
-            Y = times(self.basis)
-            Z = self.adjoint @ Y
-            for C, B, weight in parts:
-                Z = Z - B.conj().T @ (weight.conj()[:, :, None] * (C.conj().T @ Y))
-            self.basis = orthonormal(Z)[0]
-        U, sigma, W = orthonormal(times(self.basis))
-        return U, sigma, W.conj().swapaxes(1, 2) @ self.basis.conj().swapaxes(1, 2)
+            Y = self.whole.times(self.basis) - factors.times(self.basis)
+            Z = self.whole.adjoint_times(Y) - factors.adjoint_times(Y)
+            self.basis = _orthonormal(Z)[0]
+        U, sigma, W = _orthonormal(self.whole.times(self.basis) - factors.times(self.basis))
+        return U, sigma, np.einsum("kwa,wab->kwb", self.basis, W)
 
     def __call__(self, point: Point) -> tuple[float, Array, Array, Array]:
         """Value and gradients."""
-        terms = self.frame.terms(point, self.omega)
-        U, sigma, Vh = self._leading(point, terms)
+        factors = Factors(self.frame, point, self.omega)
+        U, sigma, V = self._leading(point, factors)
         top = float(sigma.max())
         if not top > 0:
             return -700.0, 0.0 * point.poles, 0.0 * point.B, 0.0 * point.C
         scaled = (sigma / top) ** (self.power - 1.0)
         total = float((scaled * sigma / top).sum())
-        U = U * (scaled / (total * top))[:, None, :]
-        poles, B, C = (np.zeros(array.shape, dtype=complex) for array in (point.poles, point.B, point.C))
-        for way, mirrored, weight, slope in terms:
-            mine, into = (point.C[way].conj(), point.B.conj()) if mirrored else (point.C[way], point.B)
-            seen, reached = mine.conj().T @ U, Vh.conj().swapaxes(1, 2)  # (w, r, q), (w, m, q)
-            driven = Vh @ into.conj().T  # (w, q, r)
-            along = -(slope.conj() * np.einsum("wrq,wqr->wr", seen, driven)).sum(axis=0)
-            to_C = -np.tensordot(U, driven * weight.conj()[:, None, :], axes=((0, 2), (0, 1)))
-            to_B = -np.tensordot(seen * weight.conj()[:, :, None], reached.conj(), axes=((0, 2), (0, 2)))
-            poles += along.conj() if mirrored else along
-            C[way] += to_C.conj() if mirrored else to_C
-            B += to_B.conj() if mirrored else to_B
+        poles, B, C = factors.gradients(U * (scaled / (total * top)), V)
         return float(np.log(top) + np.log(total) / self.power), poles, B, C
 
 
@@ -176,6 +106,13 @@ def orthonormal(Y: Array) -> tuple[Array, Array, Array]:
     values, W = np.linalg.eigh(Y.conj().swapaxes(1, 2) @ Y)
     sigma = np.sqrt(np.maximum(values, 1e-14 * values[:, -1:] + np.finfo(float).tiny))
     return (Y @ W) / sigma[:, None, :], sigma, W
+
+
+def _orthonormal(Y: Array) -> tuple[Array, Array, Array]:
+    """The same for vectors (k, w, q), which are not moved."""
+    values, W = np.linalg.eigh(np.einsum("kwa,kwb->wab", Y.conj(), Y))
+    sigma = np.sqrt(np.maximum(values, 1e-14 * values[:, -1:] + np.finfo(float).tiny))
+    return np.einsum("kwa,wab->kwb", Y, W / sigma[:, None, :]), sigma, W
 
 
 def candidates(poles: Array, discrete: bool, paired: bool) -> Array:
@@ -232,8 +169,8 @@ def hinf_descent(
     steps : int, keyword only
         At most, in each of the seven blocks.
     energy : float, keyword only
-        Weight of the logarithm of the H2 error, from 0 to 1, against that of the H-infinity error. Above 0 the result
-        is better in both norms, or the start.
+        Weight of the logarithm of the H2 error, from 0 to 1, against that of the H-infinity error; shifted from block
+        to block while only one of the two falls. Above 0 the result is better in both norms, or the start.
     origin : DiagonalStateSpace, optional, keyword only
         Where the descent begins, of the form and order of `start`; `start` when left out. What the result is compared
         with is `start` all the same.
@@ -287,7 +224,7 @@ def _descended(system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int
 
     peak, omega, gains = measured(point)
     first, first_energy = peak, 0.0 if kinetic is None else energy_at(point)[0]
-    best, best_value, origin = point, 0.0, point
+    best, best_value, origin, share = point, 0.0, point, weight
     if not first > 0:
         return start
     for power in POWERS:
@@ -295,21 +232,25 @@ def _descended(system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int
         angles = np.abs(np.angle(point.poles) if frame.discrete else point.poles.imag)
         active = np.unique(np.concatenate([omega[gains >= max(ACTIVE[0] * peak, level)], angles if frame.paired else (
             np.angle(point.poles) if frame.discrete else point.poles.imag)]))  # fmt: skip
-        peaks = Peaks(frame, frame.response(own, active), active, power)
+        peaks = Peaks(frame, own, active, power)
 
-        def objective(at: Point, peaks: Peaks = peaks) -> tuple[float, Array, Array, Array]:
+        def objective(at: Point, peaks: Peaks = peaks, share: float = share) -> tuple[float, Array, Array, Array]:
             value, *gradients = peaks(at)
             if kinetic is None:
                 return value, gradients[0], gradients[1], gradients[2]
             other, *others = energy_at(at)
-            mixed = [(1.0 - weight) * one + weight * two for one, two in zip(gradients, others, strict=True)]
-            return (1.0 - weight) * value + weight * other, mixed[0], mixed[1], mixed[2]
+            mixed = [(1.0 - share) * one + share * two for one, two in zip(gradients, others, strict=True)]
+            return (1.0 - share) * value + share * other, mixed[0], mixed[1], mixed[2]
 
         point = descend(objective, point, discrete=frame.discrete, paired=frame.paired, steps=steps, moves=MOVES)
         peak, omega, gains = measured(point)
         relative, gained = merit(peak, point)
         value = float(np.log(max(relative, 1e-300)))
         if kinetic is not None:
+            if value >= 0 > gained:
+                share *= YIELDS
+            elif gained >= 0 > value:
+                share = 1.0 - (1.0 - share) * YIELDS
             value = max(value, gained) if max(value, gained) >= 0 else (1.0 - weight) * value + weight * gained
         if value < best_value:
             best, best_value = point, value

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from theory.arithmetic.threads import few_threads
 from theory.errors import DimensionError, InputError
 from theory.reduction.descent import Point
+from theory.reduction.frame import Frame
 from theory.reduction.h2_descent import channels
-from theory.reduction.hinf_descent import CERTIFIED, FIRST, Certify, Frame, candidates, orthonormal
+from theory.reduction.hinf_descent import CERTIFIED, FIRST, Certify, candidates, orthonormal
 from theory.reduction.improvement import chosen
 from theory.systems.difference import difference
 from theory.systems.system import DiagonalStateSpace, require_stable

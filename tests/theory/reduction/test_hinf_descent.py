@@ -14,7 +14,8 @@ from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.descent import Point
-from theory.reduction.hinf_descent import Frame, Peaks, candidates, hinf_descent
+from theory.reduction.frame import Factors, Frame, Sampled
+from theory.reduction.hinf_descent import Peaks, candidates, hinf_descent
 
 KINDS = {
     "standard form": {},
@@ -115,7 +116,7 @@ def test_the_gradient_is_the_derivative(kind, ports):
     frame = Frame.of(system)
     point = frame.inside(Point.of(balanced_truncation(system, 4).system))
     omega = np.linspace(0.1, 3, 7)
-    value = Peaks(frame, frame.response(frame.inside(Point.of(system)), omega), omega, 20.0)
+    value = Peaks(frame, frame.inside(Point.of(system)), omega, 20.0)
     for _ in range(30):
         gradients = value(point)[1:]
     for name, gradient in zip(("poles", "B", "C"), gradients, strict=True):
@@ -136,6 +137,20 @@ def test_frames_lose_nothing(kind):
     inside = frame.response(frame.inside(Point.of(system)), omega)
     back = frame.columns @ inside @ frame.rows
     assert np.abs(back + system.D - response(system, omega)).max() <= 1e-10 * np.abs(back).max()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "S4D" not in kind])
+def test_factors_multiply_as_the_response_does(kind):
+    rng = np.random.default_rng(2)
+    system = diagonal(5, **KINDS[kind])
+    frame, omega = Frame.of(system), np.linspace(-3, 3, 5)
+    point = frame.inside(Point.of(system))
+    value = frame.response(point, omega)
+    V, Y = gaussian(rng, value.shape[2], 5, 2), gaussian(rng, value.shape[1], 5, 2)
+    for found in (Factors(frame, point, omega), Sampled(value)):
+        ahead, back = np.einsum("wpm,mwq->pwq", value, V), np.einsum("wpm,pwq->mwq", value.conj(), Y)
+        assert np.abs(found.times(V) - ahead).max() <= 1e-12 * np.abs(ahead).max()
+        assert np.abs(found.adjoint_times(Y) - back).max() <= 1e-12 * np.abs(back).max()
 
 
 def test_weights_are_weights():
