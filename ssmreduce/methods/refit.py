@@ -11,11 +11,13 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import METHODS, Method, Source, system_of
 from theory.errors import InputError
 from theory.norms import error_norm
-from theory.reduction.balancing import Truncation
+from theory.reduction.balancing import Truncation, balance, real_order
+from theory.reduction.bounds import hankel_floor
 from theory.reduction.h2_refit import h2_refit, h2_refit_both
 from theory.reduction.hinf_refit import hinf_refit
 from theory.reduction.improvement import improved
-from theory.systems.system import DiagonalStateSpace, System
+from theory.reduction.residualization import strictly_causal
+from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 NORMS = {"h2": "H2", "hinf": "H-infinity"}
 """Names of the norms, and how they are written."""
@@ -37,11 +39,15 @@ class Refit(Method):
         "h2" or "hinf".
     both : bool
         In H2, B as well, in turns with C; not for two directions.
+    feedthrough : bool
+        The diagonal of D as well, which is what layers store of it. In H2 that gains something where the present sample
+        is seen (``delay=0``: S5 and S4D), and nothing elsewhere.
     """
 
     start: str = "balanced"
     norm: str = "h2"
     both: bool = False
+    feedthrough: bool = False
 
     rank = 1
 
@@ -51,11 +57,19 @@ class Refit(Method):
             raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {self.norm!r}")
         if self.both and self.norm != "h2":
             raise InputError("B is refitted in H2 only: norm='h2'")
+        if self.both and self.feedthrough:
+            raise InputError("B and D are not refitted together: both=False, or feedthrough=False")
 
     @property
     def title(self) -> str:
         """With the norm."""
-        return f"{NORMS[self.norm]} refit of {'input and output' if self.both else 'the output'}"
+        what = "input and output" if self.both else "output and feedthrough" if self.feedthrough else "the output"
+        return f"{NORMS[self.norm]} refit of {what}"
+
+    @property
+    def keeps_feedthrough(self) -> bool:  # type: ignore[override]
+        """Unless asked."""
+        return not self.feedthrough
 
     @property
     def searches(self) -> bool:  # type: ignore[override]
@@ -99,20 +113,35 @@ class Refit(Method):
                 "one"
             )
         system = system_of(source)
+        if self.feedthrough and system.p != system.m:
+            raise InputError(f"D has no diagonal to fit: {system.p} outputs of {system.m} inputs; feedthrough=False")
+        if self.feedthrough and (isinstance(system, StateSpace) or (self.norm == "h2" and not system.is_discrete)):
+            raise InputError(
+                "the diagonal of D is refitted of diagonal systems, in H2 in discrete time: in continuous time the H2 "
+                "error is infinite with any other D"
+            )
         if self.both and isinstance(system, DiagonalStateSpace) and system.is_bidirectional:
             raise InputError("B of two directions is shared, and is not refitted: both=False")
 
     def truncate(self, source: Source, order: int) -> Truncation:
-        """Reduce by the start, then fit C."""
+        """Reduce by the start, then fit C, and what else is to be fitted."""
         first = self._first()
         data = {"seed": 0} if "seed" in first.takes else {}
         start, system = first.truncate(source, order, **data), system_of(source)
         if start.order == system.n or not start.order:
             return start
+        if self.feedthrough:
+            assert isinstance(system, DiagonalStateSpace)
+            values = balance(strictly_causal(system)).floor_hsv
+            start = replace(start, floor=hankel_floor(values, real_order(system, start.system.n)))
         if self.norm == "hinf":
-            return _hinf(start, system)
-        reduced = h2_refit_both(system, start.system) if self.both else h2_refit(system, start.system)
-        return improved(start, system, reduced, f"{start.status}, {'B and C' if self.both else 'C'} refitted in H2")
+            return _hinf(start, system, self.feedthrough)
+        if self.both:
+            reduced = h2_refit_both(system, start.system)
+        else:
+            reduced = h2_refit(system, start.system, feedthrough=self.feedthrough)
+        what = "B and C" if self.both else "C and D" if self.feedthrough else "C"
+        return improved(start, system, reduced, f"{start.status}, {what} refitted in H2")
 
     def _first(self) -> Method:
         first = METHODS.find(self.start)
@@ -121,14 +150,14 @@ class Refit(Method):
         return first
 
 
-def _hinf(start: Truncation, system: System) -> Truncation:
+def _hinf(start: Truncation, system: System, feedthrough: bool) -> Truncation:
     """The convex refit of a truncation, with the gap in its status and diagnostics."""
     assert isinstance(system, DiagonalStateSpace)
     assert isinstance(start.system, DiagonalStateSpace)
-    found = hinf_refit(system, start.system, error_norm)
+    found = hinf_refit(system, start.system, error_norm, feedthrough=feedthrough)
     gap = float(np.max(found.gap))
     told = f"at most {gap:.2g} above the least with these poles" if np.isfinite(gap) else "the least is not known"
-    status = f"{start.status}, C refitted in H-infinity: {told}"
+    status = f"{start.status}, {'C and D' if feedthrough else 'C'} refitted in H-infinity: {told}"
     diagnostics = {key: value for key, value in start.diagnostics.items() if key != "kept"}
     return replace(
         start, system=found.system, bound=found.upper, status=status, kept=None,

@@ -7,6 +7,11 @@ With :math:`P_r` the reachability Gramian of the reduced :math:`(A_r,B_r)` and :
 
 :cite:p:`A05`. Where both directions of a bidirectional layer see the present sample, they share it, and are fitted
 together. Directions that nothing reaches keep what they had, so the result is never worse than its start.
+
+The diagonal of D counts at lag 0 alone. Where the states are seen a sample later (``delay=1``), nothing else does,
+and :math:`D_r=D` is the best: fitting it gains nothing. Where the present sample is seen (``delay=0``, S5 and S4D),
+lag 0 is :math:`D+CB`; an entry of D that is free takes over what is left of its entry there, so each row of
+:math:`C_r` solves the same problem with :math:`P_r-b_ib_i^*` for :math:`P_r`, :math:`b_i` the i-th column of B_r.
 """
 
 from __future__ import annotations
@@ -32,19 +37,22 @@ REACHED = 64.0 * EPS
 """Eigenvalue of a Gramian with a diagonal of ones, over its size, up to which a direction is rounding, not reached."""
 
 
-def h2_refit(system: SystemLike, reduced: SystemLike) -> System:
+def h2_refit(system: SystemLike, reduced: SystemLike, *, feedthrough: bool = False) -> System:
     r"""Return `reduced` with the output matrix for which :math:`\|G-G_r\|_2` is least.
 
     Parameters
     ----------
     system, reduced : StateSpace or DiagonalStateSpace
         Stable, of one kind; same time base, inputs, outputs, delays, directions and batch.
+    feedthrough : bool, keyword only
+        Whether the diagonal of ``D`` is fitted, too, in real numbers: of diagonal systems in discrete time with as many
+        outputs as inputs.
 
     Returns
     -------
     System
-        Poles, ``B`` and ``D`` of `reduced`, bit for bit. `reduced` itself, or its channels, where rounding leaves
-        nothing to gain.
+        Poles, ``B`` and what is not fitted of ``D`` of `reduced`, bit for bit. `reduced` itself, or its channels, where
+        rounding leaves nothing to gain.
 
     Raises
     ------
@@ -61,6 +69,11 @@ def h2_refit(system: SystemLike, reduced: SystemLike) -> System:
         raise DimensionError("the systems differ in ports or batch", first=system.D.shape, second=reduced.D.shape)
     require_stable(system)
     require_stable(reduced)
+    if feedthrough and not (isinstance(system, DiagonalStateSpace) and system.is_discrete and system.p == system.m):
+        raise InputError(
+            "the diagonal of D is fitted of diagonal systems in discrete time with as many outputs as inputs; in "
+            "continuous time any other D than that of the whole makes the H2 error infinite"
+        )
     if not reduced.n or not system.n:
         return reduced
     if isinstance(system, StateSpace) and isinstance(reduced, StateSpace):
@@ -68,7 +81,7 @@ def h2_refit(system: SystemLike, reduced: SystemLike) -> System:
         return fitted if h2_norm(difference(system, fitted)) <= h2_norm(difference(system, reduced)) else reduced
     assert isinstance(system, DiagonalStateSpace)
     assert isinstance(reduced, DiagonalStateSpace)
-    both = _diagonal(system, reduced)
+    both = _diagonal(system, reduced, feedthrough)
     better = np.asarray(h2_norm(difference(system, both))) <= np.asarray(h2_norm(difference(system, reduced)))
     return chosen(better, both, reduced)
 
@@ -127,7 +140,7 @@ def _dense(system: StateSpace, reduced: StateSpace) -> StateSpace:
     return StateSpace(reduced.A, reduced.B, C, reduced.D, dt=reduced.dt)
 
 
-def _diagonal(system: DiagonalStateSpace, reduced: DiagonalStateSpace) -> DiagonalStateSpace:
+def _diagonal(system: DiagonalStateSpace, reduced: DiagonalStateSpace, feedthrough: bool) -> DiagonalStateSpace:
     X, P = _joint(system, reduced)
     C, C_r, B, B_r = stacked_output(system), stacked_output(reduced), system.B, reduced.B
     if system.conjugate_pairs:
@@ -142,7 +155,12 @@ def _diagonal(system: DiagonalStateSpace, reduced: DiagonalStateSpace) -> Diagon
         if sees[k]:
             others = sum((now[..., ways[j], :] for j in range(len(sees)) if sees[j] and j != k), change)
             wanted[..., way, :] += others @ adjoint
-    if all(sees) and len(sees) == 2:
+    D = reduced.D
+    if feedthrough:
+        left = change + sum((now[..., way, :] for k, way in enumerate(ways) if sees[k]), 0.0 * change)
+        step, taken = _with_diagonal(P, B_r, wanted, left, sees)
+        D = D + np.eye(p) * taken[..., None]
+    elif all(sees) and len(sees) == 2:
         shared = B_r @ adjoint
         H = np.concatenate([np.concatenate([P, shared], -1), np.concatenate([shared, P], -1)], -2)
         step = _solved(H, np.concatenate([wanted[..., way, :] for way in ways], axis=-1))
@@ -153,7 +171,31 @@ def _diagonal(system: DiagonalStateSpace, reduced: DiagonalStateSpace) -> Diagon
     C_r = C_r + step
     if system.conjugate_pairs:
         C_r = 0.5 * (C_r[..., : reduced.n] - 1j * C_r[..., reduced.n :])
-    return reduced.replace(C=C_r[..., :p, :], C_reverse=C_r[..., p:, :] if system.is_bidirectional else None)
+    return reduced.replace(C=C_r[..., :p, :], C_reverse=C_r[..., p:, :] if system.is_bidirectional else None, D=D)
+
+
+def _with_diagonal(P: Array, B: Array, wanted: Array, left: Array, sees: list[bool]) -> tuple[Array, Array]:
+    """Steps of C, directions stacked (..., q, K), and of the diagonal of D (..., p), of the lag-0 error `left`.
+
+    Row i of all directions, s, and the entry d minimise ``s H s^* - 2 Re w s^* + (d - Re(e - s v))^2 - Re(e - s v)^2``
+    with ``e = left[i, i]`` and v the column of B where the present sample is seen: d takes the first square, and s
+    solves what is left of it, in real numbers.
+    """
+    K, p, ways = B.shape[-2], left.shape[-1], len(sees)
+    zero, shared = np.zeros_like(P), B @ np.swapaxes(B, -1, -2).conj()
+    across = shared if all(sees) else zero
+    H = P if ways == 1 else np.concatenate([np.concatenate([P, across], -1), np.concatenate([across, P], -1)], -2)
+    v = np.concatenate([B if seen else np.zeros_like(B) for seen in sees], axis=-2)  # (..., K', p)
+    w = np.concatenate([wanted[..., k * p : (k + 1) * p, :] for k in range(ways)], axis=-1)  # (..., p, K')
+    H = np.concatenate([np.concatenate([H.real, H.imag], -1), np.concatenate([-H.imag, H.real], -1)], -2)
+    v, w = np.concatenate([v.real, -v.imag], -2), np.concatenate([w.real, w.imag], -1)
+    v, e = np.swapaxes(v, -1, -2), np.diagonal(left, axis1=-2, axis2=-1).real  # (..., p, 2K'), (..., p)
+    rows = H[..., None, :, :] - v[..., :, None] * v[..., None, :]
+    s = _solved(rows, (w - e[..., None] * v)[..., None, :])[..., 0, :]
+    taken = e - np.sum(s * v, axis=-1)
+    s = s[..., : ways * K] + 1j * s[..., ways * K :]
+    s = s if np.iscomplexobj(B) or np.iscomplexobj(P) else s.real
+    return np.concatenate([s[..., k * K : (k + 1) * K] for k in range(ways)], axis=-2), taken
 
 
 def _joint(system: DiagonalStateSpace, reduced: DiagonalStateSpace) -> tuple[Array, Array]:

@@ -13,6 +13,9 @@ because X drops out of the numerator of :math:`\sum\langle Z,E\rangle\le\sigma_1
 :math:`F_p/\sum(\sigma_i/F_p)^{p-1}`, at least :math:`F_pN^{-1/p}` for N singular values. Away from the minimum they
 are first moved by the least change that meets the condition, so the bound holds for every X that was reached
 :cite:p:`BV04`.
+
+A diagonal of D that may change, too, is one more real unknown for each row of the error, and one more condition on Z:
+:math:`\mathrm{Re}\sum_\omega(Z_\omega)_{ii}=0`. What the responses of the row can do of it already is taken off first.
 """
 
 from __future__ import annotations
@@ -90,7 +93,12 @@ class HinfRefit:
 
 @few_threads
 def hinf_refit(
-    system: DiagonalStateSpace, reduced: DiagonalStateSpace, certify: Certify, *, steps: int = 50
+    system: DiagonalStateSpace,
+    reduced: DiagonalStateSpace,
+    certify: Certify,
+    *,
+    steps: int = 50,
+    feedthrough: bool = False,
 ) -> HinfRefit:
     r"""Return `reduced` with an output matrix for which :math:`\|G-G_r\|_\infty` is nearly least, and how nearly.
 
@@ -102,12 +110,14 @@ def hinf_refit(
         ``certify(system, reduced, rtol)``, as :func:`theory.norms.error_norm`: what decides, and where the error peaks.
     steps : int, keyword only
         At most, in each of the three blocks.
+    feedthrough : bool, keyword only
+        Whether the diagonal of ``D`` is fitted with the output matrix, in real numbers; as many outputs as inputs.
 
     Returns
     -------
     HinfRefit
-        Poles, ``B`` and ``D`` of `reduced`, bit for bit; `reduced` itself, or its channels, where nothing certainly
-        better was found.
+        Poles, ``B`` and what is not fitted of ``D`` of `reduced`, bit for bit; `reduced` itself, or its channels, where
+        nothing certainly better was found.
 
     Raises
     ------
@@ -125,13 +135,15 @@ def hinf_refit(
         raise InputError("the systems differ in D: give the reduced one that of the whole")
     if system.conjugate_pairs != reduced.conjugate_pairs or system.is_discrete != reduced.is_discrete:
         raise InputError("both systems must be paired, or neither, and of one kind of time")
+    if feedthrough and system.p != system.m:
+        raise InputError(f"D has no diagonal to fit: {system.p} outputs of {system.m} inputs")
     require_stable(system)
     require_stable(reduced)
     before = certify(system, reduced, CERTIFIED)
     if not reduced.n or not system.n:
         return HinfRefit(system=reduced, upper=before.upper, lower=before.lower)
     pairs = channels(system, reduced)
-    problems = [_Problem(one, other) for one, other in pairs]
+    problems = [_Problem(one, other, feedthrough) for one, other in pairs]
     for problem in problems:
         problem.minimise(steps)
     found, after = reduced, before
@@ -153,22 +165,25 @@ def hinf_refit(
 
 
 def _joined(form: DiagonalStateSpace, pieces: list[DiagonalStateSpace]) -> DiagonalStateSpace:
-    """`form` with the output matrices of the channels."""
+    """`form` with the output matrices and feedthroughs of the channels."""
 
     def gathered(name: str) -> Array | None:
         own = getattr(form, name)
         return None if own is None else np.reshape([getattr(piece, name) for piece in pieces], own.shape)
 
-    return form.replace(C=gathered("C"), C_reverse=gathered("C_reverse"))
+    return form.replace(C=gathered("C"), C_reverse=gathered("C_reverse"), D=gathered("D"))
 
 
 class _Problem:
     """One channel: the error as it starts and the responses that may be subtracted, at many frequencies."""
 
-    def __init__(self, system: DiagonalStateSpace, reduced: DiagonalStateSpace) -> None:
+    def __init__(self, system: DiagonalStateSpace, reduced: DiagonalStateSpace, feedthrough: bool) -> None:
         error = difference(system, reduced)
         assert isinstance(error, DiagonalStateSpace)
-        self.reduced, self.frame = reduced, Frame.of(error)
+        self.reduced, self.frame, self.feedthrough = reduced, Frame.of(error), feedthrough
+        if feedthrough:  # D reaches all ports
+            self.frame = replace(self.frame, rows=np.eye(system.m), columns=np.eye(system.p))
+        self.D = np.zeros(self.frame.columns.shape[1])  # what the diagonal is changed by
         C = reduced.C if reduced.C_reverse is None else np.concatenate([reduced.C, reduced.C_reverse], axis=0)
         both = system.C if system.C_reverse is None else np.concatenate([system.C, system.C_reverse], axis=0)
         self.whole = self.frame.inside(Point(poles=system.poles, B=system.B, C=both))
@@ -186,7 +201,21 @@ class _Problem:
         values, V = np.linalg.eigh(gram / size[:, None] / size)
         there = values > THERE * max(float(values[-1]), np.finfo(float).tiny)
         self.white = (V[:, there] / np.sqrt(values[there])).T / size  # (k', k): X = Y white, white gram white^T = 1
-        self.peak = float(self._gains(self.point).max())
+        if self.feedthrough:
+            self._free_diagonal()
+        self.peak = float(self._gains(self.point, self.D).max())
+
+    def _free_diagonal(self) -> None:
+        """Of each row what its entry of D can do and its responses cannot: `Phi` (w, p, m), orthonormal to these.
+
+        A step t along it changes D by ``t * gain`` and X by ``-t * shift``.
+        """
+        shift = self.Psi.real.sum(axis=0).T @ (self.white.T @ self.white)
+        Phi = np.eye(len(shift)) - shift @ self.Psi
+        size = np.linalg.norm(Phi, axis=(0, 2))
+        free = size > np.sqrt(THERE * len(self.Psi))
+        self.gain = np.where(free, 1.0 / np.where(free, size, 1.0), 0.0)
+        self.Phi, self.shift = Phi * self.gain[:, None], shift * self.gain[:, None]
 
     def _basis(self, way: int, omega: Array) -> Array:
         """What real coefficients of a direction multiply: those of Re C, then those of Im C, (w, 2 r, m)."""
@@ -205,14 +234,16 @@ class _Problem:
         self._sample(np.unique(np.append(self.omega, omega)))
 
     # ------------------------------------------------------------------------------------------ primal
-    def _error(self, point: Point, which: Any = slice(None)) -> Array:
-        return np.asarray(self.target[which] - self.frame.response(point, self.omega[which]))
+    def _error(self, point: Point, D: Array, which: Any = slice(None)) -> Array:
+        E = np.asarray(self.target[which] - self.frame.response(point, self.omega[which]))
+        return E - np.diag(D) if self.feedthrough else E
 
-    def _gains(self, point: Point) -> Array:
-        return np.asarray(np.linalg.norm(self._error(point), ord=2, axis=(-2, -1)))
+    def _gains(self, point: Point, D: Array) -> Array:
+        return np.asarray(np.linalg.norm(self._error(point, D), ord=2, axis=(-2, -1)))
 
-    def _moved(self, origin: Point, X: Array) -> Point:
-        """The point whose outputs are those of `origin` and X."""
+    def _moved(self, origin: Point, X: Array, t: Array) -> Point:
+        """The point whose outputs are those of `origin` and X, less what steps t of D take over."""
+        X = X - t[:, None] * self.shift if self.feedthrough else X
         r, found = origin.poles.size, []
         for k in range(len(self.frame.ways)):
             part = X[:, 2 * k * r : 2 * (k + 1) * r]
@@ -221,44 +252,52 @@ class _Problem:
 
     def minimise(self, steps: int, powers: tuple[float, ...] = POWERS) -> None:
         """Blocks of L-BFGS steps; the best point at all frequencies is kept, and the largest lower bound."""
-        point, shape = self.point, (self.point.C.shape[0] // len(self.frame.ways), self.white.shape[0])
+        point, D, rows = self.point, self.D, self.point.C.shape[0] // len(self.frame.ways)
+        size = rows * self.white.shape[0]
         for power in powers:
-            gains = self._gains(point)
+            gains = self._gains(point, D)
             which = np.sort(np.argsort(gains)[-ACTIVE:])
             scale = float(gains.max()) * np.sqrt(which.size)  # a step of one changes the error by its own size
-            if not scale > 0 or not shape[1]:
+            if not scale > 0 or not (size or self.feedthrough):
                 return
-            stand_in = _StandIn(self._error(point, which), self.Psi[which], power)
+            Phi = self.Phi[which] if self.feedthrough else None
+            stand_in = _StandIn(self._error(point, D, which), self.Psi[which], Phi, power)
+
+            def split(y: Array, scale: float = scale) -> tuple[Array, Array]:
+                return scale * y[:size].reshape(rows, -1) @ self.white, scale * y[size:]
 
             def objective(y: Array, stand_in: _StandIn = stand_in, scale: float = scale) -> tuple[float, Array]:
-                value, gradient = stand_in(scale * y.reshape(shape) @ self.white)
-                return VALUE * value, VALUE * scale * (gradient @ self.white.T).ravel()
+                value, along_X, along_t = stand_in(*split(y))
+                return VALUE * value, VALUE * scale * np.concatenate([(along_X @ self.white.T).ravel(), along_t])
 
             with np.errstate(all="ignore"):
                 found = scipy.optimize.minimize(
-                    objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B",
+                    objective, np.zeros(size + rows * self.feedthrough), jac=True, method="L-BFGS-B",
                     options={"maxiter": steps, "maxcor": 20, "maxls": 20},
                 )  # fmt: skip
-            trial = self._moved(point, scale * found.x.reshape(shape) @ self.white)
-            if not np.isfinite(trial.C).all():
+            X, t = split(found.x)
+            trial = self._moved(point, X, t)
+            if not (np.isfinite(trial.C).all() and np.isfinite(t).all()):
                 return
-            point, peak = trial, float(self._gains(trial).max())
+            point, D = trial, D + t * self.gain if self.feedthrough else D
+            peak = float(self._gains(point, D).max())
             if peak < self.peak:
-                self.point, self.peak = trial, peak
-            self.lower = max(self.lower, self._dual(point))
+                self.point, self.D, self.peak = point, D, peak
+            self.lower = max(self.lower, self._dual(point, D))
 
     @property
     def system(self) -> DiagonalStateSpace:
-        """The reduced system with the outputs found; as it was where they are those of the start."""
+        """The reduced system with the outputs and D found; as it was where they are those of the start."""
         if self.point is self.start:
             return self.reduced
         C, p = self.frame.outside(self.point).C, self.reduced.p
-        return self.reduced.replace(C=C[:p], C_reverse=C[p:] if self.reduced.is_bidirectional else None)
+        D = self.reduced.D + np.diag(self.D) if self.feedthrough else self.reduced.D
+        return self.reduced.replace(C=C[:p], C_reverse=C[p:] if self.reduced.is_bidirectional else None, D=D)
 
     # ------------------------------------------------------------------------------------------ dual
-    def _dual(self, point: Point) -> float:
+    def _dual(self, point: Point, D: Array) -> float:
         """The largest lower bound that gradients at a point give."""
-        E, Psi = self._error(point), self.Psi
+        E, Psi = self._error(point, D), self.Psi
         U, sigma, Vh = np.linalg.svd(E, full_matrices=False)
         top, best = float(sigma.max()), 0.0
         if not top > 0:
@@ -270,6 +309,8 @@ class _Problem:
             for _ in range(2):  # once more for the digits that the first solution lost
                 rest = np.tensordot(Z, Psi.conj(), axes=((0, 2), (0, 2))).real
                 Z = Z - (rest @ inverse) @ Psi
+                if self.feedthrough:
+                    Z = Z - np.einsum("wim,wim->i", self.Phi.conj(), Z).real[:, None] * self.Phi
             mass = float(np.linalg.svd(Z, compute_uv=False).sum())
             if mass < LEFT * before:
                 continue
@@ -278,10 +319,10 @@ class _Problem:
 
 
 class _StandIn:
-    """Logarithm of the Schatten norm of ``E - X Psi`` and its gradient along a real X."""
+    """Logarithm of the Schatten norm of ``E - X Psi - diag(t) Phi`` and its gradients along real X and t."""
 
-    def __init__(self, E: Array, Psi: Array, power: float) -> None:
-        self.E, self.Psi, self.power = E, Psi, power
+    def __init__(self, E: Array, Psi: Array, Phi: Array | None, power: float) -> None:
+        self.E, self.Psi, self.Phi, self.power = E, Psi, Phi, power
         self.adjoint = np.ascontiguousarray(Psi.conj().swapaxes(1, 2))
         self.all = min(E.shape[1:]) <= 2 * LEADING[0]
         self.basis = np.random.default_rng(0).standard_normal((len(E), E.shape[2], LEADING[0])).astype(complex)
@@ -298,11 +339,15 @@ class _StandIn:
         U, sigma, W = orthonormal(E @ basis)
         return U, sigma, (basis @ W).conj().swapaxes(1, 2)
 
-    def __call__(self, X: Array) -> tuple[float, Array]:
-        U, sigma, Vh = self._triples(self.E - X @ self.Psi)
+    def __call__(self, X: Array, t: Array) -> tuple[float, Array, Array]:
+        E = self.E - X @ self.Psi
+        U, sigma, Vh = self._triples(E if self.Phi is None else E - t[:, None] * self.Phi)
         top = float(sigma.max())
         scaled = (sigma / top) ** (self.power - 1.0)
         total = float((scaled * sigma).sum()) / top
         U = U * (scaled / (total * top))[:, None, :]
         gradient = -np.tensordot(U, Vh @ self.adjoint, axes=((0, 2), (0, 1))).real
-        return float(np.log(top) + np.log(total) / self.power), gradient
+        along_t = np.zeros(0)
+        if self.Phi is not None:
+            along_t = -(U * (self.Phi.conj() @ Vh.swapaxes(1, 2))).sum(axis=(0, 2)).real
+        return float(np.log(top) + np.log(total) / self.power), gradient, along_t

@@ -75,6 +75,62 @@ def test_no_other_output_has_less_energy(kind, start):
         assert np.abs(sides[0] - sides[1]).max() <= 1e-6 * np.max(sides[0] - least) + 1e-10 * np.max(least)
 
 
+SQUARE = ["standard form", "S5", "S5 bidirectional", "S4D bidirectional", "complex", "complex bidirectional"]
+"""In discrete time; with as many outputs as inputs, D has a diagonal."""
+
+
+def square(kind, seed=5):
+    return diagonal(seed, closest=3e-2, **{"m": 2, "p": 2} | KINDS[kind])
+
+
+@pytest.mark.parametrize("kind", SQUARE)
+def test_no_other_output_and_diagonal_of_d_have_less_energy(kind):
+    system, rng = square(kind), np.random.default_rng(6)
+    first = modal_truncation(system, [0, 3, 4]).system
+    found, plain = h2_refit(system, first, feedthrough=True), h2_refit(system, first)
+    assert np.array_equal(found.poles, first.poles)
+    assert np.array_equal(found.B, first.B)
+    eye = np.eye(2 if system.m == 2 else 1)
+    assert np.array_equal(found.D * (1 - eye), first.D * (1 - eye))
+    least = energy(system, found)
+    assert np.all(least <= energy(system, plain) * (1 + 1e-12))
+    for _ in range(4):
+        move = 1e-2 * gaussian(rng, *found.C.shape) * np.abs(found.C).max()
+        back = None if found.C_reverse is None else 1e-2 * gaussian(rng, *found.C.shape) * np.abs(found.C_reverse).max()
+        step = 1e-2 * rng.standard_normal(found.D.shape) * eye
+        sides = []
+        for sign in (1, -1):
+            reverse = None if back is None else found.C_reverse + sign * back
+            other = found.replace(C=found.C + sign * move, C_reverse=reverse, D=found.D + sign * step)
+            sides.append(energy(system, other))
+        assert np.all(sides[0] >= least)
+        assert np.abs(sides[0] - sides[1]).max() <= 1e-6 * np.max(sides[0] - least) + 1e-10 * np.max(least)
+
+
+def test_d_gains_where_the_present_sample_is_seen_and_only_there():
+    gains = {}
+    for kind in ("standard form", "S5"):
+        system = square(kind)
+        first = modal_truncation(system, [0, 3, 4]).system
+        found = h2_refit(system, first, feedthrough=True)
+        gains[kind] = energy(system, h2_refit(system, first))[0] / energy(system, found)[0]
+        assert np.array_equal(found.D, first.D) == (kind == "standard form")
+    assert gains["S5"] > 1.01
+    assert gains["standard form"] == pytest.approx(1, abs=1e-12)
+
+
+def test_d_is_fitted_of_square_diagonal_systems_in_discrete_time():
+    for system in (system_of("S5"), diagonal(5, discrete=False, m=2, p=2), dense(square("standard form"))):
+        with pytest.raises(InputError, match="diagonal of D"):
+            h2_refit(system, system, feedthrough=True)
+    with pytest.raises(InputError, match="no diagonal"):
+        reduce(system_of("S5"), 2, method="refit(feedthrough=True)")
+    with pytest.raises(InputError, match="continuous time"):
+        reduce(diagonal(5, discrete=False, m=2, p=2), 2, method="refit(feedthrough=True)")
+    with pytest.raises(InputError, match="not refitted together"):
+        Refit(both=True, feedthrough=True)
+
+
 @pytest.mark.parametrize("discrete", [True, False])
 def test_dense_systems_get_the_output_of_their_diagonal_form(discrete):
     system = dense(diagonal(4, closest=3e-2, discrete=discrete, n=4))

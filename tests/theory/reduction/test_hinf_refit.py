@@ -12,7 +12,7 @@ from ssmreduce.methods.registry import METHODS
 from theory.errors import DimensionError, InputError, StabilityError
 from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
-from theory.reduction.hinf_refit import hinf_refit
+from theory.reduction.hinf_refit import _Problem, hinf_refit
 from theory.reduction.modal_truncation import modal_truncation
 from theory.systems.realization import dense
 
@@ -36,12 +36,19 @@ def system_of(kind, seed=3):
     return diagonal(seed, closest=3e-2, n=4, **KINDS[kind])
 
 
+def square(kind, seed=3):
+    return diagonal(seed, closest=3e-2, n=4, **{"m": 2, "p": 2} | KINDS[kind])
+
+
 def start_of(system):
     return modal_truncation(system, [0, 2]).system
 
 
-def best_on_a_grid(system, start):
-    """By cvxpy: the outputs with the least largest gain over 60 frequencies, and that gain; the map by evaluation."""
+def best_on_a_grid(system, start, feedthrough=False):
+    """By cvxpy: the outputs with the least largest gain over 60 frequencies, and that gain; the map by evaluation.
+
+    With `feedthrough` the diagonal of D, too.
+    """
     cvxpy = pytest.importorskip("cvxpy")
     ends = (0.01 if system.conjugate_pairs else -1.0) * np.pi, 0.99 * np.pi  # of pairs one half says everything
     omega = np.linspace(*ends, 60) if system.is_discrete else np.tan(np.linspace(*ends, 60) / 2)
@@ -59,6 +66,9 @@ def best_on_a_grid(system, start):
             C = np.zeros(shape, dtype=complex)
             C[index] = unit
             moves.append(response(at(C), omega) - response(nothing, omega))
+    outputs = len(moves)
+    units = np.eye(start.p)[:, :, None] * np.eye(start.p)[:, None, :] if feedthrough else []
+    moves += [np.broadcast_to(unit + 0j, fixed.shape) for unit in units]
     x, scale = cvxpy.Variable(len(moves)), np.abs(fixed).max()
     gains = []
     for k in range(omega.size):
@@ -69,20 +79,25 @@ def best_on_a_grid(system, start):
     problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.max(cvxpy.hstack(gains))))
     problem.solve(solver="CLARABEL", tol_gap_abs=1e-6, tol_gap_rel=1e-6, tol_feas=1e-6)
     values = scale * x.value
-    half = values.size // 2
-    return at((values[:half] + 1j * values[half:]).reshape(shape)), scale * problem.value
+    half, D = outputs // 2, start.D
+    D = D + np.diag(values[outputs:]) if feedthrough else D
+    best = at((values[:half] + 1j * values[half:outputs]).reshape(shape))
+    return best.replace(D=D), scale * problem.value
 
 
+@pytest.mark.parametrize("feedthrough", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_output_is_better_than_the_lower_end_and_the_upper_is_near(kind):
-    system = system_of(kind)
+def test_no_output_is_better_than_the_lower_end_and_the_upper_is_near(kind, feedthrough):
+    system = square(kind) if feedthrough else system_of(kind)
     start = start_of(system)
-    found = hinf_refit(system, start, error_norm)
-    for name in ("poles", "B", "D"):
+    found = hinf_refit(system, start, error_norm, feedthrough=feedthrough)
+    for name in ("poles", "B"):
         assert np.array_equal(getattr(found.system, name), getattr(start, name))
+    free = np.eye(system.p) if feedthrough else 0
+    assert np.array_equal(found.system.D * (1 - free), start.D * (1 - free))
     ends = zip(*map(np.ravel, (found.lower, found.upper)), strict=True)
     for whole, first, last, (lower, upper) in zip(*map(members, (system, start, found.system)), ends, strict=True):
-        other, on_the_grid = best_on_a_grid(whole, first)
+        other, on_the_grid = best_on_a_grid(whole, first, feedthrough)
         after, rival = measured_error(whole, last), measured_error(whole, other)
         assert after <= upper * (1 + SWEPT)
         assert on_the_grid * (1 - 1e-4) <= upper
@@ -158,3 +173,27 @@ def test_what_cannot_be_refitted_is_refused():
         reduce(dense(system), 2, method="refit(norm='hinf')")
     with pytest.raises(InputError, match="'h2', 'hinf'"):
         Refit(norm="l1")
+
+
+def test_the_diagonal_of_d_gains_in_the_worst_case():
+    """At least what C alone does, and on this system a tenth more; D is on the layer that is written."""
+    system = square("S5")
+    start = start_of(system)
+    alone, both = (hinf_refit(system, start, error_norm, feedthrough=free) for free in (False, True))
+    assert both.upper < 0.95 * alone.lower
+    found = reduce(system, 2, method="refit(start='modal', norm='hinf', feedthrough=True)")
+    assert not np.array_equal(found.system.D, system.D)
+    assert "C and D refitted" in found.diagnostics["summary"]
+    with pytest.raises(InputError, match="no diagonal"):
+        hinf_refit(system_of("S5"), start_of(system_of("S5")), error_norm, feedthrough=True)
+
+
+@pytest.mark.parametrize("feedthrough", [False, True])
+@pytest.mark.parametrize("kind", ["S5", "complex"])
+def test_the_lower_end_holds_far_from_the_least_error(kind, feedthrough):
+    """At the start, with D far off where it is free: gradients need the change that makes C and D drop out."""
+    system = square(kind)
+    start = start_of(system)
+    problem = _Problem(system, start, feedthrough)
+    rival = measured_error(system, best_on_a_grid(system, start, feedthrough)[0])
+    assert 0 < problem._dual(problem.start, problem.D + 3 * problem.peak) <= rival * (1 + SWEPT)
