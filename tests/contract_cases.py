@@ -18,7 +18,6 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.empirical import Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection
-from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.irka import Irka
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.time_limited import TimeLimited
@@ -121,7 +120,7 @@ def members(system):
 
 ONE_BATCH_AXIS = "scalar systems along one axis"
 NEEDS = {
-    Descent: ("diagonal",), Irka: ("dense",), TimeLimited: ("discrete",),
+    Irka: ("dense",), TimeLimited: ("discrete",),
     Empirical: ("diagonal", "discrete", ONE_BATCH_AXIS), EmpiricalSelection: ("diagonal", "discrete", ONE_BATCH_AXIS),
 }  # fmt: skip
 """What families of methods need; the others take everything."""

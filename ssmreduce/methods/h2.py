@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
 from theory.errors import InputError
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.balancing import Truncation
+from theory.reduction.dense_descent import better_in_h2, through_modes
 from theory.reduction.h2_descent import h2_descent
 from theory.reduction.improvement import improved
-from theory.systems.system import DiagonalStateSpace, System
+from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 
 @dataclass(frozen=True, kw_only=True)
 class Descent(Method):
-    """Starts from balanced truncation and moves poles, B and C downhill.
+    """Starts from balanced truncation and moves poles, B and C downhill; a dense system goes through its modes.
 
     Attributes
     ----------
@@ -36,14 +36,6 @@ class Descent(Method):
         if self.steps < 1:
             raise InputError(f"steps is a number of steps, at least 1; got {self.steps}")
 
-    def applies(self, source: Source) -> None:
-        """Diagonal systems."""
-        if not isinstance(source, (SSMLayer, DiagonalStateSpace)):
-            raise InputError(
-                f"the method {self.name!r} needs a diagonal system; theory.reduction.diagonalization.rediagonalize "
-                "gives one"
-            )
-
     def truncate(self, source: Source, order: int) -> Truncation:
         """Descend from balanced truncation to `order` stored states; what was found before is not searched again."""
         return _found(self, system_of(source), order)
@@ -52,13 +44,18 @@ class Descent(Method):
         """The descent itself."""
         raise NotImplementedError
 
+    def descended_dense(self, system: StateSpace, start: Truncation) -> Truncation:
+        """The descent through the modes of a dense system."""
+        raise NotImplementedError
+
 
 @lru_cache(maxsize=256)  # tolerances ask for one order after the other, and reduce for the same ones again
 def _found(method: Descent, system: System, order: int) -> Truncation:
     start = balanced_truncation(system, order, balancing=shared(system))
     if start.order in (0, system.n):
         return start
-    assert isinstance(system, DiagonalStateSpace)
+    if isinstance(system, StateSpace):
+        return method.descended_dense(system, start)
     return method.descended(system, start)
 
 
@@ -82,6 +79,19 @@ class H2(Descent):
         if reduced is start.system:
             return improved(start, system, reduced, f"{start.status}; the H2 descent found nothing better")
         return improved(start, system, reduced, f"H2 descent from {start.status}")
+
+    def descended_dense(self, system: StateSpace, start: Truncation) -> Truncation:
+        """Descend on the energy; what is compared are the norms of the dense systems."""
+        first = start.system
+        assert isinstance(first, StateSpace)
+
+        def descend(modes: DiagonalStateSpace, small: DiagonalStateSpace) -> DiagonalStateSpace:
+            return h2_descent(modes, small, steps=self.steps, stay_real=True)
+
+        reduced = through_modes(system, first, descend)
+        if reduced is first or not better_in_h2(system, reduced, first):
+            return improved(start, system, first, f"{start.status}; the H2 descent found nothing better")
+        return improved(start, system, reduced, f"H2 descent through the modes from {start.status}")
 
 
 METHODS.register("h2", H2())

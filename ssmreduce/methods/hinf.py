@@ -9,9 +9,10 @@ from ssmreduce.methods.registry import METHODS, shared
 from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balancing import Truncation
+from theory.reduction.dense_descent import better_in_h2, better_in_hinf, through_modes
 from theory.reduction.hankel_norm import hankel_norm_approximation
 from theory.reduction.hinf_descent import hinf_descent
-from theory.systems.system import DiagonalStateSpace
+from theory.systems.system import DiagonalStateSpace, StateSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,21 @@ class Hinf(Descent):
             return replace(start, status=f"{start.status}; the descent found nothing certainly better")
         status = f"{self.title}{words}, compared with {start.status}"
         return replace(start, system=reduced, bound=bound, status=status, kept=None)
+
+    def descended_dense(self, system: StateSpace, start: Truncation) -> Truncation:
+        """Descend on the peaks; what is compared are the errors of the dense systems."""
+        first = start.system
+        assert isinstance(first, StateSpace)
+
+        def descend(modes: DiagonalStateSpace, small: DiagonalStateSpace) -> DiagonalStateSpace:
+            return hinf_descent(modes, small, error_norm, steps=self.steps, energy=self._energy, stay_real=True)[0]
+
+        reduced = through_modes(system, first, descend)
+        better, upper = (False, 0.0) if reduced is first else better_in_hinf(system, reduced, first, error_norm)
+        if not better or (self._energy > 0 and not better_in_h2(system, reduced, first)):
+            return replace(start, status=f"{start.status}; the descent found nothing certainly better")
+        status = f"{self.title} through the modes, compared with {start.status}"
+        return replace(start, system=reduced, bound=upper, status=status, kept=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import METHODS, Method, Source, system_of
 from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balancing import Truncation, balance, real_order
 from theory.reduction.bounds import hankel_floor
+from theory.reduction.dense_descent import better_in_hinf, through_modes
 from theory.reduction.h2_refit import h2_refit, h2_refit_both
-from theory.reduction.hinf_refit import hinf_refit
+from theory.reduction.hinf_descent import CERTIFIED
+from theory.reduction.hinf_refit import HinfRefit, hinf_refit
 from theory.reduction.improvement import improved
 from theory.reduction.residualization import strictly_causal
 from theory.systems.system import DiagonalStateSpace, StateSpace, System
@@ -29,7 +30,8 @@ class Refit(Method):
 
     :func:`theory.reduction.h2_refit.h2_refit`, :func:`theory.reduction.hinf_refit.hinf_refit`.
     ``"refit(start='last')"`` makes more of a selection of stored poles, ``"refit(norm='hinf')"`` solves the convex
-    problem in the worst case, and says how near its least value it is; seconds to a minute, for diagonal systems.
+    problem in the worst case, and says how near its least value it is; seconds to a minute. A dense system goes through
+    its modes there.
 
     Attributes
     ----------
@@ -107,11 +109,6 @@ class Refit(Method):
     def applies(self, source: Source) -> None:
         """Whatever its start does."""
         self._first().applies(source)
-        if self.norm == "hinf" and not isinstance(source, (SSMLayer, DiagonalStateSpace)):
-            raise InputError(
-                "the refit in H-infinity needs a diagonal system; theory.reduction.diagonalization.rediagonalize gives "
-                "one"
-            )
         system = system_of(source)
         if self.feedthrough and system.p != system.m:
             raise InputError(f"D has no diagonal to fit: {system.p} outputs of {system.m} inputs; feedthrough=False")
@@ -152,9 +149,11 @@ class Refit(Method):
 
 def _hinf(start: Truncation, system: System, feedthrough: bool) -> Truncation:
     """The convex refit of a truncation, with the gap in its status and diagnostics."""
-    assert isinstance(system, DiagonalStateSpace)
-    assert isinstance(start.system, DiagonalStateSpace)
-    found = hinf_refit(system, start.system, error_norm, feedthrough=feedthrough)
+    if isinstance(system, StateSpace):
+        found = _through_modes(system, start.system)
+    else:
+        assert isinstance(start.system, DiagonalStateSpace)
+        found = hinf_refit(system, start.system, error_norm, feedthrough=feedthrough)
     gap = float(np.max(found.gap))
     told = f"at most {gap:.2g} above the least with these poles" if np.isfinite(gap) else "the least is not known"
     status = f"{start.status}, {'C and D' if feedthrough else 'C'} refitted in H-infinity: {told}"
@@ -163,6 +162,26 @@ def _hinf(start: Truncation, system: System, feedthrough: bool) -> Truncation:
         start, system=found.system, bound=found.upper, status=status, kept=None,
         diagnostics=diagnostics | {"least_error": found.lower, "gap": gap},
     )  # fmt: skip
+
+
+def _through_modes(system: StateSpace, start: System) -> HinfRefit:
+    """The refit of a dense system; its errors are those of the dense systems."""
+    assert isinstance(start, StateSpace)
+    least = 0.0
+
+    def fit(modes: DiagonalStateSpace, small: DiagonalStateSpace) -> DiagonalStateSpace:
+        nonlocal least
+        found = hinf_refit(modes, small, error_norm)
+        least = float(found.lower)
+        assert isinstance(found.system, DiagonalStateSpace)
+        return found.system
+
+    reduced = through_modes(system, start, fit)
+    if reduced is not start:
+        better, upper = better_in_hinf(system, reduced, start, error_norm)
+        if better:
+            return HinfRefit(system=reduced, upper=upper, lower=least)
+    return HinfRefit(system=start, upper=float(error_norm(system, start, CERTIFIED).upper), lower=least)
 
 
 METHODS.register("refit", Refit())

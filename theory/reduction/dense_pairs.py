@@ -69,7 +69,7 @@ def truncate_by_pair(
         return pair_truncation(system, order, *pair(system), balancing=balancing, fall_back=fall_back)
     if order in (0, system.n):
         return truncate(balancing, order, CONDITION_LIMIT)
-    modes = _modes(system)
+    modes = modes_of(system)
     P, Q = pair(modes.system)
     fallen = False
     try:
@@ -109,7 +109,8 @@ def _truncated(
     return reduced, values
 
 
-def _modes(system: StateSpace) -> Diagonalization:
+def modes_of(system: StateSpace) -> Diagonalization:
+    """Diagonalize a dense system, or say that its modes cannot be told apart."""
     try:
         return diagonalize(system, condition_limit=CONDITION_LIMIT)
     except AccuracyError as error:

@@ -8,7 +8,7 @@ columns: then a unit step means the same for a pole at 0.1 and for one at 1e-5 f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,13 +66,13 @@ class Chart:
     origin: Point
 
     @classmethod
-    def around(cls, point: Point, discrete: bool, paired: bool) -> Chart:
-        """The chart whose zero is `point`."""
+    def around(cls, point: Point, discrete: bool, off_axis: bool) -> Chart:
+        """The chart whose zero is `point`, with real poles moved off the axis, where each stands for two, if asked."""
         with np.errstate(divide="ignore"):
             nu = np.log(point.poles) if discrete else point.poles
         nu = np.where(np.isfinite(nu), nu, -50.0)  # a pole at zero
         margin = np.minimum(-nu.real, 1.0) if discrete else -nu.real
-        theta = nu.imag + np.where(paired & (nu.imag == 0), OFF_THE_AXIS * margin, 0.0)
+        theta = nu.imag + np.where(off_axis & (nu.imag == 0), OFF_THE_AXIS * margin, 0.0)
         b, c = np.linalg.norm(point.B, axis=1), np.linalg.norm(point.C, axis=0)
         usual = max(float(np.sqrt(np.mean(b**2))), np.finfo(float).tiny)
         b, c = np.maximum(b, 1e-3 * usual), np.maximum(c, 1e-3 * usual)
@@ -104,10 +104,21 @@ class Chart:
 
 
 def descend(
-    objective: Objective, start: Point, *, discrete: bool, paired: bool, steps: int, moves: tuple[float, float]
+    objective: Objective,
+    start: Point,
+    *,
+    discrete: bool,
+    paired: bool,
+    steps: int,
+    moves: tuple[float, float],
+    stay_real: bool = False,
 ) -> Point:
-    """Minimize by L-BFGS-B from `start`; log margins and angles move by at most `moves` (in margins)."""
-    chart = Chart.around(start, discrete, paired)
+    """Minimize by L-BFGS-B from `start`; log margins and angles move by at most `moves` (in margins).
+
+    With `stay_real` real poles of pairs stay real, with their rows of B and columns of C: they have one state each.
+    """
+    real = (start.poles.imag == 0) & (paired and stay_real)
+    chart = Chart.around(start, discrete, paired and not stay_real)
 
     def evaluate(x: Array) -> tuple[float, Array]:
         point = chart.point(x)
@@ -115,13 +126,17 @@ def descend(
         return value, chart.gradient(x, point, *gradients)
 
     r = start.poles.size
+    B, C = np.broadcast_to(real[:, None], start.B.shape).ravel(), np.broadcast_to(real, start.C.shape).ravel()
     free = 2 * (start.B.size + start.C.size)
-    bounds = [(-moves[0], moves[0])] * r + [(-moves[1], moves[1])] * r + [(None, None)] * free
+    widths = np.concatenate([np.full(r, moves[0]), np.where(real, 0.0, moves[1])])
+    widths = np.concatenate([widths, *(np.where(part, limit, np.inf) for part in (B, C) for limit in (np.inf, 0.0))])
+    bounds = scipy.optimize.Bounds(-widths, widths)
     with np.errstate(all="ignore"):
         found = scipy.optimize.minimize(
             evaluate, np.zeros(2 * r + free), jac=True, method="L-BFGS-B", bounds=bounds,
             options={"maxiter": steps, "maxcor": 20, "maxls": 20},
         )  # fmt: skip
     point = chart.point(found.x)
+    point = replace(point, poles=np.where(real, point.poles.real, point.poles))  # exp(j pi) is not real to the last bit
     fine = all(np.isfinite(array).all() for array in (point.poles, point.B, point.C))
     return point if fine and np.isfinite(found.fun) else start

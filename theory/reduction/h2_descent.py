@@ -69,7 +69,9 @@ class Energy:
 
 
 @few_threads
-def h2_descent(system: DiagonalStateSpace, start: DiagonalStateSpace, *, steps: int = 200) -> DiagonalStateSpace:
+def h2_descent(
+    system: DiagonalStateSpace, start: DiagonalStateSpace, *, steps: int = 200, stay_real: bool = False
+) -> DiagonalStateSpace:
     r"""Return a system of the order of `start` that is better in H2, or `start`.
 
     Parameters
@@ -78,6 +80,8 @@ def h2_descent(system: DiagonalStateSpace, start: DiagonalStateSpace, *, steps: 
         Stable, of one form; one system or a batch.
     steps : int, keyword only
         At most, for every channel.
+    stay_real : bool, keyword only
+        Whether real poles of pairs stay real: of a dense system, where a pair takes two states.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def h2_descent(system: DiagonalStateSpace, start: DiagonalStateSpace, *, steps: 
     """
     if not start.n or not system.n:
         return start
-    pieces = [_descended(one, other, steps) for one, other in channels(system, start)]
+    pieces = [_descended(one, other, steps, stay_real) for one, other in channels(system, start)]
     moved = joined(start, pieces)
     found = h2_refit(system, moved)
     assert isinstance(found, DiagonalStateSpace)
@@ -124,13 +128,16 @@ def joined(form: DiagonalStateSpace, pieces: list[DiagonalStateSpace]) -> Diagon
     return form.replace(poles=gathered("poles"), B=gathered("B"), C=gathered("C"), C_reverse=gathered("C_reverse"))
 
 
-def _descended(system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int) -> DiagonalStateSpace:
+def _descended(
+    system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int, stay_real: bool
+) -> DiagonalStateSpace:
     energy = Energy(system)
     if not energy.whole > 0:
         return start
     objective: Objective = energy
     point = descend(
-        objective, Point.of(start), discrete=system.is_discrete, paired=system.conjugate_pairs, steps=steps, moves=MOVES
-    )
+        objective, Point.of(start), discrete=system.is_discrete, paired=system.conjugate_pairs, steps=steps,
+        moves=MOVES, stay_real=stay_real,
+    )  # fmt: skip
     found = point.written(start)
     return found if (found.margin > 0).all() else start

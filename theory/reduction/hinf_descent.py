@@ -156,6 +156,7 @@ def hinf_descent(
     steps: int = 40,
     energy: float = 0.0,
     origin: DiagonalStateSpace | None = None,
+    stay_real: bool = False,
 ) -> tuple[DiagonalStateSpace, Any]:
     r"""Return a system of the order of `start` that is certainly better in H-infinity, or `start`.
 
@@ -174,6 +175,8 @@ def hinf_descent(
     origin : DiagonalStateSpace, optional, keyword only
         Where the descent begins, of the form and order of `start`; `start` when left out. What the result is compared
         with is `start` all the same.
+    stay_real : bool, keyword only
+        Whether real poles of pairs stay real: of a dense system, where a pair takes two states.
 
     Returns
     -------
@@ -188,7 +191,7 @@ def hinf_descent(
     if not start.n or not system.n:
         return start, certify(system, start, CERTIFIED).upper
     first = start if origin is None else origin
-    found = joined(first, [_descended(one, other, steps, energy) for one, other in channels(system, first)])
+    found = joined(first, [_descended(one, other, steps, energy, stay_real) for one, other in channels(system, first)])
     before, after = certify(system, start, CERTIFIED), certify(system, found, CERTIFIED)
     better = np.asarray(after.upper) <= np.asarray(before.lower)
     if energy > 0:
@@ -198,7 +201,9 @@ def hinf_descent(
     return chosen(better, found, start), bound if bound.ndim else float(bound)
 
 
-def _descended(system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int, weight: float) -> DiagonalStateSpace:
+def _descended(
+    system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int, weight: float, stay_real: bool
+) -> DiagonalStateSpace:
     frame = Frame.of(system)
     whole = Point.of(system)
     own, point = frame.inside(whole), frame.inside(Point.of(start))
@@ -242,7 +247,10 @@ def _descended(system: DiagonalStateSpace, start: DiagonalStateSpace, steps: int
             mixed = [(1.0 - share) * one + share * two for one, two in zip(gradients, others, strict=True)]
             return (1.0 - share) * value + share * other, mixed[0], mixed[1], mixed[2]
 
-        point = descend(objective, point, discrete=frame.discrete, paired=frame.paired, steps=steps, moves=MOVES)
+        point = descend(
+            objective, point, discrete=frame.discrete, paired=frame.paired, steps=steps, moves=MOVES,
+            stay_real=stay_real,
+        )  # fmt: skip
         peak, omega, gains = measured(point)
         relative, gained = merit(peak, point)
         value = float(np.log(max(relative, 1e-300)))

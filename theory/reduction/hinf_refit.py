@@ -35,7 +35,7 @@ from theory.reduction.h2_descent import channels
 from theory.reduction.hinf_descent import CERTIFIED, FIRST, Certify, candidates, orthonormal
 from theory.reduction.improvement import chosen
 from theory.systems.difference import difference
-from theory.systems.system import DiagonalStateSpace, require_stable
+from theory.systems.system import DiagonalStateSpace, System, require_stable
 
 Array = NDArray[Any]
 
@@ -71,14 +71,14 @@ class HinfRefit:
 
     Attributes
     ----------
-    system : DiagonalStateSpace
+    system : DiagonalStateSpace or StateSpace
     upper : float or ndarray
         Certified upper end of its error, one for each channel of a batch.
     lower : float or ndarray
         No output matrix gives a smaller error: by duality, in float64, its rounding not proved.
     """
 
-    system: DiagonalStateSpace
+    system: System
     upper: Any
     lower: Any
 

@@ -14,7 +14,6 @@ from theory.errors import InputError
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.descent import Chart, Point
 from theory.reduction.h2_descent import Energy, h2_descent
-from theory.systems.realization import dense
 
 KINDS = {
     "standard form": {},
@@ -103,8 +102,6 @@ def test_the_chart_and_its_gradient(discrete):
 
 
 def test_the_method_says_what_it_needs():
-    with pytest.raises(InputError, match="diagonal"):
-        reduce(dense(diagonal(1)), 2, method="h2")
     with pytest.raises(InputError):
         H2(steps=0)
     system = diagonal(1)

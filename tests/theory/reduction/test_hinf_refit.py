@@ -169,8 +169,10 @@ def test_what_cannot_be_refitted_is_refused():
         hinf_refit(system, start.replace(D=start.D + 1), error_norm)
     with pytest.raises(StabilityError):
         hinf_refit(system, start.replace(poles=1.5 * np.exp(1j * np.angle(start.poles))), error_norm)
-    with pytest.raises(InputError, match="diagonal system"):
-        reduce(dense(system), 2, method="refit(norm='hinf')")
+    with pytest.raises(InputError, match="no diagonal"):
+        reduce(dense(system), 2, method="refit(norm='hinf', feedthrough=True)")
+    with pytest.raises(InputError, match="diagonal systems"):
+        reduce(dense(square("S5")), 2, method="refit(norm='hinf', feedthrough=True)")
     with pytest.raises(InputError, match="'h2', 'hinf'"):
         Refit(norm="l1")
 
