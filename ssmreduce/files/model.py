@@ -21,8 +21,9 @@ from ssmreduce.files.trees import Array, changed, nested, pruned
 from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_prefix
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.layers.location import find_layers, joints, leaves, locate_layers, split
 from ssmreduce.layers.options import LAYER_OPTIONS
-from ssmreduce.layers.params import UNKNOWN, find_layers, joints, layer_from_params, leaves, locate_layers, split
+from ssmreduce.layers.params import UNKNOWN, layer_from_params
 from theory.errors import DimensionError, InputError
 
 Keys = dict[str, tuple[str, ...]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ssmreduce.layers.params import BOXES
+from ssmreduce.layers.location import BOXES
 from theory.errors import InputError
 
 Path = tuple[str, ...]

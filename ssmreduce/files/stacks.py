@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.files.trees import changed
+from ssmreduce.layers.location import as_array, joints, leaves, locate_layers
 from ssmreduce.layers.options import OptionError
-from ssmreduce.layers.params import as_array, joints, leading_axis, leaves, locate_layers
+from ssmreduce.layers.params import leading_axis
 from theory.errors import InputError
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.files.errors import CheckpointError
-from ssmreduce.layers.params import leaves
+from ssmreduce.layers.location import leaves
 from theory.errors import InputError
 
 Array = NDArray[Any]

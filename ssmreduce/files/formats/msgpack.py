@@ -11,7 +11,7 @@ from ssmreduce.files.formats import flaxbytes
 from ssmreduce.files.formats.file_format import Held
 from ssmreduce.files.recipes import IS_ORBAX
 from ssmreduce.files.trees import nested
-from ssmreduce.layers.params import leaves
+from ssmreduce.layers.location import leaves
 from theory.errors import InputError
 
 

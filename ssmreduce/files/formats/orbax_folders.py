@@ -24,7 +24,7 @@ from ssmreduce.files.formats.folders import files_in
 from ssmreduce.files.formats.orbax_layout import Layout
 from ssmreduce.files.recipes import IS_ORBAX
 from ssmreduce.files.trees import nested
-from ssmreduce.layers.params import leaves
+from ssmreduce.layers.location import leaves
 from theory.errors import InputError, MissingDependencyError, optional_package
 
 EXTRA = "orbax"

@@ -60,7 +60,7 @@ def test_layers_of_scan_are_layers(kind: str, suffix: str, tmp_path: Path, rng: 
         assert np.array_equal(layer.system.poles, alone.system.poles)
         assert np.array_equal(layer.system.C, alone.system.C)
     again = form.read(model.save(tmp_path / f"again{suffix}").read_bytes(), path)
-    held = dict(ssmreduce.layers.params.leaves(again.tree))
+    held = dict(ssmreduce.layers.location.leaves(again.tree))
     for key, value in flat.items():
         found = held.get((key,), held.get(tuple(key.split("/"))))
         assert found.tobytes() == value.tobytes()

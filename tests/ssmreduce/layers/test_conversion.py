@@ -15,7 +15,7 @@ import ssmreduce
 from ssmreduce.command_line.parser import main
 from ssmreduce.layers.conversion import moved
 from ssmreduce.layers.formats import LAYER_FORMATS
-from ssmreduce.layers.params import joints, leaves
+from ssmreduce.layers.location import joints, leaves
 from theory.errors import InputError
 
 ZOH = {"conj_sym": True, "discretization": "zoh"}

@@ -14,7 +14,8 @@ from ssmreduce.command_line.parser import main
 from ssmreduce.files.loading import load
 from ssmreduce.files.model import Model
 from ssmreduce.files.trees import flat
-from ssmreduce.layers.params import find_layers, read_layers
+from ssmreduce.layers.location import find_layers
+from ssmreduce.layers.params import read_layers
 from ssmreduce.reduced_model import reduce_model
 from theory.errors import InputError
 

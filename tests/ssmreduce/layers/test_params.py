@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.layers.params import as_layer_or_system, find_layers, layer_from_params, read_layers
+from ssmreduce.layers.location import find_layers
+from ssmreduce.layers.params import as_layer_or_system, layer_from_params, read_layers
 from theory.errors import InputError, TimeBaseError
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
