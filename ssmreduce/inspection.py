@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,9 +120,14 @@ def inspect_model(
 
 
 def _count(tree: Any) -> int:
-    if hasattr(tree, "values"):
+    """Numbers in a tree; a sparse tensor, which stays as it is, counts as many as its shape."""
+    if isinstance(tree, Mapping):
         return sum(_count(value) for value in tree.values())
-    return int(np.asarray(tree).size)
+    if isinstance(tree, (list, tuple)):
+        return sum(_count(value) for value in tree)
+    if hasattr(tree, "shape"):
+        return math.prod(tree.shape)
+    return int(isinstance(tree, (int, float, complex)))
 
 
 def _layer(index: int, layer: SSMLayer, certify: bool, told: Callable[[int], None]) -> dict[str, Any]:

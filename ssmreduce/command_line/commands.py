@@ -175,6 +175,7 @@ def run_reduce(arguments: argparse.Namespace) -> int:
         "states_before": model.n_states,
         "states": smaller.n_states,
         "left_out": model.left_out,
+        "moments": list(model.moments),
         "layers": rows,
     }
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"

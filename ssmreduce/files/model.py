@@ -14,11 +14,19 @@ import numpy as np
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import known
 from ssmreduce.files.formats.file_format import LEFT_OUT
+from ssmreduce.files.recipes import WHOLE
 from ssmreduce.files.renaming import beside
 from ssmreduce.files.saving import save
 from ssmreduce.files.stacks import Stack
 from ssmreduce.files.trees import Array, changed, nested, pruned
-from ssmreduce.layers.copies import MOMENTS, copies_of, is_of_optimizer, main_prefix
+from ssmreduce.layers.copies import (
+    MOMENTS,
+    copies_of,
+    is_of_optimizer,
+    lists_of_weights,
+    main_prefix,
+    states_of_optimizers,
+)
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.location import find_layers, joints, leaves, locate_layers, split
@@ -79,7 +87,8 @@ class Model:
         found = find_layers(self.tree, self.prefix)
         if not found:
             listing = ", ".join(repr("/".join(path)) for path in list(self._leaves)[:5]) or "nothing"
-            raise CheckpointError(f"no S5 or S4D layer in it (it holds {listing}); {UNKNOWN}", self.path)
+            left = f"; left out, as objects of foreign code: {self.left_out}. {WHOLE}" if self.left_out else ""
+            raise CheckpointError(f"no S5 or S4D layer in it (it holds {listing}{left}); {UNKNOWN}", self.path)
         return found
 
     @cached_property
@@ -236,18 +245,32 @@ class Model:
             options["P"] = sizes[0] if len(set(sizes)) == 1 else sizes
         return replace(self, tree=pruned(changed(self.tree, changes), self._is_moment()), options=options)
 
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Where states of an optimizer lie, or averages without names: they have the shapes of the layers, and go."""
+        is_moment, found = self._is_moment(), dict[str, None]()
+        for path, _ in leaves(self.tree):
+            place = next((path[:end] for end in range(1, len(path) + 1) if is_moment(path[:end])), None)
+            if place is not None:
+                parts = joints(place)
+                ends = [i for i, part in enumerate(parts, 1) if is_of_optimizer((part,)) or part in MOMENTS]
+                found["/".join(parts[: ends[0]] if ends else parts)] = None
+        return tuple(found)
+
     def _is_moment(self) -> Callable[[tuple[str, ...]], bool]:
         """Whether a path is an optimizer's: what lies there has the shapes of the unreduced parameters."""
         bases = [base for base in locate_layers(self.tree) if not is_of_optimizer(base)]
         places = [split(prefix) for prefix in copies_of(self._main, bases)]
         places = [place for place in places if not MOMENTS.isdisjoint(place)]
         ours = [place for place in (self._main, *map(split, self.copies)) if place]
+        arrays = [self._leaves[path] for paths in self._found.values() for path in paths.values()]
+        states = states_of_optimizers(self.tree) | lists_of_weights(self.tree, [np.shape(array) for array in arrays])
 
         def is_moment(path: tuple[str, ...]) -> bool:
             parts = joints(path)
             if any(parts[: len(place)] == place for place in ours):
                 return False
-            return is_of_optimizer(parts) or any(parts[: len(place)] == place for place in places)
+            return is_of_optimizer(parts) or path in states or any(parts[: len(place)] == place for place in places)
 
         return is_moment
 

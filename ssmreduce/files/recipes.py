@@ -34,6 +34,12 @@ TRUSTED = (
 TRUSTED_MODULE = "torch.save(torch.load(FILE, map_location='cpu', weights_only=False).state_dict(), 'weights.pth')"
 """A PyTorch file that is a pickled module."""
 
+WHOLE = (
+    "If one of them is the network itself, take its weights out where its code is installed, and you trust the file: "
+    "torch.save(torch.load(FILE, map_location='cpu', weights_only=False)[KEY].state_dict(), 'weights.pth')"
+)
+"""A PyTorch file that holds a pickled module under a key."""
+
 TORCH_SHARDS = (
     "Where torch is installed, in the folder of the index, put them into one file: "
     "w = json.loads(pathlib.Path(FILE).read_text())['weight_map']; "

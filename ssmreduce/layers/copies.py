@@ -7,7 +7,9 @@ state (``after_step/params``) and the moments of an optimizer (``opt_state.0.mu`
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from theory.errors import InputError
 
@@ -34,6 +36,32 @@ STEMS = 16
 def is_of_optimizer(path: Path) -> bool:
     """Whether a path lies in the state of an optimizer."""
     return any(OPTIMIZERS.fullmatch(part.lower()) for part in path)
+
+
+def states_of_optimizers(tree: Mapping[Any, Any], prefix: Path = ()) -> frozenset[Path]:
+    """Return the paths of PyTorch's states of optimizers, under whatever names: known by what they hold."""
+    found: set[Path] = set()
+    for key, value in tree.items():
+        path = (*prefix, str(key))
+        several = value if isinstance(value, (list, tuple)) and value else (value,)
+        if all(isinstance(each, Mapping) and each.keys() >= {"state", "param_groups"} for each in several):
+            found.add(path)
+        elif isinstance(value, Mapping):
+            found |= states_of_optimizers(value, path)
+    return frozenset(found)
+
+
+def lists_of_weights(tree: Mapping[Any, Any], shapes: Iterable[tuple[int, ...]], prefix: Path = ()) -> set[Path]:
+    """Return the paths of lists that hold an array of each of the `shapes`, as often: averages without names."""
+    wanted, found = Counter(shapes), set[Path]()
+    for key, value in tree.items():
+        path = (*prefix, str(key))
+        if isinstance(value, Mapping):
+            found |= lists_of_weights(value, wanted.elements(), path)
+        elif isinstance(value, (list, tuple)) and wanted:
+            held = Counter(tuple(each.shape) for each in value if hasattr(each, "shape"))
+            found |= {path} if wanted <= held else set()
+    return found
 
 
 def main_prefix(bases: Iterable[Path], prefix: str | None) -> Path:

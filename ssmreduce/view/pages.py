@@ -290,8 +290,10 @@ def reduction_sheet(result: Mapping[str, Any]) -> Sheet:
 
 def _left_out(result: Mapping[str, Any]) -> list[Cell]:
     """Name what of the file is not in the one that was written."""
-    what = result["left_out"]
-    return [Styled(f"left out of the file: {what}; it is not read", "warn")] if what else []
+    what, moments = result["left_out"], ", ".join(result["moments"])
+    told = [f"left out of the file: {what}; it is not read"] if what else []
+    told += [f"left out: {moments}; of the sizes of the layers as they were"] if moments else []
+    return [Styled(line, "warn") for line in told]
 
 
 def _starved(result: Mapping[str, Any]) -> list[Cell]:

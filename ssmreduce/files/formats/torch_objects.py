@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ from numpy.typing import NDArray
 
 NUMBER = re.compile(r"[biufcUS][0-9]+")
 """Types of NumPy's numbers and texts, as its pickles spell them; no objects, no records."""
+
+STATES = ("functools.partial",)
+"""Classes of the standard library whose state is a tuple."""
 
 KEEPS = ("collections.defaultdict",)
 """Mappings of the standard library, which are read as what they hold."""
@@ -34,7 +39,7 @@ def load(torch: Any, data: bytes) -> tuple[Any, dict[str, str]]:
         modules that reach the system.
     """
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {}
+        return _loaded(torch, data, []), {}
     except Exception:  # UnpicklingError, RuntimeError ...: no common base
         listed = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)
         if listed is None or not data.startswith(b"PK"):
@@ -43,9 +48,12 @@ def load(torch: Any, data: bytes) -> tuple[Any, dict[str, str]]:
         if not foreign:
             raise
     made: list[tuple[Any, str]] = []
-    classes = [(_stand_in(name, made), name) for name in foreign]
-    with torch.serialization.safe_globals(classes):
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        classes = [(_stand_in(name, made), name) for name in foreign]
+        content = _loaded(torch, data, classes)
+    except (TypeError, ValueError, AttributeError):  # one whose state is no mapping: slots, a frozen dataclass
+        classes = [(_stand_in(name, made, is_mapping=False), name) for name in foreign]
+        content = _loaded(torch, data, classes)
     names = {id(thing): name for thing, name in [*made, *classes]}
     if id(content) in names:
         return content, {"": names[id(content)]}
@@ -53,7 +61,15 @@ def load(torch: Any, data: bytes) -> tuple[Any, dict[str, str]]:
     return _without(content, names, "", left_out), left_out
 
 
-def _stand_in(name: str, made: list[tuple[Any, str]]) -> Callable[..., Any]:
+def _loaded(torch: Any, data: bytes, classes: list[tuple[Any, str]]) -> Any:
+    """Have torch read the file with some classes for foreign names; its remarks on speed are not ours."""
+    safe = torch.serialization.safe_globals(classes) if classes else nullcontext()
+    with safe, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _stand_in(name: str, made: list[tuple[Any, str]], *, is_mapping: bool = True) -> Callable[..., Any]:
     """What a foreign name is read as; what is made of it is noted in `made`, unless it becomes a number."""
     if name.endswith(".multiarray.scalar"):
         return _scalar
@@ -73,7 +89,18 @@ def _stand_in(name: str, made: list[tuple[Any, str]]) -> Callable[..., Any]:
                 made.append((empty, name))
             return empty
 
-    return Placeholder
+    class Nothing:
+        """Takes what it is called with and the state that it is given, and keeps neither."""
+
+        def __new__(cls, *_: Any, **__: Any) -> Any:
+            self = object.__new__(cls)
+            made.append((self, name))
+            return self
+
+        def __setstate__(self, state: Any) -> None:
+            del state
+
+    return Placeholder if name in KEEPS or (is_mapping and name not in STATES) else Nothing
 
 
 class _Type:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import functools
 import json
 import re
 from pathlib import Path
@@ -26,6 +28,7 @@ import ssmreduce
 from ssmreduce.command_line.parser import main
 from ssmreduce.files import recipes
 from ssmreduce.files.errors import CheckpointError
+from ssmreduce.inspection import inspect_model
 
 LENGTH, QUIET = 240, 120
 """Samples of a signal, and those at its end that are zero."""
@@ -262,6 +265,41 @@ def test_an_entry_with_a_foreign_object_anywhere_in_it_goes(
     assert all(np.array_equal(one, two) for one, two in zip(found["rng"], beside["rng"], strict=True))
     assert "odd" not in found
     assert b"ssmreduce" not in written.read_bytes()
+
+
+class Slotted:
+    """An object whose state is no mapping."""
+
+    __slots__ = ("a",)
+
+    def __init__(self) -> None:
+        self.a = 1
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [functools.partial(np.clip, a_min=-1), Slotted(), decimal.Decimal("0.5")],
+    ids=["partial", "slots", "decimal"],
+)
+def test_objects_of_any_state_are_left_out(thing: Any, tmp_path: Path, rng: np.random.Generator, torch: Any) -> None:
+    name = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    state = tensors(joined({"s4.": minimal_s4d_arrays(rng)}))
+    torch.save({"model": state, "hyper_parameters": {"thing": thing, "lr": 0.5}}, tmp_path / "a.pth")
+    model = ssmreduce.load(tmp_path / "a.pth")
+    assert model.left_out == f"hyper_parameters/thing ({name})"
+    assert model.tree["hyper_parameters"] == {"lr": 0.5}
+
+
+def test_lists_and_sparse_tensors_beside_the_network(tmp_path: Path, rng: np.random.Generator, torch: Any) -> None:
+    state = tensors(joined({"s4.": minimal_s4d_arrays(rng)}))
+    beside = {"ema": [*state.values()], "sparse": torch.eye(3).to_sparse(), "text": "x"}
+    torch.save({"model": state, **beside}, tmp_path / "a.pth")
+    alone = sum(value.numel() for value in state.values())
+    found = inspect_model(ssmreduce.load(tmp_path / "a.pth"), certify=False)
+    assert found.model["parameters"] == 2 * alone + 9
+    torch.save({"model": torch.nn.Linear(2, 2), "epoch": 3}, tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match=r"left out.*model \(torch.nn.modules.linear.Linear\).*state_dict\(\)"):
+        ssmreduce.load(tmp_path / "b.pth")
 
 
 def test_a_state_dict_may_be_a_default_dictionary(tmp_path: Path, rng: np.random.Generator, torch: Any) -> None:

@@ -88,6 +88,31 @@ def test_moments_in_nested_trees_go_whole() -> None:
     ).tree.keys() == {"params"}
 
 
+@pytest.mark.parametrize("name", ["opt", "g_optimizer", "adam", "optimizer1"])
+@pytest.mark.parametrize("several", [False, True])
+def test_states_of_pytorchs_optimizers_are_known_by_what_they_hold(name: str, several: bool) -> None:
+    tree = network("model", ".")
+    state = {"state": {0: {"exp_avg": np.ones((5, 3, 2))}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+    whole = {"model": tree, "more": {name: [state, state] if several else state}, "scheduler": {"state": 3}}
+    model = Model(tree=whole, options={"conj_sym": True, "discretization": "zoh"})
+    assert model.moments == (f"more/{name}",)
+    smaller = reduce_model(model, orders=2)
+    assert smaller.tree.keys() == whole.keys()
+    assert smaller.tree["more"] == {}
+    assert smaller.tree["scheduler"] == {"state": 3}
+    assert smaller.moments == ()
+
+
+def test_an_average_in_a_list_goes_and_other_lists_stay() -> None:
+    """As torch_ema and callbacks of Lightning keep it: without names, so that it cannot be cut."""
+    tree = network("model", ".")
+    lists = {"shadow_params": [*tree.values()], "some": [*tree.values()][:-1], "numbers": [1.0, "x"], "none": []}
+    model = Model(tree={"model": tree, "ema": lists}, options={"conj_sym": True, "discretization": "zoh"})
+    assert model.moments == ("ema/shadow_params",)
+    smaller = reduce_model(model, orders=2)
+    assert smaller.tree["ema"].keys() == lists.keys() - {"shadow_params"}
+
+
 def test_a_module_named_mu_is_no_moment() -> None:
     tree = network("params/mu", "/") | {"params/nu/kernel": np.ones(2, np.float32)}
     model = Model(tree=tree, options={"conj_sym": True, "discretization": "zoh"})
