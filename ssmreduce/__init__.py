@@ -22,6 +22,7 @@ _WHERE = {
     "Bracket": "theory.norms.bracket",
     "hinf_norm": "theory.norms",
     "linf_norm": "theory.norms",
+    "band_norm": "theory.norms.band",
     "error_norm": "theory.norms",
     "h2_norm": "theory.gramians.h2",
     "hankel_singular_values": "theory.gramians.hankel",

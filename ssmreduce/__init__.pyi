@@ -82,6 +82,7 @@ from theory.gramians.hankel import hankel_singular_values as hankel_singular_val
 from theory.norms import error_norm as error_norm
 from theory.norms import hinf_norm as hinf_norm
 from theory.norms import linf_norm as linf_norm
+from theory.norms.band import band_norm as band_norm
 from theory.norms.bracket import Bracket as Bracket
 from theory.reduction.balanced_truncation import balanced_truncation as balanced_truncation
 from theory.reduction.balancing import Remark as Remark

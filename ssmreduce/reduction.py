@@ -84,6 +84,24 @@ class Reduction:
 
         return error_norm(self.original, self.system, rtol=rtol)
 
+    def error_in(self, band: tuple[float, float], rtol: float = 1e-3) -> Bracket:
+        r"""Certify the largest error over a band of frequencies, of what was written.
+
+        :math:`\text{lower}\le\max_{\omega\in[l,h]}\sigma_{\max}(G(\omega)-G_r(\omega))\le\text{upper}`; see
+        :func:`theory.norms.band.band_norm`.
+
+        Parameters
+        ----------
+        band : tuple of two floats
+            ``(low, high)`` in rad/sample (rad/s in continuous time).
+        rtol : float
+            Relative width to aim for.
+        """
+        from theory.norms.band import band_norm
+        from theory.systems.difference import difference
+
+        return band_norm(difference(self.original, self.system), band, rtol)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON; without the systems."""
 

@@ -29,6 +29,23 @@ def charts(*, discrete: bool, real: bool, radius: float) -> list[tuple[str, floa
     return [(AXIS, low * radius, radius), (INFINITY, low / radius, 1.0 / radius)]
 
 
+def within(arcs: list[tuple[str, float, float]], low: float, high: float) -> list[tuple[str, float, float]]:
+    """The parts of arcs where the frequency is from `low` to `high`, of one sign; outwards where 1 / w is rounded."""
+    found = []
+    for chart, first, last in arcs:
+        if chart == INFINITY:
+            sign = -1.0 if high <= 0.0 and low < 0.0 else 1.0
+            near, far = (abs(low), abs(high)) if sign > 0 else (abs(high), abs(low))
+            ends = float(np.nextafter(1.0 / far, 0.0)), float(np.nextafter(1.0 / near, np.inf)) if near else np.inf
+            inner, outer = ends if sign > 0 else (-ends[1], -ends[0])
+        else:
+            inner, outer = low, high
+        left, right = max(first, inner), min(last, outer)
+        if left < right:
+            found.append((chart, left, right))
+    return found
+
+
 def resonances(chart: str, poles: Array) -> Array:
     """Return the coordinates next to the poles."""
     if chart == CIRCLE:

@@ -145,11 +145,23 @@ class Located(Peak):
     def climb(self, chart: str, x: float, vector: Array, width: float) -> None:
         """Climb from a point where this input has a large gain; `width` is the first step."""
         gain, where, top = self.gains.climb(chart, x, vector, width, self.rtol)
-        if chart == CIRCLE and abs(where) > np.pi:  # a flat gain lets steps grow round the circle
+        if self.modes.band is not None:
+            gain, where, top = self._back_in_band(chart, gain, where, top)
+        elif chart == CIRCLE and abs(where) > np.pi:  # a flat gain lets steps grow round the circle
             where = remainder(where, 2.0 * np.pi)
-        if self.modes.real and where < 0.0:  # the mirror image, where the conjugate input attains the same
+        # the mirror image, where the conjugate input attains the same
+        if self.modes.band is None and self.modes.real and where < 0.0:
             where, top = -where, top.conj()
         self.note(chart, np.array([where]), np.array([gain]), top[:, None])
+
+    def _back_in_band(self, chart: str, gain: float, where: float, top: Array) -> tuple[float, float, Array]:
+        """A climb that left the band counts at the end where it did."""
+        low, high = next((first, last) for name, first, last in self.modes.charts() if name == chart)
+        inside = min(max(where, low), high)
+        if inside == where:
+            return gain, where, top
+        gains, vectors = self.gains.estimate(chart, np.array([inside]), top[:, None], self.steps)
+        return float(gains[0]), inside, vectors[:, 0]
 
 
 class Gains:

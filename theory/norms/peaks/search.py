@@ -42,6 +42,13 @@ def locate(response: Response, rtol: float) -> Peak:
     return peak
 
 
+def gain_at(response: Response, peak: Peak, frequency: float) -> float:
+    """Return a gain that a modal sum attains at this frequency, by the input of the peak where there is one."""
+    form = response.form
+    vector = peak.vector if peak.vector is not None and peak.vector.size == form.B.shape[1] else None
+    return attained_gain(form, frequency, vector)
+
+
 def attained(response: Response, peak: Peak) -> tuple[Any, Any]:
     """Return a gain of the form that is attained at exactly the frequency that is reported, and that frequency."""
     form = response.form
@@ -54,8 +61,7 @@ def attained(response: Response, peak: Peak) -> tuple[Any, Any]:
         return peak.best, form.shaped(peak.where)
     if response.shape in ("constant", "pole"):
         return peak.best, peak.frequency
-    vector = peak.vector if peak.vector is not None and peak.vector.size == form.B.shape[1] else None
-    return attained_gain(form, peak.frequency, vector), peak.frequency
+    return gain_at(response, peak, peak.frequency), peak.frequency
 
 
 def _pole(modes: ModalSum, rtol: float) -> Peak:

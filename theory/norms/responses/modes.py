@@ -38,7 +38,7 @@ from theory.arithmetic.rounding import (
 )
 from theory.norms.loss import Loss
 from theory.norms.responses.derivatives import derivative_bounds
-from theory.systems.boundary import AXIS, CIRCLE, charts, resonances
+from theory.systems.boundary import AXIS, CIRCLE, charts, resonances, within
 from theory.systems.eigenvectors import spectrum_radii
 from theory.systems.margin import discrete_margin
 from theory.systems.units import power_of_two
@@ -120,6 +120,8 @@ class ModalSum:
     """Order of the Taylor polynomials on an arc; 2 bounds everything by sums over modes."""
     mode_losses: Array | None = None
     """(N,) bounds of ``|d(c_i b_i)|`` by compression."""
+    band: tuple[float, float] | None = None
+    """Frequencies from and to, of one sign, that count; all of them without one."""
 
     @cached_property
     def row_sizes(self) -> Array:
@@ -189,8 +191,9 @@ class ModalSum:
         )
 
     def charts(self) -> list[tuple[str, float, float]]:
-        """Return the arcs that cover the boundary: (chart, from, to)."""
-        return charts(discrete=self.discrete, real=self.real, radius=float(np.abs(self.poles).max(initial=0.0)))
+        """Return the arcs that cover the boundary, or the band: (chart, from, to)."""
+        arcs = charts(discrete=self.discrete, real=self.real, radius=float(np.abs(self.poles).max(initial=0.0)))
+        return arcs if self.band is None else within(arcs, *self.band)
 
     def resonances(self, chart: str) -> Array:
         """Return the boundary coordinates next to the poles."""
