@@ -7,6 +7,7 @@ arithmetic, Hankel singular values come from the closed-form Gramians in 50 digi
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import mpmath
 import numpy as np
@@ -18,6 +19,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.params import layer_from_params
 from ssmreduce.methods.empirical import Empirical
 from ssmreduce.methods.empirical_selection import EmpiricalSelection
+from ssmreduce.methods.h2 import Descent
 from ssmreduce.methods.irka import Irka
 from ssmreduce.methods.registry import METHODS
 from ssmreduce.methods.time_limited import TimeLimited
@@ -149,6 +151,16 @@ FOR_LAYERS = [name for name, method in METHODS.items() if not method.requires an
 """Methods that take a layer and nothing else."""
 
 
+STEPS = 4
+"""Of a descent whose depth does not matter, in each of its blocks."""
+
+
+def briefly(method):
+    """The method; a descent with few steps: for what holds however far it went. The contract lets it go all the way."""
+    value = METHODS.find(method)
+    return replace(value, steps=STEPS) if isinstance(value, Descent) else value
+
+
 @functools.cache
 def inputs(kind):
     """What a layer or system is driven with, for methods that want to know: slow, correlated signals."""
@@ -248,6 +260,15 @@ def rounding(system):
 # --- Hankel singular values in 50 digits -----------------------------------------------------------------------------
 
 
+def _root(P):
+    """``R`` with ``P = R R^*``; by eigenvectors, which takes twenty times as long, only where `P` is singular."""
+    try:
+        return mpmath.cholesky(P)
+    except ValueError:
+        values, vectors = mpmath.eighe(P)
+        return vectors * mpmath.diag([mpmath.sqrt(max(mpmath.re(x), 0)) for x in values])
+
+
 def hankel_values(system, C):
     """Of ``(L, B, C)``, conjugates included, descending: eigenvalues of ``R^* Q R`` with ``P = R R^*``."""
     with mpmath.workdps(DIGITS):
@@ -267,8 +288,7 @@ def hankel_values(system, C):
                 else:
                     forward, backward = -poles[i] - mpmath.conj(poles[j]), -mpmath.conj(poles[i]) - poles[j]
                 P[i, j], Q[i, j] = inputs[i, j] / forward, outputs[i, j] / backward
-        values, vectors = mpmath.eighe(P)
-        R = vectors * mpmath.diag([mpmath.sqrt(max(mpmath.re(x), 0)) for x in values])
+        R = _root(P)
         squares = mpmath.eighe(R.H * Q * R, eigvals_only=True)
         return np.array(sorted((float(mpmath.sqrt(max(mpmath.re(x), 0))) for x in squares), reverse=True))
 

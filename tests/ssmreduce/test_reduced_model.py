@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from allocation_cases import network_for
-from contract_cases import FOR_LAYERS
+from contract_cases import FOR_LAYERS, briefly
 from layer_cases import GOLDEN, S4D_OPTIONS, TINY, s4d_params, s5_params
 
 from ssmreduce.files.loading import load
@@ -33,7 +33,7 @@ def model_of(rng: np.random.Generator, sizes: tuple[int, ...] = (6, 4, 8)) -> Mo
 def test_budgets_are_met(method: str, allocation: str, rng: np.random.Generator) -> None:
     model = model_of(rng)
     given = network_for(allocation, model.layers)
-    smaller = reduce_model(model, ratio=0.5, method=method, allocation=allocation, **given)
+    smaller = reduce_model(model, ratio=0.5, method=briefly(method), allocation=allocation, **given)
     assert smaller.n_states <= 9
     if method != "balanced":
         assert smaller.n_states == 9

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from contract_cases import FOR_LAYERS
+from contract_cases import FOR_LAYERS, briefly
 from hypothesis import given
 from hypothesis import strategies as st
 from layer_cases import GOLDEN, S4D_OPTIONS, s4d_params, s5_layers, s5_params, s5_scan, two_sided
@@ -48,7 +48,7 @@ def swept_error(result: Reduction, points: int = 400) -> np.ndarray:
 def test_floor_error_bound(method: str, layer: SSMLayer, data: st.DataObject) -> None:
     order = data.draw(st.integers(1, layer.order))
     try:
-        result = reduce(layer, order=order, method=method)
+        result = reduce(layer, order=order, method=briefly(method))
     except (OrderError, AccuracyError) as error:
         attainable = error.attainable if isinstance(error, OrderError) else 0
         result = None
@@ -98,7 +98,7 @@ def test_full_order_is_the_layer_itself(method: str, layer: SSMLayer) -> None:
 @given(layer=s5_layers(), data=st.data())
 def test_reduced_layer_runs_in_the_original_scan(layer: SSMLayer, data: st.DataObject) -> None:
     order = data.draw(st.integers(1, layer.order))
-    method = data.draw(st.sampled_from(FOR_LAYERS))
+    method = briefly(data.draw(st.sampled_from(FOR_LAYERS)))
     try:
         result = reduce(layer, order=order, method=method)
     except (OrderError, AccuracyError):
@@ -128,7 +128,7 @@ def test_selected_states_keep_their_bits(method: str, rng: np.random.Generator) 
 def test_s4d(method: str, form: str, rng: np.random.Generator) -> None:
     layer = layer_from_params(s4d_params(rng, form), **S4D_OPTIONS[form])
     for order in (2, 4):
-        result = reduce(layer, order=order, method=method)
+        result = reduce(layer, order=order, method=briefly(method))
         assert result.layer is not None
         assert result.layer.order == result.order <= order
         swept, error = swept_error(result), result.error(rtol=1e-2)
@@ -157,7 +157,7 @@ def test_relative_tolerance_holds(method: str, rng: np.random.Generator) -> None
     layer = layer_from_params(s5_params(rng, P=10), conj_sym=True, discretization="zoh")
     orders = []
     for rtol in (3.0, 0.5, 0.1, 1e-3, 1e-12, 0.0):
-        result = reduce(layer, rtol=rtol, method=method)
+        result = reduce(layer, rtol=rtol, method=briefly(method))
         assert result.bound <= rtol * result.hsv[0]
         orders.append(result.order)
     assert orders == sorted(orders)
@@ -249,9 +249,9 @@ def test_unstable_layers_are_refused_with_the_ways_on(method: str, rng: np.rando
     raw["Lambda_re"][0] = 0.01
     layer = layer_from_params(raw, conj_sym=True, discretization="zoh")
     with pytest.raises(StabilityError, match=r"state 0.*layer\.keep.*clip_eigs=True"):
-        reduce(layer, order=2, method=method)
-    assert reduce(layer.keep(layer.margin > 0), order=2, method=method).order == 2
-    assert reduce(layer.replace(clip_eigs=True), order=2, method=method).order <= 2
+        reduce(layer, order=2, method=briefly(method))
+    assert reduce(layer.keep(layer.margin > 0), order=2, method=briefly(method)).order == 2
+    assert reduce(layer.replace(clip_eigs=True), order=2, method=briefly(method)).order <= 2
 
 
 def test_results_are_plain_to_look_at(rng: np.random.Generator) -> None:
