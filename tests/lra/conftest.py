@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 collect_ignore_glob: list[str] = []
 try:
     import flax  # noqa: F401
-    import jax  # noqa: F401
+    import jax
     import optax  # noqa: F401
 except ImportError:  # the lra extra is not installed
     collect_ignore_glob = ["test_*.py"]
+else:
+    # The same run again, or resumed, is not compiled again; in this process alone: two that write at once are not safe.
+    _compiled = tempfile.TemporaryDirectory(prefix="ssmreduce-compiled-")
+    jax.config.update("jax_compilation_cache_dir", _compiled.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -175,8 +175,8 @@ def test_gradients_are_differences(network: LraNetwork) -> None:
 
 
 def test_a_recording_in_a_file_is_what_the_network_gave(network: LraNetwork, tmp_path: Path) -> None:
-    """Two examples at a time, of pairs both documents; compiled for another batch, so rounded otherwise."""
-    found = ssmreduce.save_recording(network, tmp_path / "x", batch=2, seed=1)
+    """Three examples at a time, of pairs both documents; compiled for another batch, so rounded otherwise."""
+    found = ssmreduce.save_recording(network, tmp_path / "x", batch=3, seed=1)
     rows = np.arange(network.count)
     wanted = network.run(network.parts, rows, record=(0, 1))
     v = np.random.default_rng(1).standard_normal(wanted.logits.shape)

@@ -63,7 +63,8 @@ def by_the_module(model: ssmreduce.Model, x: np.ndarray) -> np.ndarray:
     """The model on whole sequences, as `lra evaluate` runs it."""
     variables = {"params": model.params} | ({"batch_stats": model.batch_stats} if model.batch_stats else {})
     lengths = jnp.full(len(x), x.shape[1], jnp.int32) if model.options["padded"] else None
-    return np.asarray(rebuild(model.architecture, variables, model.options).apply(variables, jnp.asarray(x), lengths))
+    module = rebuild(model.architecture, variables, model.options)
+    return np.asarray(jax.jit(module.apply)(variables, jnp.asarray(x), lengths))
 
 
 @pytest.mark.parametrize("reduced", [False, True])
@@ -78,7 +79,7 @@ def test_after_every_sample_it_says_what_the_model_says_of_the_beginning(
         model = ssmreduce.reduce_model(model, orders=[2, 3], method="modal")
     x, stream = inputs(options), Stream(model)
     state, said = stream.run(stream.start(N), x)
-    for k in (1, 4, L):
+    for k in (1, L):
         assert relative(np.asarray(said[:, k - 1]), by_the_module(model, x[:, :k])) <= tol(L, cond=10, dtype=np.float32)
     one = stream.start(N)
     for k in range(L):
@@ -107,7 +108,7 @@ def test_what_must_see_the_end_is_refused(tmp_path: Path) -> None:
         Stream(both)
     options = SHARED | S5 | {"retrieval": True, "padded": True}
     module = build("s5", 6, **options, dropout=0.0, blocks=1)
-    variables = module.init(jax.random.key(0), jnp.zeros((4, L, 3)), jnp.full(4, L))
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((4, L, 3)), jnp.full(4, L))
     save_model(tmp_path / "pairs.safetensors", variables, {"architecture": "s5", "P": 6, **options}, {})
     with pytest.raises(ConfigError, match="pairs"):
         Stream(ssmreduce.load(tmp_path / "pairs.safetensors"))
