@@ -202,6 +202,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
 def _target(model: Any, arguments: argparse.Namespace) -> str:
     """The file to write, with the suffix of the format that came in if none was given; all that it takes is checked."""
     from ssmreduce.files.saving import files_of
+    from ssmreduce.files.writing import is_stream
 
     output, as_json = arguments.output, getattr(arguments, "json", None)
     if output == STANDARD:
@@ -209,6 +210,8 @@ def _target(model: Any, arguments: argparse.Namespace) -> str:
         return STANDARD
     if Path(output).is_dir() or not Path(output).name:
         raise OutputError(f"{output} is a directory; name a file in it")
+    if is_stream(Path(output)):
+        raise OutputError(f"{output} is a device or a pipe; name a file, or {STANDARD} for the standard output")
     target, half, *others = map(str, files_of(model, output))
     check_outputs({"--output": target}, force=arguments.force)
     parts = {"the JSON half of --output": half, **{f"part {i} of --output": part for i, part in enumerate(others, 1)}}

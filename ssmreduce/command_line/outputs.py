@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ssmreduce.files.errors import CheckpointIOError
-from ssmreduce.files.writing import write_files
+from ssmreduce.files.writing import is_stream, write_files
 from ssmreduce.view.table import Sheet, printed
 from theory.errors import InputError
 
@@ -75,6 +75,8 @@ def _resolved(path: str) -> str:
 
 def _check_writable(target: Path, force: bool) -> None:
     folder = target.parent
+    if is_stream(target):
+        return
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a directory; name a file in it, or a folder that is not there yet")
@@ -100,16 +102,30 @@ def deliver(contents: Iterable[tuple[str | None, bytes]]) -> None:
     Raises
     ------
     OutputError
-        Nothing was changed; or only the standard output failed, and every file is there.
+        Nothing was changed; or only the standard output or another stream failed, and every file is there.
     """
     named = [(path, content) for path, content in contents if path is not None]
+    streams = {path for path, _ in named if path != STANDARD and is_stream(Path(path))}
     try:
-        write_files({Path(path): content for path, content in named if path != STANDARD})
+        write_files({Path(path): content for path, content in named if path != STANDARD and path not in streams})
     except CheckpointIOError as error:
         raise OutputError(str(error)) from None
     for path, content in named:
         if path == STANDARD:
             say(content)
+        elif path in streams:
+            _pour(Path(path), content)
+
+
+def _pour(path: Path, content: bytes) -> None:
+    """Write into what is there, a device or a pipe: ``/dev/null``, ``/dev/stdout``, what ``>(program)`` names."""
+    try:
+        with open(path, "wb") as stream:
+            stream.write(content)
+    except BrokenPipeError:  # a reader that has gone away
+        return
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def show(sheet: Sheet, *, quiet: bool = False) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,6 +31,9 @@ Folder = Mapping[str, bytes]
 
 Content = bytes | Folder | Callable[[IO[bytes]], None]
 """Bytes; a folder; or what writes into a file that is open for reading and writing: more than the memory holds."""
+
+DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
+"""Folders in which nothing is replaced: ``/dev/stdout`` names a file where the output goes to one."""
 
 MODE, FOLDER_MODE = 0o666, 0o777
 """Permissions of a new file and of a new folder, before the process's mask."""
@@ -56,6 +60,8 @@ def write_files(contents: Mapping[Path, Content]) -> None:
                 _check_free(path)
             elif path.is_dir():
                 raise IsADirectoryError(21, "is a directory, a file is to be written there")
+            elif is_stream(path):
+                raise FileExistsError(17, "is a device, a pipe or a socket, which no file replaces")
             remove_abandoned(path)
         for path, data in contents.items():
             current = path
@@ -84,6 +90,15 @@ def write_files(contents: Mapping[Path, Content]) -> None:
             os.close(handle)
     for folder in {path.parent for path in contents}:
         _flush_folder(folder)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is there and is neither a file nor a folder: a device, a pipe, a socket, an open descriptor."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISDIR(mode) and (not stat.S_ISREG(mode) or str(path.absolute().parent) in DEVICES)
 
 
 def _undo(ready: Mapping[Path, Path], aside: Mapping[Path, Path | None]) -> None:

@@ -76,7 +76,7 @@ def read(path: Path) -> tuple[Held, bytes]:
     tree: dict[str, Any] = {}
     record: dict[str, str] = {}
     for name in names:
-        if Path(name).name != name or "\\" in name:
+        if not name or Path(name).name != name or "\\" in name:
             raise CheckpointError(f"the index names a file elsewhere ({name!r}); its files lie beside it", path)
         part = path.with_name(name)
         if not name.endswith(".safetensors"):

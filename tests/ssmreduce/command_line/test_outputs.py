@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from layer_cases import s5_params
 from ssmreduce import Comparison, ComparisonInterrupted, compare, load, save
 from ssmreduce.command_line.outputs import OutputError, check_outputs, deliver, say
 from ssmreduce.command_line.parser import main
+from ssmreduce.files.errors import CheckpointIOError
 from ssmreduce.files.model import Model
+from ssmreduce.files.writing import is_stream, write_files
 from ssmreduce.progress import progress_bar
 from theory.errors import InputError
 
@@ -265,3 +268,33 @@ def test_a_closed_output_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(OutputError, match="closed"):
         say("text")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a POSIX system")
+def test_a_pipe_is_written_into_and_never_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    """As root a device would be replaced by a file: ``--json /dev/null`` must leave the machine as it is."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    assert main(["inspect", str(checkpoint), "--json", str(pipe), "-q", "--no-certify"]) == 0
+    told, _ = reader.communicate(timeout=60)
+    assert json.loads(told)["format"] == "ssmreduce-inspection"
+    assert pipe.is_fifo()
+    for output in (pipe, tmp_path / "pipe.npz"):
+        if output != pipe:
+            os.mkfifo(output)
+        assert main(["convert", str(checkpoint), "-o", str(output), "--force", "-q"]) == 6
+        assert output.is_fifo()
+    with pytest.raises(CheckpointIOError, match="no file replaces"):
+        write_files({pipe: b"x"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "pipe.npz"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs a system with /dev/stdout")
+def test_devices_are_streams(checkpoint: Path, tmp_path: Path) -> None:
+    assert all(is_stream(Path(name)) for name in ("/dev/null", "/dev/stdout"))
+    assert not is_stream(checkpoint)
+    assert not is_stream(tmp_path)
+    done = shell(f"$S inspect {checkpoint} --json /dev/stdout -q --no-certify > out.json", tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads((tmp_path / "out.json").read_text())["format"] == "ssmreduce-inspection"

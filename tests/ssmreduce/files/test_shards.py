@@ -117,6 +117,7 @@ def test_all_files_or_none(tmp_path: Path, rng: np.random.Generator, monkeypatch
     [
         ({"x": "../model-00001-of-00001.safetensors"}, "elsewhere"),
         ({"x": "/etc/passwd"}, "elsewhere"),
+        ({"x": ""}, "elsewhere"),
         ({"x": "..\\x.safetensors"}, "elsewhere"),
         ({"x": "pytorch_model-00001-of-00002.bin"}, TORCH_SHARDS),
         ({}, "damaged index"),
