@@ -17,41 +17,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ssmreduce.layers.conversion import converted
-from ssmreduce.layers.families import CLIP, DISCRETIZATIONS, FAMILIES, Family, discrete
+from ssmreduce.layers.families import CLIP, FAMILIES, Family, discrete
+from ssmreduce.layers.fields import ARRAYS, check_options, checked_arrays, indices
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.inversion import CANDIDATES, invert, outputs
-from theory.errors import DimensionError, InputError, StabilityError, require_finite
+from theory.errors import InputError, StabilityError
 from theory.systems import discretization as rules
 from theory.systems.margin import discrete_margin
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
-
-_ARRAYS = ("Lambda", "B", "C", "C_reverse", "D", "log_step")
-_COMPLEX = ("Lambda", "B", "C", "C_reverse")
-
-
-_LARGEST = float(np.finfo(np.float64).max)
-
-PRECISIONS = ("float16", "bfloat16", "float32", "float64")
-"""Real types of stored arrays."""
-
-
-def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return the array as storage in the real type `dtype` holds it, widened again; a copy."""
-    result = array.copy()
-    parts = (result.real, result.imag) if np.iscomplexobj(result) else (result,)
-    with np.errstate(over="ignore"):
-        for part in parts:
-            part[...] = part.astype(dtype)
-    return result
-
-
-def _real_dtype(arrays: Mapping[str, Any]) -> np.dtype[Any]:
-    """Precision of the arrays that were given: float32 for 16 and 32 bits, else float64."""
-    widest = np.result_type(*(np.asarray(value).dtype for value in arrays.values()))
-    return np.dtype(np.float32 if widest in (np.float16, np.float32, np.complex64) else np.float64)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SSMLayer:
@@ -86,7 +61,8 @@ class SSMLayer:
     step_rescale : float
         Factor on all steps (2 for half-rate audio).
     dtype : dtype, optional
-        Real type of the stored arrays, one of :data:`PRECISIONS`; by default float64 or float32, as the arguments.
+        Real type of the stored arrays, one of :data:`ssmreduce.layers.fields.PRECISIONS`; by default float64 or
+        float32, as the arguments.
     name : str
         Where the layer sits in its model, for messages.
     form : str
@@ -126,83 +102,15 @@ class SSMLayer:
         if form not in LAYER_FORMATS or LAYER_FORMATS[form].kind != self.kind:
             known = [name for name, entry in LAYER_FORMATS.items() if entry.kind == self.kind]
             raise InputError(f"form must be one of {known} for a layer of kind {self.kind!r}, got {form!r}")
-        object.__setattr__(self, "form", form)
-        self._check_options()
-        given = {key: getattr(self, key) for key in _ARRAYS if getattr(self, key) is not None}
-        arrays = {key: self._array(key, value) for key, value in given.items()}
-        dtype = _real_dtype(arrays) if self.dtype is None else np.dtype(self.dtype)
-        if dtype.name not in PRECISIONS:
-            raise InputError(f"{self._where}dtype must be one of {', '.join(PRECISIONS)}, got {dtype}")
-        for key, array in arrays.items():
-            is_complex = key in _COMPLEX
-            array = array.astype(np.complex128 if is_complex else np.float64)
-            if LAYER_FORMATS[form].stores_fields:
-                array = _rounded(array, dtype)
-            array.setflags(write=False)
-            arrays[key] = array
-        self._check_shapes(arrays)
-        try:
-            require_finite(**arrays)
-        except InputError as error:
-            raise InputError(f"{self._where}{error}") from None
-        with np.errstate(over="ignore", under="ignore"):
-            steps = np.exp(arrays["log_step"]) * self.step_rescale
-        if not (np.isfinite(steps) & (steps > 0)).all():
-            raise InputError(
-                f"{self._where}exp(log_step) must be positive and finite; log_step is {arrays['log_step'].max():g}"
-            )
-        for key, value in {**arrays, "dtype": dtype, "step_rescale": float(self.step_rescale)}.items():
+        check_options(vars(self), self.kind, form, self._where)
+        arrays, dtype = checked_arrays(vars(self), self.kind, form, self._where)
+        values = {**arrays, "form": form, "dtype": dtype, "step_rescale": float(self.step_rescale)}
+        for key, value in values.items():
             object.__setattr__(self, key, value)
 
     @property
     def _where(self) -> str:
         return f"layer {self.name}: " if self.name else "layer: "
-
-    def _check_options(self) -> None:
-        if self.discretization not in DISCRETIZATIONS:
-            known = " or ".join(map(repr, DISCRETIZATIONS))
-            raise InputError(f"{self._where}discretization must be {known}, got {self.discretization!r}")
-        if self.delay not in ((0,) if self.family.is_batch else (0, 1)):
-            raise InputError(
-                f"{self._where}delay must be 0{'' if self.family.is_batch else ' or 1'}, got {self.delay!r}"
-            )
-        for key in ("conj_sym", "clip_eigs"):
-            if not isinstance(getattr(self, key), (bool, np.bool_)):
-                raise InputError(f"{self._where}{key} must be True or False, got {getattr(self, key)!r}")
-        form = LAYER_FORMATS[self.form]
-        if form.fixed.get("conj_sym") and not self.conj_sym:
-            raise InputError(
-                f"{self._where}{form.title} stores one eigenvalue of each conjugate pair: conj_sym must be True"
-            )
-        scale = self.step_rescale
-        number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
-        if not number or not 0 < scale < _LARGEST:
-            raise InputError(f"{self._where}step_rescale must be a positive number, got {str(scale)[:40]}")
-
-    def _array(self, key: str, value: Any) -> Array:
-        try:
-            array: Array = np.array(value)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{self._where}{key} is not a rectangular array of numbers: {error}") from error
-        if array.dtype.kind not in ("buifc" if key in _COMPLEX else "buif"):
-            raise InputError(
-                f"{self._where}{key} has dtype {array.dtype}; {'' if key in _COMPLEX else 'real '}numbers are needed"
-            )
-        return array
-
-    def _check_shapes(self, arrays: Mapping[str, Array]) -> None:
-        shapes = {key: array.shape for key, array in arrays.items()}
-        try:
-            allowed = self.family.shapes(shapes)
-        except DimensionError as error:
-            raise DimensionError(f"{self._where}{str(error).split(' (got ')[0]}", **error.shapes) from None
-        for key, choices in allowed.items():
-            if key in shapes and shapes[key] not in choices:
-                raise DimensionError(
-                    f"{self._where}{key} must have shape {' or '.join(map(str, choices))}",
-                    Lambda=shapes["Lambda"],
-                    **{key: shapes[key]},
-                )
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -281,7 +189,7 @@ class SSMLayer:
 
     def replace(self, **changes: Any) -> SSMLayer:
         """Return a copy with some fields changed (validated again)."""
-        if not changes.keys().isdisjoint(_ARRAYS) and "source" not in changes:
+        if not changes.keys().isdisjoint(ARRAYS) and "source" not in changes:
             changes["source"] = None
         names = [name for name in self.__dataclass_fields__ if name != "_"]
         return SSMLayer(**{name: changes.pop(name, getattr(self, name)) for name in names}, **changes)
@@ -295,7 +203,7 @@ class SSMLayer:
             Integer indices or a boolean mask over the states; for S4D also (H, r) integers, one row a channel, or a
             mask (H, N) with the same count in every row.
         """
-        chosen = _indices(np.asarray(index), self.Lambda.shape, self._where)
+        chosen = indices(np.asarray(index), self.Lambda.shape, self._where)
         if self.source is None:
             return self.replace(**self.family.keep(self, chosen))
         source = LAYER_FORMATS[self.form].select(dict(self.source), chosen)
@@ -324,7 +232,7 @@ class SSMLayer:
             The matrices do not fit the layer, or its D cannot be stored.
         """
         given = outputs(self, system)
-        form, fields = LAYER_FORMATS[self.form], {key: getattr(self, key) for key in _ARRAYS}
+        form, fields = LAYER_FORMATS[self.form], {key: getattr(self, key) for key in ARRAYS}
         held, before, after = self.to_params(), form.encode(fields, self.dtype), form.encode(fields | given, self.dtype)
         # encoding rounds logarithms: an array that the outputs do not touch is taken as it lies
         source = {key: held[key] if np.array_equal(before[key], value) else value for key, value in after.items()}
@@ -376,9 +284,9 @@ class SSMLayer:
         form = LAYER_FORMATS[self.form]
         if self.source is not None:
             decoded = form.decode(self.source)
-            if all(np.array_equal(decoded[key], getattr(self, key)) for key in _ARRAYS if decoded[key] is not None):
+            if all(np.array_equal(decoded[key], getattr(self, key)) for key in ARRAYS if decoded[key] is not None):
                 return {key: np.array(value) for key, value in self.source.items()}
-        return form.encode({key: getattr(self, key) for key in _ARRAYS}, self.dtype)
+        return form.encode({key: getattr(self, key) for key in ARRAYS}, self.dtype)
 
     def options(self) -> dict[str, Any]:
         """Return what the arrays do not tell, for JSON and :func:`ssmreduce.layers.params.layer_from_params`."""
@@ -391,33 +299,3 @@ class SSMLayer:
         parts += [f"order={self.order}", f"channels={self.n_channels}", self.discretization, str(self.dtype)]
         flags = {"conj_sym": self.conj_sym, "clip_eigs": self.clip_eigs, "bidirectional": self.is_bidirectional}
         return f"SSMLayer({', '.join(parts + [name for name, on in flags.items() if on])})"
-
-
-def _indices(index: Array, shape: tuple[int, ...], where: str) -> Array:
-    """Validate a state index: integers without repetition, (r,) or (H, r)."""
-    if index.dtype == bool:
-        if index.shape == shape and len(shape) == 2:
-            counts = index.sum(axis=1)
-            if counts.size and (counts != counts[0]).any():
-                raise InputError(
-                    f"{where}every channel must keep the same number of states, got {counts.min()} to {counts.max()}"
-                )
-            return np.nonzero(index)[1].reshape(shape[0], -1)
-        if index.shape != shape[-1:]:
-            raise DimensionError(f"{where}the mask must have one entry a state", mask=index.shape, Lambda=shape)
-        return np.flatnonzero(index)
-    if index.size == 0:
-        index = index.astype(np.intp)
-    if index.dtype.kind not in "iu":
-        raise InputError(f"{where}states are chosen by integers or a boolean mask, got dtype {index.dtype}")
-    if index.ndim not in (1, len(shape)) or (index.ndim == 2 and index.shape[0] != shape[0]):
-        raise DimensionError(
-            f"{where}the index must have shape (r,)" + (" or (H, r)" if len(shape) == 2 else ""), index=index.shape
-        )
-    n = shape[-1]
-    if index.size and (index.min() < 0 or index.max() >= n):
-        raise InputError(f"{where}state indices run from 0 to {n - 1}, got {index.min()} to {index.max()}")
-    ordered = np.sort(index, axis=-1)
-    if (ordered[..., 1:] == ordered[..., :-1]).any():
-        raise InputError(f"{where}a state is listed twice")
-    return index.astype(np.intp)
