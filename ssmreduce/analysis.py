@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,22 +16,17 @@ from ssmreduce.layers.params import as_layer_or_system
 from ssmreduce.methods.registry import METHODS, Method, Source, least_order, shared, system_of
 from ssmreduce.reduction import Reduction, reduce
 from ssmreduce.results import worst
+from ssmreduce.smallest import UNREACHED, checked, order_of_energy, smallest_within
 from ssmreduce.view.analysis_plot import Loss, LossPicture, Picture, drawn
-from ssmreduce.view.text import outward
-from theory.errors import AccuracyError, ConvergenceError, InputError, OrderError, StabilityError, ToleranceError
+from theory.errors import InputError
 from theory.norms import error_norm, hinf_norm
-from theory.norms.attained import attained_error
 from theory.norms.bracket import Bracket
-from theory.reduction.balancing import real_order
 from theory.systems.system import System
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[Any]
-
-UNREACHED = (OrderError, AccuracyError, ConvergenceError, StabilityError)
-"""What a search takes for "not at this order" instead of stopping."""
 
 MOST_ORDERS = 8
 """Orders of a loss picture, unless they are given."""
@@ -152,9 +146,9 @@ class Analysis:
 
         finders: dict[str, Callable[[Any], Reduction]] = {
             "order": at,
-            "error": lambda value: self._within(_tolerance(name, value), None, at),
-            "relative_error": lambda value: self._within(_tolerance(name, value), self._scale, at),
-            "energy": lambda value: at(self._order_of_energy(value)),
+            "error": lambda value: smallest_within(self, checked(name, value), None, at),
+            "relative_error": lambda value: smallest_within(self, checked(name, value), self._scale, at),
+            "energy": lambda value: at(order_of_energy(self.system, self.hsv, checked(name, value))),
         }
         find = finders[name]
         if np.ndim(goal):  # type: ignore[arg-type]
@@ -229,50 +223,9 @@ class Analysis:
             memory[key] = reduce(self.source, order, method=method, dtype=dtype, **data)
         return memory[key]
 
-    def _within(self, goal: float, scale: float | None, at: Callable[[int], Reduction]) -> Reduction:
-        """The smallest order whose certified error is at most `goal`, of `scale` if there is one."""
-        tolerance = goal if scale is None else math.nextafter(goal * scale, 0.0)
-        n, best = self.system.n, math.inf
-        refuted: list[Reduction] = []
-        for order in range(self.least_order(tolerance), n + 1):
-            try:
-                found = at(order)
-                if attained_error(self.system, found.system, self.rtol) > tolerance:
-                    refuted.append(found)
-                    continue
-                upper = float(np.max(self.error(found).upper, initial=0.0))
-            except UNREACHED:
-                continue
-            if upper <= tolerance:
-                return found
-            best = min(best, upper)
-        best = min([best, *(float(np.max(self.error(found).upper, initial=0.0)) for found in refuted)])
-        unit, reached = "", best
-        if scale is not None:
-            unit, reached = " of the norm", math.nextafter(best / scale, math.inf) if scale > 0 else math.inf
-        raise ToleranceError(
-            f"no order up to {n} has a certified error of at most {goal:g}{unit}; the smallest is "
-            f"{outward(reached, 1)}{unit}: ask for that, for another method, or for parameters in a wider dtype",
-            goal,
-            reached,
-        )
-
     def least_order(self, tolerance: float) -> int:
         """Return the smallest order whose floor, whether or not ``D`` is kept, is at most an absolute tolerance."""
         return least_order(self.system, tolerance)
-
-    def _order_of_energy(self, energy: Any) -> int:
-        part = _tolerance("energy", energy)
-        if part > 1:
-            raise InputError(f"energy is a part of the sum of squared Hankel singular values, 0 to 1; got {energy}")
-        squares = self.hsv.astype(float) ** 2
-        left = np.cumsum(squares[..., ::-1], axis=-1)[..., ::-1]  # what is lost if the first k are kept
-        lost = np.concatenate([left, np.zeros((*left.shape[:-1], 1))], axis=-1)
-        n = int(self.system.n)
-        for order in range(n):
-            if np.all(lost[..., real_order(self.system, order)] <= (1.0 - part) * lost[..., 0]):
-                return order
-        return n
 
     def _losses(self, orders: Iterable[int] | None, data: dict[str, Any]) -> dict[str, Loss]:
         n = self.system.n
@@ -343,17 +296,10 @@ def analyze(
     listed = [methods] if isinstance(methods, (str, Method)) else list(methods)
     if not listed:
         raise InputError(f"no method was named; the methods are {', '.join(METHODS)}")
-    _tolerance("rtol", rtol)
+    checked("rtol", rtol)
     source = as_layer_or_system(layer_or_system, **options)
     if isinstance(source, SSMLayer):
         source.require_stable()
     analysis = Analysis(source=source, methods=tuple(map(METHODS.find, listed)), rtol=float(rtol))
     shared(analysis.system)  # unstable systems are refused here
     return analysis
-
-
-def _tolerance(name: str, value: Any) -> float:
-    """Accept a finite number that is not negative."""
-    if isinstance(value, (bool, str)) or not np.isscalar(value) or not (math.isfinite(value) and value >= 0):  # type: ignore[arg-type, operator]
-        raise InputError(f"{name} must be a finite number >= 0, got {value!r}")
-    return float(value)  # type: ignore[arg-type]

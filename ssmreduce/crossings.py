@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ssmreduce.analysis import UNREACHED, Analysis
+from ssmreduce.analysis import Analysis
 from ssmreduce.results import worst
+from ssmreduce.smallest import UNREACHED
 from theory.norms.attained import attained_error
 
 
