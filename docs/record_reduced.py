@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (
-    "python -m lra reduce CHECKPOINT --data FOLDER --ratio REMOVED --seed SEED -o small.safetensors "
+    "python -m lra reduce CHECKPOINT --data FOLDER --ratio REMOVED --seed SEED -o small.safetensors --clip-eigs "
     "(or --max-change); python -m lra evaluate small.safetensors --data FOLDER"
 )
 WHAT = (
@@ -34,6 +34,7 @@ SIZES = (
     ("smnist_s5", "ratio", (0.8, 0.9, 0.95)),
     ("smnist_small_s4d", "ratio", (0.75, 0.875, 0.9375)),
     ("speech8_small_s5", "ratio", (0.5, 0.75)),
+    ("psmnist_small_s5", "ratio", (0.75, 0.9)),
     ("smnist_small_s5", "max_change", (0.003,)),
     ("smnist_s5", "max_change", (0.003,)),
 )
@@ -95,7 +96,8 @@ def measured(checkpoint: str, size: str, value: float, seed: int, data: str, com
         small = f"{folder}/small.safetensors"
         option = f"--{size.replace('_', '-')}"
         told, seconds, processor = timed(
-            "-m", "lra", "reduce", path, "--data", data, option, str(value), "--seed", str(seed), "-o", small, "--quiet"
+            "-m", "lra", "reduce", path, "--data", data, option, str(value), "--seed", str(seed), "-o", small,
+            "--quiet", "--clip-eigs",
         )
         print(told, flush=True)
         found = json.loads(timed("-m", "lra", "evaluate", small, "--data", data, "--json")[0])

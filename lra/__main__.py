@@ -125,10 +125,13 @@ def parser() -> argparse.ArgumentParser:
         help="with another --method: how its states are divided over the layers; `measured` by what the network makes "
         "of it (default where --data is named), else the method's own",
     )  # fmt: skip
-    reduce.add_argument("--examples", type=int, default=400, metavar="N", help="half are fitted, half judge (400)")
+    reduce.add_argument("--examples", type=int, metavar="N",
+                        help="half are fitted, half judge (400; of sequences under 784 samples more, up to 1600)")
     reduce.add_argument("--decoder-examples", type=int, default=1000, metavar="N",
                         help="further ones for norms and decoder of the chosen model (1000)")
     reduce.add_argument("--seed", type=int, default=0, help="of the choice of examples")
+    reduce.add_argument("--clip-eigs", action="store_true",
+                        help="hold unstable poles inside the circle, as S5's clip_eigs does; what that changes is told")
     reduce.add_argument("--polish", type=int, default=8, metavar="N", help="Gauss-Newton steps on poles and B (8)")
     reduce.add_argument("--no-refit", action="store_true", help="leave C and D as truncation gives them")
     reduce.add_argument("--no-norms", action="store_true", help="leave the statistics of the batch norms alone")
@@ -233,7 +236,8 @@ def _reduce(arguments: argparse.Namespace) -> int:
     )
     with progress_bar(quiet=arguments.quiet) as report:
         outcome, record = reduce_checkpoint(
-            arguments.checkpoint, arguments.output, request, data=arguments.data, report=report
+            arguments.checkpoint, arguments.output, request, data=arguments.data, clip_eigs=arguments.clip_eigs,
+            report=report,
         )
     print(described(outcome, record))
     print(f"wrote {arguments.output}")
@@ -251,7 +255,7 @@ def _reduce_layers(arguments: argparse.Namespace) -> int:
 
     if arguments.max_change is not None:
         raise ConfigError("--max-change goes with --method recorded: other methods do not look at predictions")
-    names = ("ratio", "budget", "allocation", "data", "examples", "seed")
+    names = ("ratio", "budget", "allocation", "data", "examples", "seed", "clip_eigs")
     with progress_bar(quiet=arguments.quiet) as report:
         smaller = reduce_layers(
             arguments.checkpoint, arguments.output, arguments.method, report=report,

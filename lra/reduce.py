@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import ssmreduce
+from lra.clipping import clipping_effect, clipping_told, load_stable
 from lra.errors import CheckpointError, ConfigError
 from lra.network import LraNetwork
 from lra.tasks import load_task
@@ -26,6 +27,8 @@ from ssmreduce.recorded.recipe import Outcome, Recipe, Report, Search
 
 RECORDED_BYTES = 2_000_000_000
 """Inputs of all layers that are held at a time, at most; longer sequences mean fewer examples."""
+EXAMPLES, MOST_EXAMPLES = 400, 1600
+"""Where none are asked for; of sequences shorter than 784 samples more, so that as many samples are seen."""
 METHOD = "recorded"
 """The whole recipe; any other name is a method of :data:`ssmreduce.METHODS` that needs no data."""
 
@@ -42,8 +45,8 @@ class Request:
         States to keep.
     max_change : float, optional
         The fewest states that change at most this part of the held-out predictions.
-    examples : int
-        Of the training split; half are fitted, half judge.
+    examples : int, optional
+        Of the training split; half are fitted, half judge. Left out: :func:`usual_examples`.
     decoder_examples : int
         Further ones, on which norms and decoder of the chosen model are fitted again (:attr:`Recipe.further`).
     recipe : Recipe
@@ -52,7 +55,7 @@ class Request:
     ratio: float | None = None
     budget: int | None = None
     max_change: float | None = None
-    examples: int = 400
+    examples: int | None = None
     decoder_examples: int = 1000
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
@@ -61,14 +64,19 @@ class Request:
             raise ConfigError("give one of --ratio (states to remove), --budget (states to keep) and --max-change")
         if self.ratio is not None and not 0 <= self.ratio < 1:
             raise ConfigError(f"--ratio is the fraction of states to remove, 0 <= ratio < 1, got {self.ratio}")
-        if self.examples < 4:
+        if self.examples is not None and self.examples < 4:
             raise ConfigError(f"--examples must be at least 4, got {self.examples}")
         if self.decoder_examples < 0:
             raise ConfigError(f"--decoder-examples must be at least 0, got {self.decoder_examples}")
 
 
+def usual_examples(length: int) -> int:
+    """Examples that are recorded where none are asked for, of sequences of a length."""
+    return min(MOST_EXAMPLES, max(EXAMPLES, EXAMPLES * 784 // length))
+
+
 def network_of(
-    model: ssmreduce.Model, data: str | None, examples: int, further: int, seed: int
+    model: ssmreduce.Model, data: str | None, examples: int | None, further: int, seed: int
 ) -> tuple[LraNetwork, dict[str, Any]]:
     """Return the model with unlabelled examples of its training split, and what the record says about them.
 
@@ -87,7 +95,7 @@ def network_of(
     task = load_task(options["task"], data, options.get("task_options", {}))
     width = sum(layer.n_channels for layer in model.layers) * (2 if task.retrieval else 1)
     affordable = max(4, RECORDED_BYTES // max(1, 4 * task.L * width) * 2)
-    count = min(examples, len(task.train), affordable)
+    count = min(usual_examples(task.L) if examples is None else examples, len(task.train), affordable)
     drawn = np.random.default_rng(seed).permutation(len(task.train))
     further = min(further, len(task.train) - count)
     rows = np.concatenate([np.sort(drawn[:count]), np.sort(drawn[count : count + further])])
@@ -103,25 +111,27 @@ def reduce_checkpoint(
     request: Request,
     *,
     data: str | None = None,
+    clip_eigs: bool = False,
     report: Report | None = None,
 ) -> tuple[Outcome, dict[str, Any]]:
     """Reduce an exported model and write it as ``NAME.safetensors`` and ``NAME.json``; return what was found.
 
     Measured effects of layers are kept in ``NAME.partial.json`` while the search goes on: the same command started
-    again goes on from there.
+    again goes on from there. `clip_eigs` is for models with unstable poles (:mod:`lra.clipping`).
 
     Raises
     ------
-    CheckpointError, DataError, ConfigError, OrderError, ToleranceError, ConvergenceError
+    CheckpointError, DataError, ConfigError, StabilityError, OrderError, ToleranceError, ConvergenceError
     """
     output = Path(output)
     if output.suffix != ".safetensors":
         output = output.with_name(output.name + ".safetensors")
     if not output.parent.is_dir():
         raise ConfigError(f"the folder {output.parent} is not there: make it first")
-    model = ssmreduce.load(path)
+    model = load_stable(path, clip_eigs)
     further = request.decoder_examples if request.recipe.norms or request.recipe.decoder else 0
     network, told = network_of(model, data, request.examples, further, request.recipe.seed)
+    told |= clipping_effect(path, network)
     partial = Partial(output.with_name(output.stem + ".partial.json"), _key(Path(path), request, told))
     recipe = dataclasses.replace(request.recipe, further=told["further"])
     search = Search(network, recipe, report, partial)
@@ -214,6 +224,7 @@ def described(outcome: Outcome, record: Mapping[str, Any]) -> str:
         if stage.kept and stage.detail.startswith(chosen):
             lines.append(f"  {stage.name:13s} {stage.before:9.2e} -> {stage.after:9.2e}   {stage.detail}")
     certified = ", ".join(f"{upper:.3g}" for _, upper in record["certified_errors"])
+    lines.extend(clipping_told(record["data"]))
     before = sum(record["orders_before"])
     lines.append(
         f"{sum(outcome.orders)} of {before} states ({1 - sum(outcome.orders) / before:.1%} removed), by layer "

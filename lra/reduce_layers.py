@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ssmreduce
+from lra.clipping import clipping_effect, load_stable
 from lra.errors import ConfigError
 from lra.reduce import network_of
 from ssmreduce.files.record import REDUCTION
@@ -25,26 +26,29 @@ def reduce_layers(
     budget: int | None = None,
     allocation: str | None = None,
     data: str | None = None,
-    examples: int = 400,
+    examples: int | None = None,
     seed: int = 0,
+    clip_eigs: bool = False,
     report: Report | None = None,
 ) -> ssmreduce.Model:
     """Reduce an exported model and write it; everything but its layers stays, bit for bit.
 
     The network runs if the method needs recorded inputs, the allocation measures, or `data` is named: then "measured"
-    is the allocation unless another one is asked for, otherwise the method's own.
+    is the allocation unless another one is asked for, otherwise the method's own. `clip_eigs` is for models with
+    unstable poles (:mod:`lra.clipping`).
 
     Raises
     ------
-    CheckpointError, DataError, ConfigError, InputError, OrderError
+    CheckpointError, DataError, ConfigError, StabilityError, InputError, OrderError
     """
     chosen = ssmreduce.METHODS.find(method)
     rule = None if allocation is None else ssmreduce.ALLOCATIONS.find(allocation)
-    if examples < 1:
+    if examples is not None and examples < 1:
         raise ConfigError(f"--examples must be at least 1, got {examples}")
-    model, network, told = ssmreduce.load(path), None, None
+    model, network, told = load_stable(path, clip_eigs), None, None
     if chosen.requires or (rule is not None and rule.requires) or data is not None:
         network, told = network_of(model, data, examples, 0, seed)
+        told |= clipping_effect(path, network)
     smaller = ssmreduce.reduce_model(
         model, ratio, chosen, rule, budget=budget, network=network, seed=seed, progress=report or silent
     )

@@ -225,6 +225,15 @@ def test_further_examples_are_of_the_training_split_and_no_others(monkeypatch: p
     assert all(np.array_equal(rows[:60], asked[0]) for rows in asked)
 
 
+def test_short_sequences_are_seen_more_often() -> None:
+    """As many samples as 400 images have, or all that there are; never fewer than 400 sequences."""
+    assert module.usual_examples(784) == module.usual_examples(16_000) == 400
+    assert all(module.usual_examples(length) * length > 400 * 784 - length for length in range(196, 784))
+    assert module.usual_examples(1) == 1600
+    network, told = module.network_of(ssmreduce.load(DIGITS), None, None, 0, 0)
+    assert network.count == told["examples"] == len(module.load_task("digits", None, {}).train) == 1257
+
+
 class _Watched:
     """A task whose batches are watched."""
 
