@@ -25,7 +25,9 @@ from ssmreduce.layers.copies import (
     is_of_optimizer,
     lists_of_weights,
     main_prefix,
+    moments_among,
     states_of_optimizers,
+    weights_among,
 )
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
@@ -94,8 +96,7 @@ class Model:
     @cached_property
     def _main(self) -> tuple[str, ...]:
         """Under which path the parameters that are meant lie."""
-        bases = [base for base in locate_layers(self.tree) if self.prefix or not is_of_optimizer(base)]
-        return main_prefix(bases, self.prefix)
+        return main_prefix(weights_among(locate_layers(self.tree), self.prefix), self.prefix)
 
     def _read(self, found: Mapping[str, Keys]) -> tuple[SSMLayer, ...]:
         options = {key: value for key, value in self.options.items() if key in LAYER_OPTIONS}
@@ -261,7 +262,7 @@ class Model:
         """Whether a path is an optimizer's: what lies there has the shapes of the unreduced parameters."""
         bases = [base for base in locate_layers(self.tree) if not is_of_optimizer(base)]
         places = [split(prefix) for prefix in copies_of(self._main, bases)]
-        places = [place for place in places if not MOMENTS.isdisjoint(place)]
+        places = [*moments_among(bases), *(place for place in places if not MOMENTS.isdisjoint(place))]
         ours = [place for place in (self._main, *map(split, self.copies)) if place]
         arrays = [self._leaves[path] for paths in self._found.values() for path in paths.values()]
         states = states_of_optimizers(self.tree) | lists_of_weights(self.tree, [np.shape(array) for array in arrays])

@@ -38,6 +38,39 @@ def is_of_optimizer(path: Path) -> bool:
     return any(OPTIMIZERS.fullmatch(part.lower()) for part in path)
 
 
+def moments_among(bases: Iterable[Path]) -> frozenset[Path]:
+    """Return the places under which moments repeat other layers, where no name says that they are an optimizer's.
+
+    Optax's state is a tuple, and so is what is written of a model and its state: ``1/0/mu`` and ``1/0/nu`` repeat what
+    lies in ``0``. Both of the two must be there, since networks have modules of these names.
+    """
+    all_of = list(bases)
+    plain = [base for base in all_of if MOMENTS.isdisjoint(base)]
+    tails: dict[Path, set[Path]] = {}
+    for base in all_of:
+        for i, part in enumerate(base):
+            if part in MOMENTS:
+                tails.setdefault(base[: i + 1], set()).add(base[i + 1 :])
+                break
+    pair = {"mu": "nu", "nu": "mu"}
+    return frozenset(
+        place
+        for place, below in tails.items()
+        if (place[-1] not in pair or tails.get((*place[:-1], pair[place[-1]])) == below)
+        and all(any(base[len(base) - len(tail) :] == tail for base in plain) for tail in below)
+    )
+
+
+def weights_among(bases: Iterable[Path], prefix: str | None) -> list[Path]:
+    """Return the bases that are no optimizer's; all of them where a prefix says what is meant."""
+    found = list(bases)
+    if prefix:
+        return found
+    found = [base for base in found if not is_of_optimizer(base)]
+    places = moments_among(found)
+    return [base for base in found if not any(base[: len(place)] == place for place in places)]
+
+
 def states_of_optimizers(tree: Mapping[Any, Any], prefix: Path = ()) -> frozenset[Path]:
     """Return the paths of PyTorch's states of optimizers, under whatever names: known by what they hold."""
     found: set[Path] = set()

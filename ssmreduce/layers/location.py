@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.layers.copies import is_of_optimizer, main_prefix
+from ssmreduce.layers.copies import main_prefix, weights_among
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.formats.foreign import FOREIGN
 from theory.errors import InputError
@@ -129,7 +129,8 @@ def find_layers(tree: Mapping[Any, Any], prefix: str | None = None) -> dict[str,
         The tree holds twins, as weights and their average are, and no `prefix` tells which are meant; or a kind of
         layer that is not read.
     """
-    found = {base: keys for base, keys in locate_layers(tree).items() if prefix or not is_of_optimizer(base)}
+    located = locate_layers(tree)
+    found = {base: located[base] for base in weights_among(located, prefix)}
     root = main_prefix(found, prefix)
     inside = {base: keys for base, keys in found.items() if base[: len(root)] == root}
     foreign = {base: tail for base, keys in inside.items() for tail in FOREIGN if ".".join(tail) in keys}

@@ -7,7 +7,9 @@ written has the layout that came: a tree, or the step of a manager with its item
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +37,9 @@ OTHERWISE = "save as .msgpack, .npz or .safetensors"
 
 DEPTH = 64
 """Deepest nesting that is read."""
+
+LATE = 0.2
+"""Seconds in which tasks that fail after the first one still say so."""
 
 Path_ = tuple[str, ...]
 
@@ -187,16 +192,21 @@ def _compare(wanted: Any, found: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the remarks of orbax and JAX on devices and metadata, which are about training."""
+    """Without the remarks of orbax and JAX on devices and metadata, and those of tasks that fail beside the first."""
     logger = logging.getLogger("absl")
-    before = logger.level
+    before, hook = logger.level, sys.unraisablehook
     logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except Exception:
+        time.sleep(LATE)
+        raise
     finally:
         logger.setLevel(before)
+        sys.unraisablehook = hook
 
 
 def _reason(error: Exception) -> str:

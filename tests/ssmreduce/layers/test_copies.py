@@ -88,6 +88,19 @@ def test_moments_in_nested_trees_go_whole() -> None:
     ).tree.keys() == {"params"}
 
 
+def test_moments_of_a_tuple_without_names_are_no_layers() -> None:
+    """A model and the state of Optax's Adam as one tree, as a file of Equinox or a list in Orbax has them."""
+    tree = network("0", "/") | network("1/0/mu", "/", 0.5) | network("1/0/nu", "/", 0.25) | {"1/0/count": np.int32(3)}
+    options = {"conj_sym": True, "discretization": "zoh"}
+    model = Model(tree=tree, options=options)
+    assert {layer.name.split("/")[0] for layer in model.layers} == {"0"}
+    assert model.moments == ("1/0/mu", "1/0/nu")
+    assert reduce_model(model, orders=2).tree.keys() == network("0", "/").keys() | {"1/0/count"}
+    alone = network("mu", "/") | network("logvar", "/")  # heads of a network: nothing says that one is a moment
+    assert len(Model(tree=alone, options=options, prefix="").layers) == 4
+    assert len(Model(tree=alone, options=options, prefix="mu").layers) == 2
+
+
 @pytest.mark.parametrize("name", ["opt", "g_optimizer", "adam", "optimizer1"])
 @pytest.mark.parametrize("several", [False, True])
 def test_states_of_pytorchs_optimizers_are_known_by_what_they_hold(name: str, several: bool) -> None:
