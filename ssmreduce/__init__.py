@@ -93,8 +93,8 @@ _WHERE = {
     "Pass": "ssmreduce.network",
     "Recipe": "ssmreduce.recorded.recipe",
     "Search": "ssmreduce.recorded.recipe",
-    "Outcome": "ssmreduce.recorded.recipe",
-    "Stage": "ssmreduce.recorded.recipe",
+    "Outcome": "ssmreduce.recorded.outcome",
+    "Stage": "ssmreduce.recorded.outcome",
     # analysis and comparison
     "analyze": "ssmreduce.analysis",
     "Analysis": "ssmreduce.analysis",

@@ -58,10 +58,10 @@ from ssmreduce.methods.weighted import Weighted as Weighted
 from ssmreduce.network import Network as Network
 from ssmreduce.network import Parts as Parts
 from ssmreduce.network import Pass as Pass
-from ssmreduce.recorded.recipe import Outcome as Outcome
+from ssmreduce.recorded.outcome import Outcome as Outcome
+from ssmreduce.recorded.outcome import Stage as Stage
 from ssmreduce.recorded.recipe import Recipe as Recipe
 from ssmreduce.recorded.recipe import Search as Search
-from ssmreduce.recorded.recipe import Stage as Stage
 from ssmreduce.reduced_model import reduce_model as reduce_model
 from ssmreduce.reduction import Reduction as Reduction
 from ssmreduce.reduction import reduce as reduce

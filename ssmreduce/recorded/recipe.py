@@ -8,17 +8,18 @@ output signals (:mod:`ssmreduce.recorded.measures`); every stage is kept only if
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.budget import curve_orders, divided, effect_curves, spread_evenly
-from ssmreduce.recorded.measures import measure_of
+from ssmreduce.recorded.judge import Judge
+from ssmreduce.recorded.measures import Measure
+from ssmreduce.recorded.outcome import Candidate, Outcome, Stage
 from ssmreduce.recorded.recording import Recording, Sample
 from ssmreduce.recorded.stages import (
     DECODER_RIDGES,
@@ -26,12 +27,10 @@ from ssmreduce.recorded.stages import (
     fit_decoder,
     pair_norms,
     refit_in_sequence,
-    run_logits,
     truncated,
 )
 from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
 from theory.gramians.recorded import OBSERVABILITIES
-from theory.reduction.a_posteriori import error_bound
 
 Array = NDArray[Any]
 
@@ -78,58 +77,6 @@ class Recipe:
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Stage:
-    """One step of the recipe: its name, what it was applied to, and the judge's measure before and after."""
-
-    name: str
-    detail: str
-    before: float
-    after: float
-    kept: bool
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
-    """A reduced model's parts, how they came about, and how far they are from the whole model on held-out examples.
-
-    ``divergence`` is that distance in the network's ``measure``: the divergence of the logits, or the relative squared
-    error of output signals. ``changed`` is the part of the predictions, or of the outputs' energy, that is another one.
-    """
-
-    parts: Parts
-    orders: tuple[int, ...]
-    observability: str
-    allocation: str
-    divergence: float
-    changed: float
-    measure: str = "divergence"
-    stages: tuple[Stage, ...] = ()
-    candidates: tuple[dict[str, Any], ...] = field(default=())
-    interrupted: bool = False
-
-    def record(self, wholes: Sequence[SSMLayer]) -> dict[str, Any]:
-        """Plain values for a file: what was done, and the certified error of every layer beside what was measured."""
-        return {
-            "method": "recorded",
-            "allocation": self.allocation,
-            "observability": self.observability,
-            "orders_before": [layer.order for layer in wholes],
-            "orders": list(self.orders),
-            "bounds": [_bound(whole, small) for whole, small in zip(wholes, self.parts.layers, strict=True)],
-            **self._told(),
-            "interrupted": self.interrupted,
-            "stages": [asdict(stage) for stage in self.stages if stage.kept],
-            "candidates": list(self.candidates),
-        }
-
-    def _told(self) -> dict[str, float]:
-        """The distance under the measure's name."""
-        if self.measure != "divergence":
-            return {self.measure: self.divergence}
-        return {"divergence": self.divergence, "changed_predictions": self.changed}
-
-
 class Search:
     """The recipe on one network: what orders share is computed once.
 
@@ -165,19 +112,27 @@ class Search:
                 f"{network.count} examples{further} cannot be fitted and judged: record at least {LEAST_EXAMPLES} that "
                 "are, better 400"
             )
-        self.measure = measure_of(network)
         self.known: MutableMapping[str, float] = {} if known is None else known
         self._done, self._total = 0, 0
         shuffled = np.random.default_rng(self.recipe.seed).permutation(count)
         cut = min(max(1, round(self.recipe.fit_fraction * count)), count - 1)
+        self.held_out = np.sort(shuffled[cut:])
+        self._judge = Judge(network, self.held_out)
         D = None if self.recipe.feedthrough else False
         self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed, D)
-        self.held_out = np.sort(shuffled[cut:])
         self.more = Sample(network, np.concatenate([self.recording.rows, np.arange(count, network.count)]))
-        self.wanted = run_logits(network, network.parts, self.held_out)
         self._curves: dict[str, Any] = {}
-        self._seen: list[tuple[Parts, Pass]] = []
         self.refused: dict[int, str] = {}
+
+    @property
+    def measure(self) -> Measure:
+        """What distance is measured in, that of the network."""
+        return self._judge.measure
+
+    @property
+    def wanted(self) -> Array:
+        """What the whole model says of the held-out examples."""
+        return self._judge.wanted
 
     def report(self, what: str) -> None:
         """Count a step."""
@@ -191,28 +146,9 @@ class Search:
         self._total = self._done + fresh + 2 * len(kinds) + (self.recipe.finalists if self.recipe.polish else 0)
         self._total += bool(self.recipe.further)
 
-    # ------------------------------------------------------------------------------------------ judging
     def judge(self, parts: Parts) -> float:
         """Divergence from the whole model on the held-out examples; infinite where logits are not finite."""
-        logits = self._on_held_out(parts).logits.astype(float)
-        return self.measure.distance(self.wanted, logits) if np.isfinite(logits).all() else float("inf")
-
-    def _on_held_out(self, parts: Parts) -> Pass:
-        """The pass of these parts over the held-out examples; those of the last two parts are kept."""
-        for known, found in self._seen:
-            if known is parts:
-                return found
-        found = self.network.run(parts, self.held_out)
-        self._seen = [*self._seen[-1:], (parts, found)]
-        return found
-
-    def _if_better(
-        self, parts: Parts, score: float, trial: Parts, name: str, detail: str, stages: list[Stage]
-    ) -> tuple[Parts, float]:
-        after = self.judge(trial)
-        kept = after < score
-        stages.append(Stage(name=name, detail=detail, before=score, after=after, kept=kept))
-        return (trial, after) if kept else (parts, score)
+        return self._judge.distance(parts)
 
     # ------------------------------------------------------------------------------------------ candidates
     def curves(self, kind: str) -> Any:
@@ -248,7 +184,7 @@ class Search:
             found = self.network.run(parts, sample.rows)
             before = parts
             trial = pair_norms(sample, parts, found)
-            parts, score = self._if_better(parts, score, trial, "norms", detail, stages)
+            parts, score = self._judge.if_better(parts, score, trial, "norms", detail, stages)
             found = found if parts is before else None
         if self.recipe.decoder and parts.decoder is not None:
             parts, score = self._decoded(sample, parts, score, found, stages, detail)
@@ -259,7 +195,7 @@ class Search:
     ) -> tuple[Parts, float]:
         """With the decoder of the ridge that is best on held-out features, if the judge likes it."""
         found = self.network.run(parts, sample.rows) if found is None else found
-        held = self._on_held_out(parts).features
+        held = self._judge.run(parts).features
         if found.features is None or held is None:
             return parts, score
         trials = []
@@ -269,14 +205,14 @@ class Search:
             logits = held.astype(float) @ trial.decoder[0] + trial.decoder[1]
             trials.append((self.measure.distance(self.wanted, logits), ridge, trial))
         _, ridge, trial = min(trials, key=lambda item: item[:2])
-        return self._if_better(parts, score, trial, "decoder", f"{detail}, ridge {ridge:g}", stages)
+        return self._judge.if_better(parts, score, trial, "decoder", f"{detail}, ridge {ridge:g}", stages)
 
     def refitted(self, parts: Parts, stages: list[Stage], detail: str) -> Parts:
         """C and D fitted in sequence, if the judge likes it."""
         if not self.recipe.refit:
             return parts
         trial = refit_in_sequence(self.recording, parts)
-        better, _ = self._if_better(parts, self.judge(parts), trial, "refit", detail, stages)
+        better, _ = self._judge.if_better(parts, self.judge(parts), trial, "refit", detail, stages)
         return better
 
     def reduce(self, budget: int) -> Outcome:
@@ -315,7 +251,7 @@ class Search:
         return Outcome(
             parts=best.final, orders=tuple(layer.order for layer in best.final.layers),
             observability=best.kind, allocation=best.allocation, divergence=best.score,
-            changed=self.measure.changed(self.wanted, self._on_held_out(best.final).logits.astype(float)),
+            changed=self._judge.changed(best.final),
             measure=self.measure.name,
             stages=tuple(stages), candidates=tuple(item.told(self.measure.name) for item in found),
             interrupted=interrupted,
@@ -403,31 +339,6 @@ class Search:
     def network_states(self) -> int:
         """Stored states of the whole model."""
         return sum(layer.order for layer in self.network.parts.layers)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Candidate:
-    """A reduced model in the search: after the refit, and with norms and decoder; its divergence."""
-
-    score: float
-    refitted: Parts
-    final: Parts
-    kind: str
-    allocation: str
-    polished: bool = False
-
-    def told(self, measure: str) -> dict[str, Any]:
-        """Plain values, for a record; the score under the measure's name."""
-        orders = [layer.order for layer in self.final.layers]
-        return {
-            "observability": self.kind, "allocation": self.allocation, "orders": orders, "polished": self.polished,
-            measure: self.score,
-        }  # fmt: skip
-
-
-def _bound(whole: SSMLayer, small: SSMLayer) -> float:
-    """Bound of a layer's error for all inputs, the largest over the channels of S4D."""
-    return 0.0 if small is whole else float(np.max(error_bound(whole.system, small.system)))
 
 
 def _score(item: Candidate) -> float:
