@@ -36,6 +36,12 @@ def record(experiment: ModuleType) -> dict[str, Any]:
     return experiment.recorded("experiment")
 
 
+@pytest.fixture(scope="module")
+def correlations(experiment: ModuleType, record: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """With their intervals, which take seconds to draw."""
+    return experiment.correlations(record)
+
+
 def test_every_table_has_its_place_and_is_filled(experiment: ModuleType) -> None:
     text = "".join(PAGES.values())
     assert all(text.count(mark) == 1 for mark in experiment.MARKS)
@@ -63,16 +69,20 @@ def test_every_model_has_every_point(experiment: ModuleType, record: dict[str, A
                     assert all(row["accuracy"] is not None for row in asked)
 
 
-def test_correlations_are_those_of_ranks(experiment: ModuleType, record: dict[str, Any]) -> None:
+def test_correlations_are_those_of_ranks(
+    experiment: ModuleType, record: dict[str, Any], correlations: dict[str, dict[str, float]]
+) -> None:
     rows = experiment.measured(record)
     losses = [experiment.loss(record, row) for row in rows]
-    for key, told in experiment.correlations(record).items():
+    for key, told in correlations.items():
         ranks = np.corrcoef(rankdata([row[key] for row in rows]), rankdata(losses))[0, 1]
         assert told["pooled"] == pytest.approx(ranks, abs=1e-9)
         assert told["low"] <= told["pooled"] <= told["high"]
 
 
-def test_what_is_read_off_is_there(experiment: ModuleType, record: dict[str, Any]) -> None:
+def test_what_is_read_off_is_there(
+    experiment: ModuleType, record: dict[str, Any], correlations: dict[str, dict[str, float]]
+) -> None:
     def means(ratio: float) -> dict[str, dict[str, float]]:
         return {
             method: experiment.by_model(record, method, "uniform", ratio)
@@ -100,7 +110,7 @@ def test_what_is_read_off_is_there(experiment: ModuleType, record: dict[str, Any
             twins = ("smnist_small_s5", "smnist_small_s5_hankel")
             gained = [found[method][twins[1]] - found[method][twins[0]] for method in found]
             assert np.mean(gained) > 0
-    lost = {key: value["pooled"] for key, value in experiment.correlations(record).items()}
+    lost = {key: value["pooled"] for key, value in correlations.items()}
     assert lost["changed"] > lost["recorded_error"] > max(lost["error_upper"], lost["h2_error"])
 
 
