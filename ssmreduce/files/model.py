@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ssmreduce.files.counts import recounted
 from ssmreduce.files.errors import CheckpointError
 from ssmreduce.files.formats import known
 from ssmreduce.files.formats.file_format import LEFT_OUT
@@ -229,11 +230,13 @@ class Model:
             copies that no longer fit.
         """
         changes = _changes(self._found, self.layers, layers)
+        changes |= recounted(self._leaves, list(self._found), self.layers, layers)
         smaller = [layer.order for layer in layers] != [layer.order for layer in self.layers]
         given = copies or {}
         for prefix, old in self.copies.items():
             if prefix in given:
                 changes |= _changes(self._places[prefix], old, given[prefix])
+                changes |= recounted(self._leaves, list(self._places[prefix]), old, given[prefix])
             elif smaller:
                 raise InputError(
                     f"the tree holds a copy of the layers under {prefix!r}, which must stay of their sizes: pass "

@@ -76,8 +76,11 @@ def _order(path: Path) -> list[Any]:
 def locate_layers(tree: Mapping[Any, Any]) -> dict[Path, dict[str, Path]]:
     """Locate everything that looks like a layer, in whatever copy: where it lies to ``{dotted key: path in tree}``."""
     where: dict[Path, Path] = {}
-    for path, _ in leaves(tree):
+    numbers: set[Path] = set()
+    for path, leaf in leaves(tree):
         parts = joints(path)
+        if isinstance(leaf, int) or getattr(leaf, "shape", None) == ():
+            numbers.add(parts)
         if parts in where:
             raise InputError(f"{'/'.join(parts)} is there twice, as {where[parts]} and as {path}")
         where[parts] = path
@@ -90,7 +93,7 @@ def locate_layers(tree: Mapping[Any, Any]) -> dict[Path, dict[str, Path]]:
     for path, original in where.items():
         for cut in range(1, 1 + min(depth, len(path))):
             key = ".".join(path[-cut:])
-            if path[:-cut] in found and key in known:
+            if path[:-cut] in found and key in known and (key != "P" or path not in numbers):  # P may count states
                 found[path[:-cut]][key] = original
     layers = {base: found[base] for base in sorted(found, key=_order) if _is_layer(found[base])}
     return {base: keys for base, keys in layers.items() if not _is_part(base, keys, layers)}

@@ -164,6 +164,22 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
+def test_numbers_of_states_beside_a_layer_follow_it(tmp_path: Path, rng: np.random.Generator) -> None:
+    """discretax keeps P of its S5 and state_dim of its S4D, which counts both states of a pair, in the module."""
+    beside = {"P": np.int64(5), "state_dim": np.int32(10), "N": np.int64(7), "in_features": np.int64(5), "on": True}
+    leaves = {f"layers/{i}/{key}": value for i in range(2) for key, value in {**s5_params(rng), **beside}.items()}
+    leaves |= {"P": np.int64(5), "layers/0/inner/P": np.int64(5)}
+    (tmp_path / "net.eqx").write_bytes(row(leaves))
+    model = ssmreduce.load(tmp_path / "net.eqx", names=list(leaves), conj_sym=True, discretization="zoh")
+    small = ssmreduce.load(ssmreduce.reduce_model(model, orders=[2, 5]).save(tmp_path / "small"))
+    counts = {key: value for key, value in small.tree.items() if value.ndim == 0}
+    assert {key: int(value) for key, value in counts.items()} == {
+        **{f"layers/{i}/{key}": int(value) for i in range(2) for key, value in beside.items()},
+        "layers/0/P": 2, "layers/0/state_dim": 4, "P": 5, "layers/0/inner/P": 5,
+    }  # fmt: skip
+    assert {key: value.dtype for key, value in counts.items()} == {key: np.asarray(leaves[key]).dtype for key in counts}
+
+
 def test_one_line_of_json_stands_in_front() -> None:
     recognizes = formats.FILE_FORMATS["equinox"].recognizes
     assert recognizes(LINE + b"\x93NUMPY")

@@ -136,3 +136,42 @@ def test_discretax(module: str, name: str, options: dict, state: str, rng: np.ra
     keys = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     new = [jax.numpy.asarray(held[key]) if key in held else leaf for key, (_, leaf) in zip(keys, paths)]
     runs(jax.tree_util.tree_unflatten(structure, new), small)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "flags", "doubled"),
+    [
+        ("s5", "S5SequenceMixer", ["--conj-sym", "--clip-eigs", "--discretization", "zoh"], 2),
+        ("lru", "LRUSequenceMixer", [], 1),
+        ("s4d", "S4DSequenceMixer", [], 2),
+    ],
+)
+def test_files_of_discretax(
+    module: str, name: str, flags: list[str], doubled: int, tmp_path: Path, rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Whole modules as Equinox writes them: their numbers of states, too, are those of the smaller module."""
+    import pathlib
+
+    from ssmreduce.files import recipes
+
+    jax, equinox, mixers = library("jax", "equinox", f"discretax.sequence_mixers.{module}")
+    kind, width, order = getattr(mixers, name), 4, 4
+
+    def network(states: int) -> Any:
+        layers = [kind(width, jax.random.PRNGKey(i), state_dim=states) for i in range(2)]
+        return {"layers": layers, "head": equinox.nn.Linear(width, 2, key=jax.random.PRNGKey(9)), "act": jax.nn.gelu}
+
+    monkeypatch.chdir(tmp_path)
+    model = network(12)
+    equinox.tree_serialise_leaves("net.eqx", model)
+    exec(recipes.EQUINOX_NAMES, {"model": model, "jax": jax, "equinox": equinox, "pathlib": pathlib})
+    small = reduced(Path("net.eqx"), Path("small.eqx"), order, "--names", "names.txt", *flags)
+    again = equinox.tree_deserialise_leaves("small.eqx", network(doubled * order))
+    assert jax.tree_util.tree_structure(again) == jax.tree_util.tree_structure(network(doubled * order))
+    u = rng.standard_normal((LENGTH, width)).astype("f4")
+    for one, layer in zip(again["layers"], small.layers, strict=True):
+        assert (getattr(one, "P", order), getattr(one, "state_dim", 8)) == (order, 8)
+        y = np.asarray(one(jax.numpy.asarray(u), jax.random.PRNGKey(1)))
+        z = ssmreduce.simulate(layer.system, u.T[..., None])[..., 0].T if layer.family.is_batch else None
+        assert relative(y, ssmreduce.simulate(layer.system, u) if z is None else z) < AGREE
