@@ -1,8 +1,11 @@
-"""Tables of the pages that are made from the registries: a new method or allocation is in them by being there."""
+"""Tables of the pages that are made from the registries and from recorded runs: what is new there is in them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from ssmreduce import ALLOCATIONS, METHODS
 from ssmreduce.methods.named import literal
@@ -24,7 +27,41 @@ def allocations() -> str:
     return _table(("`allocation`", "a layer gets"), rows)
 
 
-MARKS: dict[str, Callable[[], str]] = {"<!-- methods -->": methods, "<!-- allocations -->": allocations}
+RECORDED = Path(__file__).resolve().parent / "recorded"
+HALF = 32
+"""Of the 64 states of the layer that ``compare.json`` is about."""
+
+
+def compared() -> str:
+    """Of every method in ``compare.json``, half of the states kept: error, H2 error, seconds, and accuracy if recorded.
+
+    Best error first. The accuracy is that of the whole model with half of the states of its layers removed.
+    """
+    from ssmreduce.view.text import outward
+
+    def recorded(name: str) -> Any:
+        return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+
+    accuracy = {
+        row["method"]: f"{row['accuracy']:.2f}"
+        for row in recorded("accuracy")
+        if (row["checkpoint"], row["removed"], row["allocation"]) == ("smnist_s5", 0.5, None)
+    }
+    rows = [row for row in recorded("compare") if row["order"] == HALF and row["error"] is not None]
+    rows.sort(key=lambda row: row["error"][1] / row["floor"])
+    cells = [
+        (
+            f"`{row['method']}`", outward(row["error"][1] / row["floor"], 1, 3), f"{row['h2_error']:.3f}",
+            f"{row['seconds']:.3g}", accuracy.get(row["method"], "–"),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return _table(("measured", "error, floors", "H2 error", "seconds", "accuracy, %"), cells)
+
+
+MARKS: dict[str, Callable[[], str]] = {
+    "<!-- methods -->": methods, "<!-- allocations -->": allocations, "<!-- compared -->": compared,
+}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from contract_cases import diagonal, members, response
 from strategies import gaussian
 
-from ssmreduce import H2, reduce
+from ssmreduce import H2, load, reduce, shipped_checkpoint
 from theory.errors import InputError
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.descent import Chart, Point
@@ -107,3 +107,18 @@ def test_the_method_says_what_it_needs():
     system = diagonal(1)
     few, many = (energy(system, reduce(system, 3, method=H2(steps=k)).system) for k in (1, 200))
     assert many < few
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_method_is_not_worse_than_balanced_truncation_nor_than_the_strongest_modes(kind):
+    system = diagonal(7, closest=3e-2, n=6, **KINDS[kind])
+    least = {name: energy(system, reduce(system, 3, method=name).system) for name in ("h2", "balanced", "aire")}
+    assert np.all(least["h2"] <= np.minimum(least["balanced"], least["aire"]) * (1 + 1e-9))
+
+
+def test_the_strongest_modes_of_a_trained_layer_are_the_better_start():
+    """Of the shipped digits model; what decides the method is the better of the two descents."""
+    system = load(shipped_checkpoint("digits_s5")).layers[0].system
+    start = balanced_truncation(system, 8).system
+    alone = energy(system, h2_descent(system, start))
+    assert np.all(energy(system, reduce(system, 8, method="h2").system) < alone)
