@@ -19,7 +19,7 @@ from ssmreduce.files.formats import equinox_files, orbax_folders
 from ssmreduce.files.model import Model
 from ssmreduce.files.stacks import asked_for, unstacked
 from ssmreduce.layers.options import OptionError
-from theory.errors import DimensionError, InputError
+from theory.errors import DimensionError, InputError, StabilityError
 
 
 def load(
@@ -94,6 +94,8 @@ def load(
         raise
     except DimensionError as error:
         raise DimensionError(f"{file}: {str(error).split(' (got ')[0]}", **error.shapes) from None
+    except StabilityError as error:
+        raise StabilityError(f"{file}: {error}", error.poles, error.margin) from None
     except OptionError as error:
         raise OptionError(f"{file}: {error}", error.option, error.values) from None
     except InputError as error:

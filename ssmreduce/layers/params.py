@@ -24,7 +24,7 @@ from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.layers.location import as_array, find_layers, leaves
 from ssmreduce.layers.options import LAYER_OPTIONS, asked, checked, options_of
-from theory.errors import DimensionError, InputError
+from theory.errors import DimensionError, InputError, StabilityError
 from theory.systems.system import StateSpace, System
 
 Array = NDArray[Any]
@@ -109,6 +109,8 @@ def layer_from_params(params: Mapping[Any, Any], *, name: str = "", **options: A
         fields = form.decode(wanted)
     except DimensionError as error:
         raise _prefixed(error, where, _stacked(raw)) from None
+    except StabilityError as error:
+        raise StabilityError(f"{where}{error}", error.poles, error.margin) from None
     place = name or next(iter(found), "")
     chosen = options_of(form, where, options, wanted, fields, place)
     is_bidirectional = fields["C_reverse"] is not None
