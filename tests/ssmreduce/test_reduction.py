@@ -184,8 +184,12 @@ class TestSystems:
             assert result.floor <= result.error().upper
             assert result.error().lower <= result.bound
             assert Remark.FEWER_STATES in result.remarks
+        descended = reduce(full, order=4, method="h2")  # through the modes, and dense again
+        assert isinstance(descended.system, StateSpace)
+        assert descended.order == descended.system.n == 4
+        assert descended.error().lower <= descended.bound
         with pytest.raises(InputError, match="diagonal"):
-            reduce(full, order=4, method="h2")
+            reduce(full, order=4, method="empirical", inputs=np.ones((1, 8, full.m)))
 
     def test_diagonal_in_continuous_time(self, rng: np.random.Generator) -> None:
         poles = -rng.uniform(0.1, 2, 6) + 1j * rng.uniform(0, 5, 6)
