@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.network import Network, Parts, Pass
+from ssmreduce.network import Network, Parts
 from ssmreduce.recorded.budget import curve_orders, divided, effect_curves, spread_evenly
+from ssmreduce.recorded.finishing import finished
 from ssmreduce.recorded.judge import Judge
 from ssmreduce.recorded.measures import Measure
 from ssmreduce.recorded.outcome import Candidate, Outcome, Stage
 from ssmreduce.recorded.recording import Recording, Sample
 from ssmreduce.recorded.stages import (
-    DECODER_RIDGES,
     REFUSALS,
-    fit_decoder,
-    pair_norms,
     refit_in_sequence,
     truncated,
 )
@@ -179,33 +177,8 @@ class Search:
     ) -> tuple[Parts, float]:
         """Norms, then decoder, fitted on a sample, that of the recording if left out; each if the judge likes it."""
         sample = self.recording if sample is None else sample
-        score, found = self.judge(parts), None
-        if self.recipe.norms and parts.norms:
-            found = self.network.run(parts, sample.rows)
-            before = parts
-            trial = pair_norms(sample, parts, found)
-            parts, score = self._judge.if_better(parts, score, trial, "norms", detail, stages)
-            found = found if parts is before else None
-        if self.recipe.decoder and parts.decoder is not None:
-            parts, score = self._decoded(sample, parts, score, found, stages, detail)
-        return parts, score
-
-    def _decoded(
-        self, sample: Sample, parts: Parts, score: float, found: Pass | None, stages: list[Stage], detail: str
-    ) -> tuple[Parts, float]:
-        """With the decoder of the ridge that is best on held-out features, if the judge likes it."""
-        found = self.network.run(parts, sample.rows) if found is None else found
-        held = self._judge.run(parts).features
-        if found.features is None or held is None:
-            return parts, score
-        trials = []
-        for ridge in DECODER_RIDGES:
-            trial = fit_decoder(sample, parts, ridge, found)
-            assert trial.decoder is not None
-            logits = held.astype(float) @ trial.decoder[0] + trial.decoder[1]
-            trials.append((self.measure.distance(self.wanted, logits), ridge, trial))
-        _, ridge, trial = min(trials, key=lambda item: item[:2])
-        return self._judge.if_better(parts, score, trial, "decoder", f"{detail}, ridge {ridge:g}", stages)
+        wanted = {"norms": self.recipe.norms, "decoder": self.recipe.decoder}
+        return finished(self._judge, sample, parts, stages, detail, **wanted)
 
     def refitted(self, parts: Parts, stages: list[Stage], detail: str) -> Parts:
         """C and D fitted in sequence, if the judge likes it."""
