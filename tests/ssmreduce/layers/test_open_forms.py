@@ -274,7 +274,7 @@ def test_oscillators_that_have_no_norm_or_no_modes_are_refused(rng: np.random.Ge
     with pytest.raises(OptionError, match=r"--linoss im\|imex") as asked:
         layer_from_params(raw)
     assert asked.value.option == "linoss"
-    with pytest.raises(StabilityError, match="^layer deep/er: .*symplectic"):
+    with pytest.raises(StabilityError, match=r"^layer deep/er: .*symplectic"):
         layer_from_params(raw, name="deep/er", linoss="imex")
     with pytest.raises(InputError, match="oscillator 2 of 7 does not oscillate"):
         layer_from_params(raw | {"A_diag": np.where(np.arange(7) == 2, -0.5, raw["A_diag"])}, linoss="im")
