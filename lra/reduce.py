@@ -131,8 +131,8 @@ def reduce_checkpoint(
     model = load_stable(path, clip_eigs)
     further = request.decoder_examples if request.recipe.norms or request.recipe.decoder else 0
     network, told = network_of(model, data, request.examples, further, request.recipe.seed)
-    told |= clipping_effect(path, network)
     partial = Partial(output.with_name(output.stem + ".partial.json"), _key(Path(path), request, told))
+    told |= clipping_effect(path, network)
     recipe = dataclasses.replace(request.recipe, further=told["further"])
     search = Search(network, recipe, report, partial)
     if request.max_change is not None:

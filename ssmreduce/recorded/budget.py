@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network
 from ssmreduce.recorded.measures import measure_of
-from ssmreduce.recorded.recording import Recording
+from ssmreduce.recorded.recording import Recording, spread_over
 from ssmreduce.recorded.stages import REFUSALS, refitted_alone, run_logits, truncated
 from theory.errors import InputError, OrderError
 
@@ -59,13 +59,14 @@ def effect_curves(
         As there.
     """
 
-    count = curve_examples(max(values.shape[1] for values in recording.whole.inputs.values()))
+    longest = max(values.shape[1] for values in recording.whole.inputs.values())
+    some = spread_over(len(recording.rows), curve_examples(longest))
 
     def cut(index: int, order: int) -> SSMLayer:
-        return refitted_alone(recording, index, truncated(recording, index, kind, order), count)
+        return refitted_alone(recording, index, truncated(recording, index, kind, order), some)
 
     return measured_effects(
-        recording.network, recording.rows[:count], cut, whole=recording.whole.logits[:count],
+        recording.network, recording.rows[some], cut, whole=recording.whole.logits[some],
         name=kind, known=known, report=report, refused=refused,
     )  # fmt: skip
 

@@ -21,6 +21,11 @@ from theory.systems.scan import channels_of, record
 Array = NDArray[Any]
 
 
+def spread_over(total: int, count: int) -> Array:
+    """At most `count` of `total` positions, first to last: data may be sorted by class."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """The whole model on the examples `rows`: one pass, with nothing of its layers kept.

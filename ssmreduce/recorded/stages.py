@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.measures import measure_of
-from ssmreduce.recorded.recording import Recording, Sample
+from ssmreduce.recorded.recording import Recording, Sample, spread_over
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
 from theory.reduction.gauss_newton import gauss_newton
 from theory.reduction.gramian_pairs import pair_truncation
@@ -49,13 +49,13 @@ def written(layer: SSMLayer, system: System) -> SSMLayer:
     return found
 
 
-def refitted_alone(recording: Recording, index: int, layer: SSMLayer, sequences: int | None = None) -> SSMLayer:
-    """C and D of one layer fitted on the whole model's own record of it, on the first `sequences` of it."""
+def refitted_alone(recording: Recording, index: int, layer: SSMLayer, sequences: Array) -> SSMLayer:
+    """C and D of one layer fitted on the whole model's own record of it, on some `sequences` of it."""
     if layer is recording.parts.layers[index]:
         return layer
     lengths = recording.whole.lengths
-    lengths = None if lengths is None else lengths[:sequences]
-    record = (recording.inputs(index)[:sequences], recording.outputs(index)[:sequences], lengths)
+    lengths = None if lengths is None else lengths[sequences]
+    record = (recording.inputs(index)[sequences], recording.outputs(index)[sequences], lengths)
     fit = refit_output(layer.system, *record, feedthrough=recording.feedthrough)
     return layer.with_outputs(fit.system)
 
@@ -90,13 +90,15 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
 def _polished(
     system: System, record: tuple[Array, Array, Array | None], iterations: int, feedthrough: bool | None
 ) -> System:
-    """Gauss-Newton on the first sequences, then C and D on all."""
+    """Gauss-Newton on some sequences, then C and D on all."""
     inputs, outputs, lengths = record
     held = np.full(len(inputs), inputs.shape[1]) if lengths is None else np.asarray(lengths)
-    count = int(np.searchsorted(np.cumsum(held), POLISHED_SAMPLES)) + 1
-    first = (inputs[:count], outputs[:count], None if lengths is None else lengths[:count])
-    found = gauss_newton(system, *first, iterations=iterations, feedthrough=feedthrough).system
-    return found if count >= len(inputs) else refit_output(found, *record, feedthrough=feedthrough).system
+    some = spread_over(len(held), int(np.ceil(POLISHED_SAMPLES / held.mean())))
+    few = record if len(some) == len(held) else (
+        inputs[some], outputs[some], None if lengths is None else held[some]
+    )  # fmt: skip
+    found = gauss_newton(system, *few, iterations=iterations, feedthrough=feedthrough).system
+    return found if few is record else refit_output(found, *record, feedthrough=feedthrough).system
 
 
 def pair_norms(sample: Sample, parts: Parts, found: Pass | None = None) -> Parts:

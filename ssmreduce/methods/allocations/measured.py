@@ -18,6 +18,7 @@ from ssmreduce.recorded.budget import (
     divided,
     measured_effects,
 )
+from ssmreduce.recorded.recording import spread_over
 from theory.errors import (
     AccuracyError,
     ConvergenceError,
@@ -103,7 +104,7 @@ class Measured(Allocation):
             raise InputError(f"the network runs layers of {running} states, those to be cut have {list(sizes)}")
         if network.count < 1:
             raise InputError("the network has no examples to measure effects on")
-        rows = np.unique(np.linspace(0, network.count - 1, min(self.examples, network.count)).round().astype(int))
+        rows = spread_over(network.count, self.examples)
         refused: dict[int, str] = {}
         curves = measured_effects(
             network, rows, cut, points=self.points, temperature=self.temperature,

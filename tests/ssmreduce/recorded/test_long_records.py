@@ -11,6 +11,7 @@ from toy_network import ToyNetwork, layer
 from ssmreduce.recorded import stages
 from ssmreduce.recorded.budget import CURVE_EXAMPLES, curve_examples
 from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recording import spread_over
 from ssmreduce.recorded.stages import refit_in_sequence
 from theory.reduction.recorded_refit import refit_output
 
@@ -19,6 +20,17 @@ def test_effects_are_measured_on_all_examples_of_short_sequences_and_a_quarter_o
     assert curve_examples(1) == curve_examples(784) == CURVE_EXAMPLES
     assert curve_examples(16_000) == CURVE_EXAMPLES // 4
     assert (np.diff([curve_examples(length) for length in range(1, 20_000, 7)]) <= 0).all()
+
+
+@pytest.mark.parametrize(("total", "count"), [(200, 25), (7, 7), (3, 9), (10, 3), (5, 1)])
+def test_some_of_a_record_are_spread_over_all_of_it(total: int, count: int):
+    """The first ones of a data set in the order of its classes are of one class."""
+    some = spread_over(total, count)
+    assert len(some) == len(set(some.tolist())) == min(total, count)
+    assert some[0] == 0
+    if count > 1:
+        assert some[-1] == total - 1
+        assert np.ptp(np.diff(some)) <= 1
 
 
 def test_c_and_d_fit_all_sequences_where_poles_and_b_were_fitted_on_some(monkeypatch: pytest.MonkeyPatch):
