@@ -13,10 +13,10 @@ from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
 
-FIRST, REST = 4, 8
+FIRST, REST = 2, 10
 """Steps of the power iteration at all points, and at the most promising ones."""
 
-PART = 0.2
+PART = 0.1
 """Part of the points that are promising."""
 
 

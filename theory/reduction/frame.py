@@ -80,37 +80,40 @@ def _span(X: Array) -> Array:
 
 
 class Sampled:
-    """A response as it is, (w, p, m): for few ports; arrays of vectors are (ports, w, q)."""
+    """A response as it is, (w, p, m): for few ports; arrays of vectors are (ports, q, w)."""
 
     def __init__(self, value: Array) -> None:
         self.value, self.adjoint = value, np.ascontiguousarray(value.conj().swapaxes(1, 2))
 
     def times(self, V: Array) -> Array:
-        """The response times V (m, w, q)."""
-        return np.asarray((self.value @ V.swapaxes(0, 1)).swapaxes(0, 1))
+        """The response times V (m, q, w)."""
+        return np.asarray((self.value @ V.transpose(2, 0, 1)).transpose(1, 2, 0))
 
     def adjoint_times(self, Y: Array) -> Array:
-        """The adjoint of the response times Y (p, w, q)."""
-        return np.asarray((self.adjoint @ Y.swapaxes(0, 1)).swapaxes(0, 1))
+        """The adjoint of the response times Y (p, q, w)."""
+        return np.asarray((self.adjoint @ Y.transpose(2, 0, 1)).transpose(1, 2, 0))
 
 
 class Factors:
-    """A point's response at given frequencies as products: arrays of vectors are (ports, w, q)."""
+    """A point's response at given frequencies as products.
+
+    Arrays of vectors are (ports, q, w): with the frequencies last, as NumPy's innermost loops are slow over q = 2.
+    """
 
     def __init__(self, frame: Frame, point: Point, omega: Array) -> None:
         self.paired, self.point = frame.paired, point
         terms = frame.terms(point, omega)
         halves = 2 if self.paired else 1
         self.ways = [terms[k][0] for k in range(0, len(terms), halves)]
-        weights = [np.ascontiguousarray(weight.T)[:, :, None] for _, _, weight, _ in terms]
-        slopes = [np.ascontiguousarray(slope.T)[:, :, None] for _, _, _, slope in terms]
+        weights = [np.ascontiguousarray(weight.T)[:, None, :] for _, _, weight, _ in terms]
+        slopes = [np.ascontiguousarray(slope.T)[:, None, :] for _, _, _, slope in terms]
         self.values = [weights[k : k + halves] for k in range(0, len(terms), halves)]
         self.slopes = [slopes[k : k + halves] for k in range(0, len(terms), halves)]
         self.B = _parts(point.B, 0) if self.paired else point.B
         self.C = [_parts(point.C[way], 1) if self.paired else point.C[way] for way in self.ways]
 
     def times(self, V: Array) -> Array:
-        """The response times V (m, w, q)."""
+        """The response times V (m, q, w)."""
         reached = self.reached(V)
         total: Any = 0.0
         for C, values in zip(self.C, self.values, strict=True):
@@ -118,7 +121,7 @@ class Factors:
         return np.asarray(total)
 
     def adjoint_times(self, Y: Array) -> Array:
-        """The adjoint of the response times Y (p, w, q)."""
+        """The adjoint of the response times Y (p, q, w)."""
         total: Any = 0.0
         for C, values in zip(self.C, self.values, strict=True):
             back = [f.conj() * x for f, x in zip(values, self._seen(C, Y), strict=True)]
@@ -126,7 +129,7 @@ class Factors:
         return np.asarray(total)
 
     def gradients(self, U: Array, V: Array) -> tuple[Array, Array, Array]:
-        r"""Of :math:`-\Re\sum\langle U,G_rV\rangle` along poles, B and C, for U (p, w, q) and V (m, w, q)."""
+        r"""Of :math:`-\Re\sum\langle U,G_rV\rangle` along poles, B and C, for U (p, q, w) and V (m, q, w)."""
         poles, B, C = np.zeros(self.point.poles.shape, complex), [], []
         reached = self.reached(V)
         for own, values, slopes in zip(self.C, self.values, self.slopes, strict=True):

@@ -146,9 +146,9 @@ def test_factors_multiply_as_the_response_does(kind):
     frame, omega = Frame.of(system), np.linspace(-3, 3, 5)
     point = frame.inside(Point.of(system))
     value = frame.response(point, omega)
-    V, Y = gaussian(rng, value.shape[2], 5, 2), gaussian(rng, value.shape[1], 5, 2)
+    V, Y = gaussian(rng, value.shape[2], 2, 5), gaussian(rng, value.shape[1], 2, 5)
     for found in (Factors(frame, point, omega), Sampled(value)):
-        ahead, back = np.einsum("wpm,mwq->pwq", value, V), np.einsum("wpm,pwq->mwq", value.conj(), Y)
+        ahead, back = np.einsum("wpm,mqw->pqw", value, V), np.einsum("wpm,pqw->mqw", value.conj(), Y)
         assert np.abs(found.times(V) - ahead).max() <= 1e-12 * np.abs(ahead).max()
         assert np.abs(found.adjoint_times(Y) - back).max() <= 1e-12 * np.abs(back).max()
 
@@ -158,3 +158,18 @@ def test_weights_are_weights():
         with pytest.raises(InputError):
             Mixed(energy=weight)
     assert reduce(diagonal(1), 3, method="mixed(energy=0.25,steps=3)").order == 3
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "S4D" not in kind and kind != "S5"])
+def test_with_many_ports_the_largest_gains_are_exact_and_no_estimate_is_above_its_own(kind):
+    system = diagonal(6, **KINDS[kind] | {"n": 4, "m": 12, "p": 9})
+    start = balanced_truncation(system, 2).system
+    frame, omega = Frame.of(system), np.linspace(-3, 3, 301)
+    peaks = Peaks(frame, frame.inside(Point.of(system)), omega)
+    assert isinstance(peaks.whole, Factors)
+    found = peaks.gains(frame.inside(Point.of(start)))
+    error = response(system, omega) - response(start, omega) - (system.D - start.D)
+    gains = np.linalg.norm(error, 2, axis=(1, 2))
+    assert (found <= gains * (1 + 1e-10)).all()
+    top = np.argsort(gains)[-50:]
+    assert np.abs(found[top] / gains[top] - 1).max() <= 1e-10
