@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from record import HERE, commit, machine, recorded, write
 
 CHECKPOINTS = (*(HERE.parent / "ssmreduce" / "checkpoints").glob("*.safetensors"),
@@ -38,6 +39,7 @@ MEASURES = {
 }
 DRAWS, SEED = 2000, 0
 
+Array = NDArray[Any]
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -143,16 +145,34 @@ def correlations(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     losses = {name: [loss(record, row) for row in rows if row["checkpoint"] == name] for name in names}
     generator, found = np.random.default_rng(SEED), {}
     draws = generator.integers(0, len(names), (DRAWS, len(names)))
+    times = (draws[:, :, None] == np.arange(len(names))).sum(axis=1)
+    weights = times[:, np.repeat(np.arange(len(names)), [len(losses[name]) for name in names])].astype(float)
+    every_loss = np.concatenate([losses[name] for name in names])
     for key in MEASURES:
         values = {name: [row[key] for row in rows if row["checkpoint"] == name] for name in names}
-        pooled = [_pooled([names[i] for i in draw], values, losses) for draw in draws]
-        low, high = np.percentile(pooled, [5, 95])
+        every_value = np.concatenate([values[name] for name in names])
+        low, high = np.percentile(weighted_spearman(every_value, every_loss, weights), [5, 95])
         within = [spearman(values[name], losses[name]) for name in names]
         found[key] = {
             "pooled": _pooled(names, values, losses), "low": float(low), "high": float(high),
             "within": float(np.mean(within)), "least": min(within),
         }  # fmt: skip
     return found
+
+
+def weighted_spearman(x: Array, y: Array, weights: Array) -> Array:
+    """Rank correlations of samples in which entry i stands ``weights[d, i]`` times, one for each d."""
+    weights = weights / weights.sum(axis=1, keepdims=True)
+
+    def ranks(values: Array) -> Array:
+        """Of equal values the middle; about their mean, over their deviation."""
+        distinct, place = np.unique(values, return_inverse=True)
+        share = weights @ (place[:, None] == np.arange(distinct.size))
+        rank = (np.cumsum(share, axis=1) - 0.5 * share)[:, place]
+        rank = rank - (weights * rank).sum(axis=1, keepdims=True)
+        return np.asarray(rank / np.sqrt((weights * rank**2).sum(axis=1, keepdims=True)))
+
+    return np.asarray((weights * ranks(x) * ranks(y)).sum(axis=1))
 
 
 def _pooled(names: Iterable[str], values: Mapping[str, list[float]], losses: Mapping[str, list[float]]) -> float:

@@ -80,6 +80,14 @@ def test_correlations_are_those_of_ranks(
         assert told["low"] <= told["pooled"] <= told["high"]
 
 
+def test_weights_are_repetitions(experiment: ModuleType, rng: np.random.Generator) -> None:
+    x, y = rng.integers(0, 6, (2, 20)).astype(float)
+    weights = rng.integers(0, 4, (5, 20))
+    for told, times in zip(experiment.weighted_spearman(x, y, weights.astype(float)), weights, strict=True):
+        ranks = rankdata(np.repeat(x, times)), rankdata(np.repeat(y, times))
+        assert told == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-12)
+
+
 def test_what_is_read_off_is_there(
     experiment: ModuleType, record: dict[str, Any], correlations: dict[str, dict[str, float]]
 ) -> None:

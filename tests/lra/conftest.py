@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 # The models here are tiny and compile far longer than they run; the processes that tests start inherit this.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 collect_ignore_glob: list[str] = []
 try:
