@@ -158,6 +158,8 @@ def _with_error(row: Row, found: Measured | str, norms: Norms, floors: NDArray[A
     if isinstance(found, str):
         return replace(row, bound=None, status=f"error not certified: {found}")
     error, norm = capped(worst(found.hinf), row.bound), worst(norms.hinf)
+    if error.upper == 0:  # proved: what else was computed of it is rounding
+        found = replace(found, h2=np.zeros_like(found.h2))
     notes = [] if row.status == "ok" else [row.status]
     if error.status == "open":
         notes.append(f"the error bracket is open (relative width {error.width:.1g}); both ends are true")
@@ -168,14 +170,14 @@ def _with_error(row: Row, found: Measured | str, norms: Norms, floors: NDArray[A
         relative_error=relative(error, norm),
         h2_error=h2,
         relative_h2=None if h2 is None or not whole else h2 / whole,
-        channels=_channels(found, norms, floors),
+        channels=_channels(found, float(error.upper), norms, floors),
         status="; ".join(notes) or "ok",
     )
 
 
-def _channels(found: Measured, norms: Norms, floors: NDArray[Any] | None) -> dict[str, list[float]]:
-    """How the channels of a batch fare, each by its own floor and norms; empty for a single system."""
-    upper = np.asarray(found.hinf.upper, dtype=float)
+def _channels(found: Measured, most: float, norms: Norms, floors: NDArray[Any] | None) -> dict[str, list[float]]:
+    """How the channels of a batch fare, each by its own floor and norms, none above `most`; empty for one system."""
+    upper = np.minimum(np.asarray(found.hinf.upper, dtype=float), most)
     if upper.ndim == 0 or floors is None:
         return {}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -193,7 +195,7 @@ def capped(error: Bracket, bound: float | None) -> Bracket:
     """
     if bound is None or not error.lower <= bound < error.upper:
         return error
-    return replace(error, upper=bound)
+    return replace(error, upper=bound, status="closed" if bound == error.lower else error.status)
 
 
 def _plain(method: Method) -> dict[str, Any]:

@@ -208,6 +208,18 @@ def test_errors_of_zero_and_layers_of_zero() -> None:
     assert "numerically present" in dead.to_html()
 
 
+def test_of_a_batch_whose_states_all_stay_every_number_is_0_and_no_bracket_is_open() -> None:
+    """What the bound proves holds for the channels and in H2 as well: their rounding was shown, as if it were lost."""
+    layer = LAYERS["S4D"]
+    n = layer.system.n
+    comparison = compare(layer, ["balanced", "last", "time_limited"], [n - 1, n], crosscheck="none")
+    for row in comparison.rows:
+        assert row.status == "ok"
+        whole = row.order == n
+        assert whole == (row.error.upper == 0) == (row.h2_error == 0) == (not any(row.channels["relative"]))
+        assert row.error.status == "closed"
+
+
 def test_without_python_control_the_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "control", None)
     comparison = compare(s5(12, P=3), methods=["modal"], orders=[1], crosscheck="all")

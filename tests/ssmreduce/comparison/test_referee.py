@@ -124,5 +124,7 @@ def test_an_upper_end_above_a_proved_bound_comes_down_to_it() -> None:
     error = Bracket(1.0, 1.2, 0.3, "closed", {"proof": "x"})
     assert capped(error, 1.1).upper == 1.1
     assert (capped(error, 1.1).lower, capped(error, 1.1).diagnostics) == (1.0, {"proof": "x"})
+    open_one = Bracket(1.0, 1.2, 0.3, "open")
+    assert [capped(open_one, bound).status for bound in (1.0, 1.1)] == ["closed", "open"]
     for bound in (None, 1.3, np.inf, 0.9):  # a bound below the lower end is a contradiction, and stays one
         assert capped(error, bound) is error
