@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from ssmreduce.view.text import shown
 from theory.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, safe for the colour-blind, dark enough for print; each with a marker of its own.
@@ -70,6 +71,36 @@ def figure_of(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic axis with some plain numbers, however short it is; decades where it is long."""
+    from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if not 0 < low < high < 1e3 * low:
+        axes.yaxis.set_major_locator(LogLocator())
+        axes.yaxis.set_major_formatter(LogFormatterSciNotation())
+        return
+    if high < 4 * low:
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    else:
+        every = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0) if high < 20 * low else (1.0, 2.0, 5.0)
+        axes.yaxis.set_major_locator(LogLocator(subs=every))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+
+
+def order_ticks(axes: Axes, orders: Sequence[int], apart: float = 0.05) -> None:
+    """Ticks at the orders, and none closer to the one before than this part of the axis: their numbers would touch."""
+    axes.set_xticks(orders)
+    low, high = axes.get_xlim()
+    kept: list[int] = []
+    for order in orders:
+        if not kept or order - kept[-1] >= apart * (high - low):
+            kept.append(order)
+    axes.set_xticks(kept)
 
 
 def literal(name: object) -> str:

@@ -52,6 +52,35 @@ SAME = 2e-3
 """Relative difference of two values that a figure cannot show: that of the ends of an error bracket."""
 
 
+CONTRAST = 4.5
+"""Of a name's colour with the paper, as the W3C's guidelines ask for text of this size."""
+
+
+def contrast(colour: str, paper: str) -> float:
+    """Ratio of the luminances of two colours, from 1 to 21 (WCAG 2, relative luminance)."""
+    bright, dark = sorted((_luminance(_channels(colour)), _luminance(_channels(paper))), reverse=True)
+    return float((bright + 0.05) / (dark + 0.05))
+
+
+def readable(colour: str, ink: str, paper: str) -> str:
+    """The colour, with as much of the ink in it as letters need to be read on this paper."""
+    own, black = _channels(colour), _channels(ink)
+    for part in np.linspace(0.0, 1.0, 21):
+        mixed = "#" + "".join(f"{round(255 * value):02x}" for value in (1.0 - part) * own + part * black)
+        if contrast(mixed, paper) >= CONTRAST:
+            return mixed
+    return ink
+
+
+def _channels(colour: str) -> Array:
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
+
+
+def _luminance(channels: Array) -> float:
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """Colour and marker of a method."""
@@ -89,6 +118,8 @@ class Curve:
         Quartiles over the channels of a batch.
     note : str
         Whose curve this one lies on, at most orders.
+    first : bool
+        No other is lower at one of the orders; see :func:`leading`.
     """
 
     names: tuple[str, ...]
@@ -97,6 +128,7 @@ class Curve:
     low: Array | None = None
     high: Array | None = None
     note: str = ""
+    first: bool = False
 
     @property
     def label(self) -> str:
@@ -125,6 +157,18 @@ def merged(curves: Sequence[Curve], *, notes: bool = False) -> list[Curve]:
                 found[i] = _with(curve, note=f" (= {other.names[0]} but at {', '.join(map(str, apart))})")
                 break
     return found
+
+
+def leading(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves, those marked that are the lowest at one of their orders, within what a figure can show."""
+    lowest: dict[int, float] = {}
+    for curve in curves:
+        for order, value in zip(curve.orders.tolist(), curve.values.tolist(), strict=True):
+            lowest[order] = min(value, lowest.get(order, np.inf))
+    return [
+        _with(curve, first=bool(np.any(curve.values <= (1.0 + SAME) * np.array([lowest[i] for i in curve.orders]))))
+        for curve in curves
+    ]
 
 
 def _with(curve: Curve, **changed: Any) -> Curve:

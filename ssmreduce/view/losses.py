@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssmreduce.results import Findings, Row
-from ssmreduce.view.canvas import SIZE, Paper, literal
-from ssmreduce.view.looks import Curve, ceiling, looks, merged, placed
+from ssmreduce.view.canvas import SIZE, Paper, literal, logarithmic, order_ticks
+from ssmreduce.view.looks import Curve, ceiling, leading, looks, merged, placed, readable
+from ssmreduce.view.text import outward
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ class Panel:
     value : callable
         ``value(row)``, or None.
     spread : str
-        Key of ``row.channels`` that has the same for the channels of a batch; empty for none.
+        Key of ``row.channels`` that has the same for the channels of a batch; empty for none: the worst channel's.
     linear : bool
         A linear axis, on which outliers are clipped; else a logarithmic one.
     """
@@ -71,7 +72,7 @@ PANELS = {
 
 
 def curves(comparison: Findings, panel: Panel) -> list[Curve]:
-    """The curves of a panel that can be told apart."""
+    """The curves of a panel that can be told apart; first those that are the lowest somewhere."""
     found = []
     for method in comparison.methods:
         points = [(row.order, *ends) for row in comparison.of(method) if (ends := _ends(row, panel)) is not None]
@@ -87,7 +88,7 @@ def curves(comparison: Findings, panel: Panel) -> list[Curve]:
                     high=high if bands else None,
                 )
             )
-    return merged(found, notes=panel.linear)
+    return sorted(leading(merged(found, notes=panel.linear)), key=lambda curve: not curve.first)
 
 
 def _ends(row: Row, panel: Panel) -> tuple[float, float, float] | None:
@@ -105,14 +106,19 @@ def _ends(row: Row, panel: Panel) -> tuple[float, float, float] | None:
     return (middle, low, high) if np.isfinite(middle) and middle > 0 else None
 
 
-def draw(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> None:
-    """Draw the curves, without their labels."""
+SPREAD = "median over the channels; bands: their middle half, for the best of each kind"
+"""What the curves of a batch are."""
+
+
+def draw(
+    comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str], *, alone: bool = False
+) -> None:
+    """Draw the curves, without their labels; `alone` under a title that says what a batch's curves are."""
     found, look = curves(comparison, panel), looks(comparison, paper)
-    batch = any(row.channels.get(panel.spread) for row in comparison.rows)
     banded = _foremost(comparison, found)
     for i, curve in enumerate(found):
         style = look[curve.names[0]]
-        rank = 1.0 - i / max(len(found) - 1, 1)  # curves may touch: later ones are thinner, and lie on top
+        rank = 1.0 - i / max(len(found) - 1, 1)  # curves may touch: later ones, not the best, are thinner and on top
         axes.plot(
             curve.orders,
             curve.values,
@@ -127,20 +133,35 @@ def draw(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dic
         )
         if curve.low is not None and curve.high is not None and curve.names[0] in banded:
             axes.fill_between(curve.orders, curve.low, curve.high, color=style.colour, alpha=0.16, linewidth=0)
-    told = "\n(median channel; band: middle half, best of each kind)"
-    axes.set_title(f"{panel.title}{told}" if batch else panel.title, fontsize=SIZE)
+    axes.set_title(f"{panel.title}{_which(comparison, panel, alone)}", fontsize=SIZE)
+    orders = sorted({int(order) for curve in found for order in curve.orders})
     if panel.linear:
         _clip(comparison, axes, found, paper, inks)
     else:
+        _floor_of_norm(comparison, panel, axes, orders, inks)
         logarithmic(axes)
-        _floor_of_norm(comparison, panel, axes, inks)
-    orders = comparison.orders
-    axes.set_xticks(orders)
+    order_ticks(axes, orders or comparison.orders)
     axes.tick_params(labelsize=SIZE - 2)
-    axes.set_xlabel("order (stored states)", fontsize=SIZE - 1)
+    axes.set_xlabel(f"order (stored states){_exact(comparison)}", fontsize=SIZE - 1)
     axes.set_ylabel(panel.axis, fontsize=SIZE)
     axes.grid(True, which="major", color=inks["grid"], linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def _which(comparison: Findings, panel: Panel, alone: bool) -> str:
+    """Whose curves these are, of a batch."""
+    if not comparison.subject.get("batch"):
+        return ""
+    if not panel.spread:
+        return " (worst channel)"
+    return f"\n({SPREAD})" if alone and any(row.channels.get(panel.spread) for row in comparison.rows) else ""
+
+
+def _exact(comparison: Findings) -> str:
+    """Orders that no panel of errors can show: nothing is lost there."""
+    lost = {row.order for row in comparison.rows if row.error is None or row.error.upper > 0}
+    exact = [str(order) for order in comparison.orders if order not in lost]
+    return f"; no error at {', '.join(exact)}" if exact else ""
 
 
 def _foremost(comparison: Findings, found: list[Curve]) -> set[str]:
@@ -152,18 +173,6 @@ def _foremost(comparison: Findings, found: list[Curve]) -> set[str]:
         if kind not in best or curve.values.mean() < best[kind].values.mean():
             best[kind] = curve
     return {curve.names[0] for curve in best.values()}
-
-
-def logarithmic(axes: Axes) -> None:
-    """A logarithmic axis with a few plain numbers, however short it is."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    if low > 0 and high < 1e3 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _clip(comparison: Findings, axes: Axes, found: list[Curve], paper: Paper, inks: dict[str, str]) -> None:
@@ -183,56 +192,61 @@ def _clip(comparison: Findings, axes: Axes, found: list[Curve], paper: Paper, in
             axes.plot(at, [top] * len(at), "^", markersize=7, color=colour, clip_on=False, zorder=6)
 
 
-def _floor_of_norm(comparison: Findings, panel: Panel, axes: Axes, inks: dict[str, str]) -> None:
+def _floor_of_norm(comparison: Findings, panel: Panel, axes: Axes, orders: list[int], inks: dict[str, str]) -> None:
     """The floor over the norm, where the panel has that scale."""
     upper = float(comparison.norm.upper)
     if panel.spread != "relative" or not upper > 0 or comparison.subject.get("batch"):
         return
     lowest: dict[int, float] = {}
     for row in comparison.rows:
-        if row.delivered and row.floor > 0:
+        if row.delivered and row.floor > 0 and row.order in orders:
             lowest[row.order] = min(row.floor / upper, lowest.get(row.order, np.inf))
     if lowest:
-        orders = sorted(lowest)
-        axes.plot(orders, [lowest[order] for order in orders], color=inks["floor"], linewidth=2.0, zorder=2.5)
+        at = sorted(lowest)
+        axes.plot(at, [lowest[order] for order in at], "-|", color=inks["floor"], linewidth=2.0, zorder=2.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A name beside a panel, and the end of its curve (data coordinates); `leads` unless that lies beyond the scale."""
+    """A name beside a panel, and the end of its curve (data coordinates); `leads` unless that lies beyond the scale.
+
+    `first` are the names of curves that are the lowest somewhere.
+    """
 
     text: str
     x: float
     y: float
-    height: float
     colour: str
-    leads: bool
+    height: float = 0.0
+    leads: bool = True
+    first: bool = False
 
 
 def labelled(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> list[Label]:
     """Write the names at the ends of the curves, to the right of the panel, and none over another."""
     size = SIZE - 1.5 if panel.linear else SIZE - 2.5
-    ends = _named_ends(comparison, panel, axes, paper, inks)
+    ends = sorted(_named_ends(comparison, panel, axes, paper, inks), key=lambda end: end.y)
     if not ends:
         return []
-    low_high = axes.get_ylim()
-    pixels = axes.transData.transform([(x, min(y, low_high[1])) for _, x, y, _ in ends])
+    _, top = axes.get_ylim()
+    pixels = axes.transData.transform([(end.x, min(end.y, top)) for end in ends])
     heights = axes.transAxes.inverted().transform(pixels)[:, 1].tolist()
     tall = axes.get_window_extent().height * 72.0 / axes.figure.dpi
     labels = []
-    for (text, x, y, colour), height in zip(ends, placed(heights, 1.25 * size / tall, 0.0, 1.0)):
+    for end, height in zip(ends, placed(heights, 1.25 * size / tall, 0.0, 1.0)):
         axes.annotate(
-            text,
+            end.text,
             xy=(1.0, height),
             xycoords="axes fraction",
             xytext=(LEADER, 0.0),
             textcoords="offset points",
             fontsize=size,
-            color=colour,
+            fontweight="bold" if end.first else "normal",
+            color=readable(end.colour, inks["ink"], inks["paper"]),
             va="center",
             annotation_clip=False,
         )
-        labels.append(Label(text=text, x=x, y=y, height=height, colour=colour, leads=y <= low_high[1]))
+        labels.append(replace(end, height=height))
     return labels
 
 
@@ -256,21 +270,29 @@ def lead(axes: Axes, labels: list[Label]) -> None:
             axes.add_artist(line)
 
 
-def _named_ends(
-    comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]
-) -> list[tuple[str, float, float, str]]:
+def _named_ends(comparison: Findings, panel: Panel, axes: Axes, paper: Paper, inks: dict[str, str]) -> list[Label]:
     """Name, last point and colour of every curve, the floor's included."""
     found, look = curves(comparison, panel), looks(comparison, paper)
     _, high = axes.get_ylim()
     ends = []
     for curve in found:
         end = float(curve.values[-1])
-        told = f" \u2191 {end:.3g}" if end > high else ""
-        ends.append((literal(curve.label + told), float(curve.orders[-1]), end, look[curve.names[0]].colour))
+        told = f" \u2191 {outward(end, 1, 3)}" if end > high else ""
+        ends.append(
+            Label(
+                text=literal(curve.label + told),
+                x=float(curve.orders[-1]),
+                y=end,
+                colour=look[curve.names[0]].colour,
+                leads=end <= high,
+                first=curve.first,
+            )
+        )
     lines = axes.get_lines()
     if panel.linear:
-        ends.append(("floor: no method gets below", float(max(comparison.orders, default=0)), 1.0, inks["floor"]))
+        x = float(max((curve.orders[-1] for curve in found), default=max(comparison.orders, default=0)))
+        ends.append(Label(text="floor: no method gets below", x=x, y=1.0, colour=inks["floor"]))
     elif panel.spread == "relative" and len(lines) > len(found):
-        x, y = (np.asarray(data, dtype=float) for data in lines[-1].get_data())
-        ends.append(("floor", float(x[-1]), float(y[-1]), inks["floor"]))
+        at, values = (np.asarray(data, dtype=float) for data in lines[-1].get_data())
+        ends.append(Label(text="floor", x=float(at[-1]), y=float(values[-1]), colour=inks["floor"]))
     return ends

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ssmreduce.results import Findings
 from ssmreduce.view.canvas import SIZE, Paper, figure_of, literal, on
-from ssmreduce.view.losses import PANELS, Panel, draw, labelled, lead
-from ssmreduce.view.states import state_panels
+from ssmreduce.view.losses import PANELS, SPREAD, Panel, draw, labelled, lead
+from ssmreduce.view.states import alike, hankel_panels, pole_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 WITHIN = 0.98
 """Part of the width that the layout fills: letters are up to some percent wider at another resolution."""
+
+EDGE = 0.005
+"""Part of width and height that stays free at the edges of the page."""
+
+PAD = 0.08
+"""Inches around each panel: names at the ends of curves must not touch the next panel's axis."""
 
 LONGEST_TITLE = 80
 """Letters of a layer's name above the figure."""
@@ -39,21 +45,20 @@ def plot(comparison: Findings, paper: Paper = "light", like: Figure | None = Non
         main = [PANELS[key] for key in ("over_floor", "relative", "relative_h2")]
         for panel, cell in zip(main, _cells(rows[0], [1.5, 1.0, 1.0])):
             drawn.append((panel, figure.add_subplot(cell)))
-        small: list[Callable[[Axes], None]] = state_panels(comparison, paper, inks)
+        hankel, poles = hankel_panels(comparison, inks), pole_panels(comparison, paper, inks)
+        small: list[Callable[[Axes], None]] = [*hankel, *poles]
         cells = _cells(rows[1], [1.0] * (1 + len(small)))
         drawn.append((PANELS["bound"], figure.add_subplot(cells[0])))
         for panel, axes in drawn:
             draw(comparison, panel, axes, paper, inks)
-        for make, cell in zip(small, cells[1:]):
-            make(figure.add_subplot(cell))
-        name = literal(str(comparison.subject.get("name") or comparison.subject["kind"])[:LONGEST_TITLE])
-        channels = f" in each of {comparison.subject['channels']} channels" if comparison.subject.get("batch") else ""
-        figure.suptitle(
-            f"{name}: {comparison.subject['states']} stored states{channels}, every reduction", fontsize=SIZE + 3
-        )
+        made = [figure.add_subplot(cell) for cell in cells[1:]]
+        for make, axes in zip(small, made):
+            make(axes)
+        alike(made[len(hankel) :])
+        figure.suptitle(_title(comparison), fontsize=SIZE + 2)
         layout = figure.get_layout_engine()
         assert isinstance(layout, ConstrainedLayoutEngine)
-        layout.set(rect=(0.0, 0.0, WITHIN, 1.0))
+        layout.set(rect=(EDGE, EDGE, WITHIN - EDGE, 1.0 - 2 * EDGE), w_pad=PAD, h_pad=PAD)
         if like is None:
             layout.execute(figure)  # the heights of the panels, before their labels are placed
         else:
@@ -62,9 +67,20 @@ def plot(comparison: Findings, paper: Paper = "light", like: Figure | None = Non
         if like is None:
             layout.execute(figure)
         figure.set_layout_engine(None)  # all is in its place
+        for axes in figure.axes:  # the layout's last digits change from one run to the next
+            left, bottom, width, height = (round(float(value), 6) for value in axes.get_position().bounds)
+            axes.set_position((left, bottom, width, height))
         for axes, told in labels:
             lead(axes, told)
         return figure
+
+
+def _title(comparison: Findings) -> str:
+    """What was reduced; and of a batch, what the curves are."""
+    subject = comparison.subject
+    name = literal(str(subject.get("name") or subject["kind"])[:LONGEST_TITLE])
+    title = f"{name}: {subject['states']} stored states"
+    return f"{title} in each of {subject['channels']} channels ({SPREAD})" if subject.get("batch") else title
 
 
 def _cells(row: SubplotSpec, widths: list[float]) -> list[SubplotSpec]:
@@ -84,5 +100,5 @@ def _place(figure: Figure, like: Figure) -> None:
 def draw_errors(comparison: Findings, axes: Axes) -> None:
     """Draw the main panel alone, into axes of the caller's."""
     with on("light") as inks:
-        draw(comparison, PANELS["over_floor"], axes, "light", inks)
+        draw(comparison, PANELS["over_floor"], axes, "light", inks, alone=True)
         lead(axes, labelled(comparison, PANELS["over_floor"], axes, "light", inks))

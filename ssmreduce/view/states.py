@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.results import Findings, Row
-from ssmreduce.view.canvas import SIZE, Paper, literal
+from ssmreduce.view.canvas import SIZE, Paper, literal, logarithmic, order_ticks
 from ssmreduce.view.looks import LONGEST, looks
-from ssmreduce.view.losses import logarithmic
 from theory.arithmetic.rounding import EPS
 
 if TYPE_CHECKING:
@@ -21,17 +20,31 @@ Array = NDArray[Any]
 Inks = dict[str, str]
 
 
-def state_panels(comparison: Findings, paper: Paper, inks: Inks) -> list[Callable[[Axes], None]]:
-    """The panels that this comparison has something for, each a function of its axes."""
+def hankel_panels(comparison: Findings, inks: Inks) -> list[Callable[[Axes], None]]:
+    """The panel of Hankel singular values as a function of its axes; none where there are no values."""
+    there = comparison.hsv.size and comparison.hsv[0] > 0
+    return [lambda axes: draw_hankel(comparison, axes, inks)] if there else []
+
+
+def pole_panels(comparison: Findings, paper: Paper, inks: Inks) -> list[Callable[[Axes], None]]:
+    """The panels of poles that this comparison has something for, each a function of its axes."""
     panels: list[Callable[[Axes], None]] = []
-    if comparison.hsv.size and comparison.hsv[0] > 0:
-        panels.append(lambda axes: draw_hankel(comparison, axes, inks))
     order = showcase_order(comparison)
     here = [row for row in comparison.rows if row.order == order and row.delivered and row.poles is not None]
     for row in (_best(row for row in here if row.kept is None), _best(row for row in here if row.kept is not None)):
         if row is not None and row.poles is not None and comparison.poles.size and row.poles.size:
             panels.append(lambda axes, row=row: draw_poles(comparison, row, axes, paper, inks))  # type: ignore[misc]
     return panels
+
+
+def alike(panels: Sequence[Axes]) -> None:
+    """Give panels of poles one scale: they are there to be compared."""
+    for name in ("x", "y"):
+        limits = [limit for axes in panels for limit in getattr(axes, f"get_{name}lim")()]
+        for axes in panels:
+            getattr(axes, f"set_{name}lim")(min(limits), max(limits))
+    for axes in panels:
+        logarithmic(axes)
 
 
 def showcase_order(comparison: Findings) -> int | None:
@@ -78,7 +91,7 @@ def draw_hankel(comparison: Findings, axes: Axes, inks: Inks) -> None:
         axes.set_ylabel(r"$\sigma_i/\sigma_1$", fontsize=SIZE)
     axes.set_yscale("log")
     axes.set_ylim(max(0.5 * bottom, 1e-18 * top), 2.0 * top)
-    axes.set_xticks(comparison.orders)
+    order_ticks(axes, comparison.orders)
     axes.set_xlabel("order (stored states)", fontsize=SIZE - 1)
 
 
@@ -92,9 +105,9 @@ def draw_poles(comparison: Findings, row: Row, axes: Axes, paper: Paper, inks: I
     discrete = comparison.subject["dt"] is not None
     colour = looks(comparison, paper)[row.method].colour
     name = literal(row.method[:LONGEST])
-    if batch and np.asarray(row.poles).ndim > 1:
+    if batch and row.attained:
         _spread_of_poles(comparison, row, axes, colour, inks)
-        _plain(axes, inks, f"Margins of the poles\n{name}, order {row.order}")
+        _plain(axes, inks, f"Margins of the poles: {name}, order {row.order}\n(median channel, middle half)")
     else:
         _scattered(comparison, row, axes, colour, inks)
         _plain(axes, inks, f"Poles: {name}, order {row.order}")
@@ -136,12 +149,14 @@ def _scattered(comparison: Findings, row: Row, axes: Axes, colour: str, inks: In
 
 def _spread_of_poles(comparison: Findings, row: Row, axes: Axes, colour: str, inks: Inks) -> None:
     """Sorted margins within a channel: the median over the channels, and the middle half."""
+    from matplotlib.ticker import MaxNLocator
+
     made = np.asarray(row.poles)
     discrete = comparison.subject["dt"] is not None
     whole = np.asarray(comparison.margin).reshape(-1, comparison.subject["states"])
     groups = (
         ("layer", whole, inks["soft"]),
-        ("reduced", _margin(made.reshape(-1, made.shape[-1]), discrete), colour),
+        ("reduced", _margin(made.reshape(-1, row.attained or 1), discrete), colour),
     )
     for label, margins, ink in groups:
         ranked = np.sort(np.where(margins > 0, margins, np.nan), axis=-1)
@@ -149,4 +164,5 @@ def _spread_of_poles(comparison: Findings, row: Row, axes: Axes, colour: str, in
         place = np.arange(1, middle.size + 1)
         axes.fill_between(place, low, high, color=ink, alpha=0.25, linewidth=0)
         axes.plot(place, middle, ".-", color=ink, linewidth=1.5, markersize=5, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("rank within the channel, slowest first", fontsize=SIZE - 1)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssmreduce.view.looks import SAME, Curve, ceiling, merged, placed
+from ssmreduce.view.canvas import INKS
+from ssmreduce.view.looks import CONTRAST, SAME, SHADES, Curve, ceiling, contrast, leading, merged, placed, readable
 
 heights = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -54,3 +55,22 @@ def test_a_baseline_does_not_ruin_the_scale(values: list[float], factor: float) 
 def test_a_scale_without_outliers_shows_everything() -> None:
     points = {"a": [(1, 1.2), (2, 2.0)], "b": [(1, 1.3), (2, 2.1)]}
     assert 2.1 < ceiling(points, {"a": "balancing", "b": "baseline"}) < 2.6
+
+
+@given(st.lists(st.lists(st.floats(1.0, 9.0), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_who_is_lowest_somewhere_is_first_and_nobody_else(values: list[list[float]]) -> None:
+    found = leading([curve(str(i), own) for i, own in enumerate(values)])
+    lowest = np.min(values, axis=0)
+    assert [one.first for one in found] == [any(a <= b * (1 + SAME) for a, b in zip(own, lowest)) for own in values]
+
+
+def test_names_can_be_read_in_every_colour_on_both_papers() -> None:
+    """Letters need more contrast than lines: yellow names on white were hardly seen."""
+    assert contrast("#000000", "#ffffff") == 21
+    assert round(contrast("#777777", "#ffffff"), 2) == 4.48  # the grey that is known for just failing
+    for paper, kinds in SHADES.items():
+        inks = INKS[paper]
+        for colour in (colour for shades in kinds.values() for colour in shades):
+            told = readable(colour, inks["ink"], inks["paper"])
+            assert contrast(told, inks["paper"]) >= CONTRAST
+            assert contrast(colour, inks["paper"]) < CONTRAST or told == colour.lower()

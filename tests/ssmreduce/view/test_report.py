@@ -208,6 +208,83 @@ def test_no_label_lies_on_another_or_on_the_curves(
                 assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
 
 
+def made(rows: dict[str, list[float]], **changed: Any) -> Comparison:
+    """A comparison with these errors at orders 1, 2, ... over a floor of 1."""
+    listed = tuple(
+        Row(
+            method=name, order=order, floor=1.0, attained=order, error=Bracket(value, value, 0.1),
+            relative_error=Bracket(value / 20, value / 20, 0.1), h2_error=value, relative_h2=value / 30,
+            bound=2 * value,
+        )
+        for name, values in rows.items()
+        for order, value in enumerate(values, 1)
+    )  # fmt: skip
+    subject = {"kind": "S5", "states": 4, "real_states": 4, "channels": 1, "dt": 1.0, "real": True}
+    empty = np.zeros(0)
+    whole = {"subject": subject, "norm": Bracket(20.0, 20.0, 0.0), "rows": listed, "hsv": np.ones(4)}
+    return Comparison(**(whole | {"poles": empty, "margin": empty} | changed))
+
+
+def test_the_best_curve_is_the_thickest_and_its_name_is_bold() -> None:
+    """The winner came last in the order of methods, and was drawn thinnest."""
+    pytest.importorskip("matplotlib")
+    figure = plot(made({"a": [3.0, 2.6, 2.2], "b": [2.9, 2.5, 2.1], "c": [1.5, 1.4, 1.3]}))
+    main = figure.axes[0]
+    widths = {line.get_label(): line.get_linewidth() for line in main.get_lines()}
+    assert widths["c"] > max(widths["a"], widths["b"])
+    assert {text.get_text() for text in main.texts if text.get_fontweight() == "bold"} == {"c"}
+
+
+def test_names_beyond_the_scale_stand_in_the_order_of_their_errors_rounded_up() -> None:
+    pytest.importorskip("matplotlib")
+    main = plot(made({"x": [20.0, 24.71], "y": [30.0, 7.411], "z": [40.0, 14.21], "best": [1.5, 1.5]})).axes[0]
+    told = {text.get_text(): text.xy[1] for text in main.texts if "\u2191" in text.get_text()}
+    assert sorted(told, key=told.__getitem__) == ["y \u2191 7.42", "z \u2191 14.3", "x \u2191 24.8"]
+
+
+def test_orders_at_which_nothing_is_lost_do_not_stretch_the_axes() -> None:
+    """They have no place on a logarithmic axis: they are named below it."""
+    pytest.importorskip("matplotlib")
+    figure = plot(made({"a": [3.0, 2.0, 0.0, 0.0], "b": [4.0, 3.0, 0.0, 0.0]}))
+    for axes in figure.axes[:4]:
+        assert axes.get_xlim()[1] < 3
+        assert list(axes.get_xticks()) == [1, 2]
+        assert axes.get_xlabel() == "order (stored states); no error at 3, 4"
+
+
+@pytest.mark.parametrize("most", [1.05, 1.3, 3.0, 9.0, 50.0, 900.0, 1e5])
+def test_a_logarithmic_axis_has_some_numbers_however_short_it_is(most: float) -> None:
+    """There were two, or one, where the values lie within a decade."""
+    pytest.importorskip("matplotlib")
+    figure = plot(made({"a": [2.0, 2.0 / most], "b": [1.9, 1.95 / most]}))
+    figure.canvas.draw()
+    for axes in figure.axes[1:3]:
+        low, high = axes.get_ylim()
+        labels = [label.get_text() for label in axes.get_yticklabels() if low <= label.get_position()[1] <= high]
+        assert 3 <= len([label for label in labels if label]) <= 10
+
+
+def test_the_poles_of_two_reductions_have_one_scale(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib")
+    one, other = plot(comparison).axes[-2:]
+    assert "Poles" in one.get_title()
+    assert "Poles" in other.get_title()
+    assert (one.get_xlim(), one.get_ylim()) == (other.get_xlim(), other.get_ylim())
+    for axes in (one, other):
+        for points in axes.collections:
+            x, y = points.get_offsets().T
+            assert ((axes.get_xlim()[0] <= x) & (x <= axes.get_xlim()[1])).all()
+            assert ((axes.get_ylim()[0] <= y) & (y <= axes.get_ylim()[1])).all()
+
+
+def test_ticks_of_orders_do_not_touch() -> None:
+    pytest.importorskip("matplotlib")
+    hankel = plot(made({"a": [3.0, 2.0, 1.5, 1.4]}, hsv=np.geomspace(1, 1e-3, 64))).axes[-1]
+    ticks = hankel.get_xticks()
+    assert min(np.diff(ticks), default=9) >= 0.05 * np.ptp(hankel.get_xlim())
+    assert ticks[0] == 1
+
+
 def test_the_caller_s_style_is_left_alone(comparison: Comparison) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     before = dict(matplotlib.rcParams)
