@@ -54,6 +54,11 @@ class Frame:
         C = point.C.reshape(len(self.ways), -1, point.C.shape[1])
         return replace(point, B=point.B @ self.rows, C=(self.columns @ C).reshape(-1, point.C.shape[1]))
 
+    def facing(self, poles: Array) -> Array:
+        """The poles as the boundary meets them: of a direction back in time conjugate, as those of pairs are anyway."""
+        backwards = not self.paired and any(sign < 0 for sign, _ in self.ways)
+        return np.concatenate([poles, poles.conj()]) if backwards else poles
+
     def terms(self, point: Point, omega: Array) -> list[tuple[slice, bool, Array, Array]]:
         """Of each direction and half: its outputs, whether it is conjugate, the weights of the states, their slopes."""
         p, found = point.C.shape[0] // len(self.ways), []

@@ -242,7 +242,8 @@ def _descended(
         return start
 
     def measured(at: Point) -> tuple[float, Array, Array]:
-        omega = candidates(np.concatenate([system.poles, at.poles]), frame.discrete, frame.paired)
+        poles = frame.facing(np.concatenate([system.poles, at.poles]))
+        omega = candidates(poles, frame.discrete, frame.paired)
         gains = Peaks(frame, own, omega).gains(at)
         return float(gains.max()), omega, gains
 
@@ -263,9 +264,10 @@ def _descended(
         return start
     for power in POWERS:
         level = np.sort(gains)[-min(ACTIVE[1], gains.size)]
-        angles = np.abs(np.angle(point.poles) if frame.discrete else point.poles.imag)
-        active = np.unique(np.concatenate([omega[gains >= max(ACTIVE[0] * peak, level)], angles if frame.paired else (
-            np.angle(point.poles) if frame.discrete else point.poles.imag)]))  # fmt: skip
+        facing = frame.facing(point.poles)
+        angles = np.angle(facing) if frame.discrete else facing.imag
+        angles = np.abs(angles) if frame.paired else angles
+        active = np.unique(np.concatenate([omega[gains >= max(ACTIVE[0] * peak, level)], angles]))
         peaks = Peaks(frame, own, active, power)
 
         def objective(at: Point, peaks: Peaks = peaks, share: float = share) -> tuple[float, Array, Array, Array]:

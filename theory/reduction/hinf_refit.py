@@ -189,7 +189,7 @@ class _Problem:
         self.whole = self.frame.inside(Point(poles=system.poles, B=system.B, C=both))
         self.point = self.frame.inside(Point(poles=reduced.poles, B=reduced.B, C=C))
         self.start, self.lower = self.point, 0.0
-        poles = np.concatenate([system.poles, reduced.poles])
+        poles = self.frame.facing(np.concatenate([system.poles, reduced.poles]))
         self._sample(candidates(poles, self.frame.discrete, self.frame.paired))
 
     def _sample(self, omega: Array) -> None:

@@ -107,6 +107,17 @@ def test_no_output_is_better_than_the_lower_end_and_the_upper_is_near(kind, feed
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_frequencies_see_the_peak(kind):
+    """Backwards in time, too, where the modes of a complex system peak at the conjugate frequencies."""
+    for seed in range(4):
+        system = diagonal(seed, closest=1e-3, n=4, **KINDS[kind])
+        start = start_of(system)
+        for whole, first in zip(*map(members, (system, start)), strict=True):
+            peak = _Problem(whole, first, False).peak
+            assert 0.9 * measured_error(whole, first) <= peak <= measured_error(whole, first) * (1 + SWEPT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [5, 6])
 def test_the_lower_end_holds_for_outputs_at_random(kind, seed):
     """Around the refitted one, where they come nearest, and anywhere."""
