@@ -121,7 +121,9 @@ def compare(
     system = source.system if isinstance(source, SSMLayer) else source
     if system.m == 0 or system.p == 0:
         raise InputError(f"a system with {system.m} inputs and {system.p} outputs has nothing to compare")
-    fitting = _fitting(source, data) if asked is None else asked
+    apply = _fitting(source, data) if asked is None else asked
+    fitting = [method for method in apply if not method.searches] if asked is None else asked
+    unasked = ", ".join(method.name for method in apply if method not in fitting)
     chosen = _checked_orders(orders, system.n)
     if crosscheck not in ("auto", "all", "none"):
         raise InputError(f"crosscheck must be 'auto', 'all' or 'none', got {crosscheck!r}")
@@ -155,6 +157,7 @@ def compare(
             violations=(*violated(rows), *violations, *conflicts(rows)),
             provenance=provenance(seed, rtol, crosscheck, sweep_points, time.perf_counter() - start)
             | {"methods": "all that apply and do not search" if asked is None else "as asked for"}
+            | ({"not_run": unasked} if unasked else {})
             | told,
         )
 
@@ -202,7 +205,7 @@ def _fitting(source: SSMLayer | System, data: Mapping[str, Any]) -> list[Method]
             method.applies(source)
         except InputError:
             continue
-        if data.keys() >= set(method.requires) and not method.searches:
+        if data.keys() >= set(method.requires):
             found.append(method)
     return found
 

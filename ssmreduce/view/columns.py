@@ -33,6 +33,8 @@ class Column:
         ``content(row, best)`` is the cell, for a row that has the smallest error of its order or has not.
     word, meaning, detail : str
         The entry of the glossary: the word, one line, and what else the report says. An empty meaning has no entry.
+    narrowed : callable or None
+        ``narrowed(rows)`` is the meaning for a table of these rows, where not all of it concerns them.
     value : callable or None
         ``value(row)`` is what the report sorts by; None for the text of the cell.
     present : callable
@@ -46,6 +48,27 @@ class Column:
     detail: str = ""
     value: Callable[[Row], float | None] | None = None
     present: Callable[[Row], bool] = lambda row: True
+    narrowed: Callable[[Sequence[Row]], str] | None = None
+
+    def says(self, rows: Sequence[Row]) -> str:
+        """The meaning, in a table of these rows."""
+        return self.meaning if self.narrowed is None else self.narrowed(rows)
+
+
+KINDS = {
+    "balancing": "balancing (projections from Gramians)",
+    "descent": "descent (searches from there)",
+    "selection": "selection (of stored poles)",
+    "recorded": "recorded (from inputs)",
+    "baseline": "baseline",
+}
+"""What the kinds of methods are."""
+
+
+def _kinds(rows: Sequence[Row]) -> str:
+    """The kinds that are there."""
+    there = {row.family for row in rows}
+    return ", ".join(told for kind, told in KINDS.items() if kind in there)
 
 
 def _method(row: Row, best: bool) -> Cell:
@@ -92,8 +115,8 @@ COLUMNS = (
         heading=Heading(title="kind", justify="left", rank=4),
         content=lambda row, best: row.family,
         word="kind",
-        meaning="balancing (projections from Gramians), descent (searches from there), selection (of stored poles), "
-        "recorded (from inputs), baseline",
+        meaning=", ".join(KINDS.values()),
+        narrowed=_kinds,
         present=lambda row: bool(row.family),
     ),
     Column(
@@ -107,7 +130,7 @@ COLUMNS = (
         heading=Heading(title="error ≤"),
         content=lambda row, best: ends(row.error)[1],
         value=lambda row: None if row.error is None else float(row.error.upper),
-        word="error",
+        word="error ≤",
         meaning="H-infinity norm of layer minus reduced layer, as written, at most; certified",
         detail="The largest factor by which any input can come out wrong, in the root of summed squares. The left end "
         "is a gain that a frequency attains, the right end is proved. It is the error of the system as written, "
@@ -139,10 +162,10 @@ COLUMNS = (
     ),
     Column(
         heading=Heading(title="relative H2", rank=2),
-        content=lambda row, best: DASH if row.relative_h2 is None else f"{100 * row.relative_h2:.3f} %",
+        content=lambda row, best: DASH if row.relative_h2 is None else f"{number(100 * row.relative_h2)} %",
         value=lambda row: row.relative_h2,
         word="relative H2",
-        meaning="that over the H2 norm of the layer",
+        meaning="the H2 error over the H2 norm of the layer",
         present=lambda row: row.relative_h2 is not None,
     ),
     Column(
@@ -157,7 +180,7 @@ COLUMNS = (
     Column(
         heading=Heading(title="bound/error", rank=6),
         value=lambda row: row.looseness,
-        content=lambda row, best: DASH if row.looseness is None else f"{row.looseness:.3g}",
+        content=lambda row, best: number(row.looseness, 3),
         word="bound/error",
         meaning="how much the bound overstates; never below 1, since both are proved",
     ),
@@ -166,7 +189,7 @@ COLUMNS = (
         value=lambda row: row.floor if row.delivered else None,
         content=lambda row, best: outward(row.floor, -1, 4) if row.delivered else DASH,
         word="floor",
-        meaning="sigma_(r+1): no layer with so many states comes closer, whatever the method",
+        meaning="Hankel singular value sigma_(r+1): no layer with so many states comes closer, whatever the method",
         detail="By the theorem of Adamyan, Arov and Krein, for reduced systems with the D of the layer.",
     ),
     Column(
@@ -197,7 +220,7 @@ COLUMNS = (
         present=lambda row: row.crosscheck is not None,
     ),
     Column(
-        heading=Heading(title="status", justify="left", rank=2, widest=60),
+        heading=Heading(title="status", justify="left", rank=3, widest=60),
         content=_status,
         present=lambda row: row.status != "ok",
         word="status",
@@ -214,14 +237,16 @@ def columns(findings: Findings, rows: Sequence[Row] | None = None) -> tuple[Colu
 
 
 def folded(findings: Findings) -> tuple[Row, ...]:
-    """The best row of each kind of method at each order; of a kind that did not deliver there, one that says why."""
+    """The best row of each kind of method at each order, smallest errors first.
+
+    Of a kind that did not deliver there, one that says why.
+    """
     best: dict[tuple[int, str], Row] = {}
     for row in findings.rows:
         key = (row.order, row.family)
         if key not in best or _upper(row) < _upper(best[key]):
             best[key] = row
-    kept = {id(row) for row in best.values()}
-    return tuple(row for row in findings.rows if id(row) in kept)
+    return tuple(sorted(best.values(), key=lambda row: (row.order, _upper(row))))
 
 
 def _upper(row: Row) -> float:
@@ -236,6 +261,17 @@ def cells(
     lines = tuple(tuple(column.content(row, best[row.order] is row) for column in shown) for row in rows)
     starts = (i for i in range(1, len(rows)) if rows[i].order != rows[i - 1].order)
     return lines, frozenset(starts)
+
+
+def statuses(rows: Sequence[Row]) -> tuple[Cell, ...]:
+    """What the rows say besides numbers, a line for each sentence: for tables without that column."""
+    said_by: dict[tuple[int, str], list[str]] = {}
+    for row in rows:
+        if row.status != "ok":
+            said_by.setdefault((row.order, row.status), []).append(row.method)
+    return tuple(
+        Styled(f"order {order}, {', '.join(methods)}: {status}", "warn") for (order, status), methods in said_by.items()
+    )
 
 
 def glossary_in_markdown() -> str:

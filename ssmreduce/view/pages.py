@@ -20,7 +20,7 @@ from ssmreduce.results import (
     relative,
 )
 from ssmreduce.view import verdict as words
-from ssmreduce.view.columns import cells, columns, folded
+from ssmreduce.view.columns import cells, columns, folded, statuses
 from ssmreduce.view.table import Cell, Heading, Sheet, Styled
 from ssmreduce.view.text import DASH, duration, ends, number, outward, percent
 from theory.norms.bracket import Bracket
@@ -64,11 +64,18 @@ def comparison_sheet(findings: Findings, written: Sequence[str] = (), *, every: 
         headings=tuple(column.heading for column in kept),
         rows=rows,
         starts=starts,
-        tail=(*folding, "", *_closing(findings)),
-        legend={i: f"{column.word + ':':<16}{column.meaning}" for i, column in enumerate(kept) if column.meaning},
+        tail=(*folding, *not_run(findings), "", *_closing(findings)),
+        legend={i: (column.word, column.says(listed)) for i, column in enumerate(kept) if column.meaning},
+        instead={i: statuses(listed) for i, column in enumerate(kept) if column.word == "status"},
         more="The report (to_html, --html FILE) and a wider terminal have them.",
         last=("", Styled(words.verdict(findings), "best"), *written),
     )
+
+
+def not_run(findings: Findings) -> list[str]:
+    """A line about the methods that may come closer than any that is shown."""
+    names = findings.provenance.get("not_run")
+    return [f"not run: {names} (they search for seconds to minutes); ask for them by name"] if names else []
 
 
 def describe(findings: Findings) -> list[str]:
@@ -79,7 +86,9 @@ def describe(findings: Findings) -> list[str]:
     sizes = f"{s['states']} stored states"
     sizes += f" ({s['real_states']} real)" if s["real_states"] != s["states"] else ""
     sizes += (
-        f" in each of {s['channels']} channels" if s.get("batch") else f", {s['inputs']} inputs, {s['outputs']} outputs"
+        f" in each of {s['channels']} channels"
+        if s.get("batch")
+        else f", {_counted(s['inputs'], 'input')}, {_counted(s['outputs'], 'output')}"
     )
     traits = ["bidirectional"] if s.get("bidirectional") else []
     traits += ["continuous time" if s["dt"] is None else f"discrete time (dt = {s['dt']:g})"]
@@ -96,6 +105,10 @@ def describe(findings: Findings) -> list[str]:
         which = "-Re(pole)" if s["dt"] is None else "1 - |pole|"
         lines[1] += f"; smallest {which}: {number(s['smallest_margin'], 3)}"
     return lines
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def peer_summary(findings: Findings) -> list[str]:

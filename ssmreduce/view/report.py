@@ -17,15 +17,13 @@ from typing import Any
 from ssmreduce.results import Findings, Row
 from ssmreduce.view.canvas import image
 from ssmreduce.view.columns import Column, cells, columns
-from ssmreduce.view.pages import describe, peer_summary
+from ssmreduce.view.heat import heat_maps
+from ssmreduce.view.pages import describe, not_run, peer_summary
 from ssmreduce.view.plot import plot
 from ssmreduce.view.table import Cell, Styled
-from ssmreduce.view.text import DASH, number, outward, percent, shown
-from ssmreduce.view.verdict import verdict
+from ssmreduce.view.text import DASH, ends, number, outward, percent, shown
+from ssmreduce.view.verdict import called, verdict
 from theory.errors import MissingDependencyError
-
-HOTTEST = 10.0
-"""Multiple of the floor from which on a cell is as dark as cells get."""
 
 
 def html(comparison: Findings) -> str:
@@ -42,7 +40,8 @@ def html(comparison: Findings) -> str:
         description="".join(f"<p>{_escaped(line)}</p>" for line in rest),
         verdict=_verdict(comparison),
         answer=_answer(comparison),
-        heat=_heat(comparison),
+        heat=heat_maps(comparison),
+        left="".join(f'<p class="note">{_escaped(line)}</p>' for line in not_run(comparison)),
         figure=_figure(comparison),
         table=_table(comparison),
         peers="".join(f"<p>{_escaped(line)}</p>" for line in peer_summary(comparison)),
@@ -87,52 +86,29 @@ def _laws(comparison: Findings) -> str:
 
 def _answer(comparison: Findings) -> str:
     """The smallest error of each order, in words: what most readers came for."""
-    items = []
+    items, kinds = [], ("right wider", "right", "right", "right")
     for order in comparison.orders:
         best = comparison.winner(order)
-        if best is not None and best.error is not None and best.relative_error is not None:
-            times = best.over_floor
-            ratio = "floor 0" if times is None else f"{outward(times, 1, 3)} times the floor"
-            items.append(
-                f"<tr><td>{order}</td><td>{_escaped(best.title or best.method)}</td>"
-                f"<td>{_whole(percent(best.relative_error))}</td><td>{ratio}</td></tr>"
-            )
-    head = "<tr><th>order</th><th>smallest error by</th><th>relative</th><th>against the floor</th></tr>"
+        if best is None or best.error is None:
+            continue
+        who = called(best) if best.error.upper > 0 else "every method: nothing is lost"
+        numbers = (
+            ends(best.error)[1],
+            DASH if best.over_floor is None else outward(best.over_floor, 1, 3),
+            percent(best.relative_error),
+            DASH if best.relative_h2 is None else f"{number(100 * best.relative_h2)} %",
+        )
+        cells = "".join(f'<td class="{kind}">{_whole(text)}</td>' for kind, text in zip(kinds, numbers, strict=True))
+        items.append(f'<tr><td class="right">{order}</td><td>{_escaped(who)}</td>{cells}</tr>')
+    titles = ("error ≤", "× floor", "relative", "relative H2")
+    head = "".join(f'<th class="{kind}">{title}</th>' for kind, title in zip(kinds, titles, strict=True))
+    head = f'<tr><th class="right">order</th><th>smallest error by</th>{head}</tr>'
     return f"<table class='small'><thead>{head}</thead><tbody>{''.join(items)}</tbody></table>" if items else ""
 
 
 def _whole(text: str) -> str:
     """A number that stays on one line with its unit."""
     return text.replace(" ", "\u00a0")
-
-
-def _heat(comparison: Findings) -> str:
-    """Methods by orders, the error as a multiple of the floor: the darker, the farther."""
-    at = {(row.method, row.order): row for row in comparison.rows}
-    head = "".join(f'<th class="right">{order}</th>' for order in comparison.orders)
-    lines, before = [], None
-    for method in sorted(comparison.methods, key=lambda name: comparison.families.index(comparison.of(name)[0].family)):
-        family = comparison.of(method)[0].family
-        row = "".join(_warmth(at.get((method, order)), comparison.winner(order)) for order in comparison.orders)
-        first = ' class="first"' if before not in (None, family) else ""
-        lines.append(
-            f'<tr{first}><th class="stay">{_escaped(method)}</th>{row}<td class="kind">{_escaped(family)}</td></tr>'
-        )
-        before = family
-    return (
-        f'<table class="heat"><thead><tr><th class="stay">method</th>{head}<th>kind</th></tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table>"
-    )
-
-
-def _warmth(row: Row | None, best: Row | None) -> str:
-    if row is None:
-        return "<td></td>"
-    if row.over_floor is None:
-        return f'<td class="right" title="{_escaped(row.status)}">{DASH}</td>'
-    heat = min(max(math.log(row.over_floor) / math.log(HOTTEST), 0.0), 1.0) if row.over_floor > 0 else 0.0
-    kind = "right best" if row is best else "right"
-    return f'<td class="{kind}" style="--heat:{100 * heat:.0f}%">{outward(row.over_floor, 1, 3)}</td>'
 
 
 def _figure(comparison: Findings) -> str:
@@ -167,8 +143,8 @@ def _table(comparison: Findings) -> str:
 
 
 def _stays(column: Column) -> str:
-    """The class of the column that stays in sight on a narrow screen."""
-    return " stay" if column.word == "method" else ""
+    """The class of the column that stays in sight on a narrow screen, and of those that the heat map has there."""
+    return {"method": " stay", "kind": " wider", "error ≥": " wider"}.get(column.word, "")
 
 
 def _cell(column: Column, cell: Cell, row: Row) -> str:
@@ -181,9 +157,9 @@ def _cell(column: Column, cell: Cell, row: Row) -> str:
 
 def _explanations(comparison: Findings) -> str:
     return "".join(
-        f"<dt>{_escaped(c.word)}</dt><dd>{_escaped(f'{c.meaning[0].upper()}{c.meaning[1:]}. {c.detail}'.strip())}</dd>"
+        f"<dt>{_escaped(c.word)}</dt><dd>{_escaped(f'{says[0].upper()}{says[1:]}. {c.detail}'.strip())}</dd>"
         for c in columns(comparison)
-        if c.meaning
+        if (says := c.says(comparison.rows))
     )
 
 

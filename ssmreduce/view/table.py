@@ -7,6 +7,7 @@ is read as markup: names that come out of files are data.
 from __future__ import annotations
 
 import io
+import textwrap
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +32,9 @@ class Styled:
     text: str
     style: str = ""
 
+
+INDENT = 16
+"""Characters of a legend's words."""
 
 Cell = str | Styled
 
@@ -59,8 +63,10 @@ class Sheet:
 
     Attributes
     ----------
-    legend : dict of int to str
-        What a column says, by its number: printed for the columns that are.
+    legend : dict of int to tuple of str
+        Word and meaning of a column, by its number: printed for the columns that are.
+    instead : dict of int to tuple of Cell
+        Lines that say what a column would, by its number: printed where there is no room for it.
     more : str
         How to see the columns for which a terminal has no room.
     last : tuple of Cell
@@ -74,7 +80,8 @@ class Sheet:
     rows: tuple[tuple[Cell, ...], ...]
     starts: frozenset[int] = frozenset()
     tail: tuple[Cell, ...] = ()
-    legend: dict[int, str] = field(default_factory=dict)
+    legend: dict[int, tuple[str, str]] = field(default_factory=dict)
+    instead: dict[int, tuple[Cell, ...]] = field(default_factory=dict)
     more: str = ""
     last: tuple[Cell, ...] = ()
 
@@ -85,8 +92,8 @@ class Sheet:
 def printed(sheet: Sheet, width: int | None = None, *, colour: bool = False) -> str:
     """Return a sheet as text, with the control sequences of a terminal for `colour`.
 
-    Without `width` it is as wide as it needs to be; otherwise columns are left out by their rank until it fits, and
-    named below the table.
+    Without `width` it is as wide as it needs to be; otherwise there are as many columns as fit, those of a low rank
+    first, and the others are named below the table.
     """
     console = Console(
         width=width or WIDE,
@@ -100,11 +107,12 @@ def printed(sheet: Sheet, width: int | None = None, *, colour: bool = False) -> 
     )
     with console.capture() as capture:
         kept = _fitting(sheet, width)
-        gone = [heading.title for i, heading in enumerate(sheet.headings) if i not in kept]
+        elsewhere = [line for i, lines in sheet.instead.items() if i not in kept for line in lines]
+        gone = [heading.title for i, heading in enumerate(sheet.headings) if i not in kept and i not in sheet.instead]
         missing = (f"no room here for: {', '.join(gone)}. {sheet.more}".rstrip(),) if gone else ()
-        legend = tuple(Styled(line, "dim") for i, line in sheet.legend.items() if i in kept)
-        below = (*missing, *sheet.tail, *legend, *sheet.last)
-        lines = [[_text(cell) for cell in cells] for cells in (sheet.head, below)]
+        legend = tuple(Styled(_hanging(*entry, width), "dim") for i, entry in sheet.legend.items() if i in kept)
+        below = (*elsewhere, *missing, *sheet.tail, *legend, *sheet.last)
+        lines = [[line for cell in cells for line in _lines(cell)] for cells in (sheet.head, below)]
         console.print(Group(*lines[0], _table(sheet, kept), *lines[1]), soft_wrap=width is None)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
@@ -115,15 +123,31 @@ def _text(cell: Cell) -> Text:
     return Text(shown(cell.text), style=COLOURS[cell.style])
 
 
+def _hanging(word: str, meaning: str, width: int | None) -> str:
+    """An entry of a legend, the meaning in a column of its own."""
+    head = f"{word + ':':<{INDENT}}"
+    if width is None:
+        return head + meaning
+    indent = " " * INDENT
+    return "\n".join(textwrap.wrap(meaning, max(width, 2 * INDENT), initial_indent=head, subsequent_indent=indent))
+
+
+def _lines(cell: Cell) -> list[Text]:
+    """The text of a line, broken only where this module broke it."""
+    styled = cell if isinstance(cell, Styled) else Styled(cell)
+    return [_text(Styled(line, styled.style)) for line in styled.text.split("\n")]
+
+
 def _fitting(sheet: Sheet, width: int | None) -> list[int]:
-    """Numbers of the columns that there is room for."""
-    kept = list(range(len(sheet.headings)))
+    """Numbers of the columns that there is room for: none of a rank is left out for one of a higher rank."""
+    if width is None:
+        return list(range(len(sheet.headings)))
     measure = Console(width=WIDE, file=io.StringIO(), legacy_windows=False)
-    while width is not None and measure.measure(_table(sheet, kept)).maximum > width:
-        worst = max(kept, key=lambda i: sheet.headings[i].rank)
-        if sheet.headings[worst].rank == 0:
-            break
-        kept.remove(worst)
+    kept = [i for i, heading in enumerate(sheet.headings) if heading.rank == 0]
+    for i in sorted(set(range(len(sheet.headings))) - set(kept), key=lambda i: sheet.headings[i].rank):
+        wider = sorted([*kept, i])
+        if measure.measure(_table(sheet, wider)).maximum <= width:
+            kept = wider
     return kept
 
 

@@ -24,12 +24,14 @@ def shown(value: object) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number in few characters; a dash for none."""
+    """A number in few characters; a dash for none, and plain 0 for what is exactly that."""
     if value is None:
         return DASH
+    if value == 0:
+        return "0"
     if math.isinf(value) or math.isnan(value):
         return str(value)
-    return f"{value:.{digits - 1}e}" if value and not 1e-2 <= abs(value) < 1e4 else f"{value:#.{digits}g}".rstrip(".")
+    return f"{value:#.{digits}g}".rstrip(".") if 1e-2 <= abs(value) < 1e4 else f"{value:.{digits - 1}e}"
 
 
 def ends(bracket: Bracket | None, digits: int = 5) -> tuple[str, str]:
@@ -57,12 +59,10 @@ def percent(bracket: Bracket | None) -> str:
     """Upper end of a relative error, in percent, rounded up."""
     if bracket is None:
         return DASH
-    value = 100.0 * float(bracket.upper)
-    if not math.isfinite(value) or value >= 1e4 or 0 < value < 1e-3:
-        return f"{outward(value, 1, 2)} %"
-    return f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f} %"
+    return f"{outward(100.0 * float(bracket.upper), 1, 4)} %"
 
 
 def duration(seconds: float) -> str:
     """Seconds with a fitting unit."""
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    value, unit = (seconds * 1e3, "ms") if seconds < 1 else (seconds, "s")
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{number(value, 3) if value >= 1 else f'{value:.2f}'} {unit}"

@@ -23,14 +23,18 @@ def verdict(findings: Findings) -> str:
     winners = {order: row for order in findings.orders if (row := findings.winner(order)) is not None}
     if not winners:
         return "No verdict: no method delivered a reduction whose error is certified."
-    methods = dict.fromkeys(row.method for row in winners.values())
+    exact = [order for order, row in winners.items() if row.error is not None and row.error.upper == 0]
+    lossy = [row for order, row in winners.items() if order not in exact]
     parts = []
-    for method in methods:
-        rows = [row for row in winners.values() if row.method == method]
+    for method in dict.fromkeys(row.method for row in lossy):
+        rows = [row for row in lossy if row.method == method]
         far = [times for row in rows if (times := over_floor(row)) is not None]
-        distance = f", {_range(far, 1)} times the floor at most" if far else ""
+        distance = f" (at most {_range(far, 1)} times the floor)" if far else ""
         parts.append(f"{called(rows[0])} at {_orders([row.order for row in rows])}{distance}")
-    return f"Smallest certified error: {'; '.join(parts)}. {_last(findings, winners)}".strip()
+    words = [f"Smallest certified error: {'; '.join(parts)}."] if parts else []
+    words += [_last(findings, winners)]
+    words += [f"At {_orders(exact)} nothing is lost."] if exact else []
+    return " ".join(filter(None, words))
 
 
 def called(row: Row) -> str:
@@ -48,7 +52,7 @@ def why(findings: Findings, row: Row) -> str:
     """Why a row is the best of its order: its error, the floor, and who comes next."""
     others = [one for one in findings.rows if one.order == row.order and one is not row]
     rivals = [one for one in others if one.error is not None]
-    words = f"{called(row)} has the smallest certified error of {1 + len(rivals)} at order {row.order}{_size(row)}"
+    words = f"{called(row)} has the smallest of {1 + len(rivals)} certified errors at order {row.order}{_size(row)}"
     following = min(rivals, key=lambda one: float(one.error.upper) if one.error else 0.0, default=None)
     if following is None or following.error is None or row.error is None:
         return words
@@ -89,7 +93,7 @@ def _last(findings: Findings, winners: dict[int, Row]) -> str:
             own.append(row.order)
         elif best.error.upper > 0:
             ratios.append(float(row.error.lower / best.error.upper))
-    words = [f"LAST's error is at least {_range(ratios, -1)} times as large"] if ratios else []
+    words = [f"LAST's error is at least {_range(ratios, -1)} times the smallest"] if ratios else []
     words += [f"LAST is itself the best at {_orders(own)}"] if own else []
     return f"{'; '.join(words)}." if words else ""
 

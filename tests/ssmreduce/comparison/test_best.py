@@ -92,7 +92,7 @@ def test_the_verdict_says_the_numbers_of_the_rows(comparison: Comparison) -> Non
         for one in comparison.of("last")
         if one.error and comparison.best(one.order).method != "last"
     ]
-    assert ("times as large" in words) == bool(lost)
+    assert ("times the smallest" in words) == bool(lost)
     for end in {min(lost), max(lost)} if lost else ():
         assert any(end * 0.98 <= x <= end for x in numbers(words.partition("LAST")[2])), (end, words)
 
@@ -103,10 +103,15 @@ def test_words_of_made_up_rows() -> None:
         row("last", 6, 1.0), row("a", 6, 2.0),
     )  # fmt: skip
     assert plain.verdict == (
-        "Smallest certified error: a at order 2, 2.00 times the floor at most; b at order 4, 3.00 times the floor at "
-        "most; last at order 6, 1.00 times the floor at most. LAST's error is at least 1.25 to 2.00 times as large; "
-        "LAST is itself the best at order 6."
+        "Smallest certified error: a at order 2 (at most 2.00 times the floor); b at order 4 (at most 3.00 times the "
+        "floor); last at order 6 (at most 1.00 times the floor). LAST's error is at least 1.25 to 2.00 times the "
+        "smallest; LAST is itself the best at order 6."
     )
+    exact = made(row("a", 2, 4.0, 2.0), row("b", 2, 5.0, 2.0), row("a", 8, 0.0, 0.0), row("b", 8, 0.0, 0.0))
+    assert exact.verdict == (
+        "Smallest certified error: a at order 2 (at most 2.00 times the floor). At order 8 nothing is lost."
+    )
+    assert made(row("a", 8, 0.0, 0.0)).verdict == "At order 8 nothing is lost."
     assert "floor" not in made(row("a", 2, 4.0, 0.0)).verdict
     assert "LAST" not in made(row("a", 2, 4.0)).verdict
     assert "LAST" not in made(row("a", 2, 4.0), row("last", 2, None), row("last_released", 2, 9.0)).verdict
@@ -119,7 +124,7 @@ def test_a_choice_says_whether_the_next_one_may_be_better() -> None:
     assert "overlap" in made(row("a", 2, 4.0), row("b", 2, 5.0, lower=3.9)).best(2).reason
     assert "overlap" not in made(row("a", 2, 4.0), row("b", 2, 5.0, lower=4.1)).best(2).reason
     found = made(row("a", 2, 4.0, 2.0), row("b", 2, None), row("a", 4, 1.0))
-    assert "of 1 at order 2" in found.best(2).reason
+    assert "of 1 certified errors at order 2" in found.best(2).reason
     assert "at order 2 the smallest is 4.000, by a" in found.best(error=1.0).reason
 
 

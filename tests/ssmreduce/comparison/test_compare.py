@@ -268,6 +268,14 @@ def test_the_seed_decides_the_random_rows() -> None:
     assert kept[0] == kept[1] != kept[2]
 
 
+def test_methods_that_search_are_named_where_nobody_asked_for_any() -> None:
+    layer = s5(1, P=4)
+    told = compare(layer, orders=[2], crosscheck="none").provenance
+    assert told["methods"] == "all that apply and do not search"
+    assert told["not_run"].split(", ") == ["h2", "hinf", "mixed"]
+    assert "not_run" not in compare(layer, ["balanced"], [2], crosscheck="none").provenance
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 64, 1000])
 def test_default_orders(n: int) -> None:
     orders = default_orders(n)

@@ -87,7 +87,7 @@ def test_a_narrow_table_drops_columns_and_keeps_the_errors(comparison: Compariso
         here = column.heading.title in titles
         assert here != (column.heading.title in named), column.heading.title
         if column.meaning:
-            assert (f"{column.word}: {' '.join(column.meaning.split())}" in flat) == here
+            assert (f"{column.word}: {' '.join(column.says(comparison.rows).split())}" in flat) == here
 
 
 def test_the_table_folds_to_the_best_of_each_kind(comparison: Comparison) -> None:
@@ -133,7 +133,7 @@ def test_printed_brackets_hold_what_they_print(value: float) -> None:
 def test_numbers_are_short() -> None:
     assert [number(x) for x in (None, 0.0, 1.0, 1e-9, 123456.0, np.inf)] == [
         "–",
-        "0.000",
+        "0",
         "1.000",
         "1.000e-09",
         "1.235e+05",
@@ -219,7 +219,8 @@ def made(rows: dict[str, list[float]], **changed: Any) -> Comparison:
         for name, values in rows.items()
         for order, value in enumerate(values, 1)
     )  # fmt: skip
-    subject = {"kind": "S5", "states": 4, "real_states": 4, "channels": 1, "dt": 1.0, "real": True}
+    subject = {"kind": "S5", "states": 4, "real_states": 4, "dt": 1.0, "real": True, "precision": "float32"}
+    subject |= {"channels": 1, "inputs": 1, "outputs": 1}
     empty = np.zeros(0)
     whole = {"subject": subject, "norm": Bracket(20.0, 20.0, 0.0), "rows": listed, "hsv": np.ones(4)}
     return Comparison(**(whole | {"poles": empty, "margin": empty} | changed))
@@ -396,17 +397,37 @@ def test_the_report_sorts_by_numbers(comparison: Comparison, report: str) -> Non
         assert f'data-v="{row.h2_error:.12g}"' in report
 
 
-def test_the_heat_map_has_every_row_over_its_floor(comparison: Comparison, report: str) -> None:
-    heat = re.search(r'<table class="heat">.*?</table>', report, re.DOTALL).group()
-    lines = heat.split("<tr")[2:]
-    assert len(lines) == len(comparison.methods)
-    for line in lines:
-        method = re.search(r'class="stay">([^<]+)<', line).group(1)
-        found = re.findall(r'--heat:(\d+)%">([^<]+)<', line)
-        values = [row.over_floor for row in comparison.of(method)]
-        assert [told for _, told in found] == [outward(value, 1, 3) for value in values]
-        assert all(0 <= int(heat) <= 100 for heat, _ in found)
-        assert [value for _, value in sorted(zip([int(heat) for heat, _ in found], values))] == sorted(values)
+def test_the_heat_maps_have_every_row_over_its_floor_and_in_h2_side_by_side(
+    comparison: Comparison, report: str
+) -> None:
+    floor, noise = re.findall(r'<table class="heat">.*?</table>', report, re.DOTALL)
+    least = {order: min(row.relative_h2 for row in comparison.rows if row.order == order) for order in (2, 4)}
+    for heat, value, told in (
+        (floor, lambda row: row.over_floor, lambda row: outward(row.over_floor, 1, 3)),
+        (noise, lambda row: row.relative_h2 / least[row.order], lambda row: number(100 * row.relative_h2, 3)),
+    ):
+        lines = heat.split("<tr")[2:]
+        assert len(lines) == len(comparison.methods)
+        for line in lines:
+            rows = comparison.of(re.search(r'class="stay">([^<]+)<', line).group(1))
+            found = re.findall(r'class="(right|right best)" style="--heat:(\d+)%">([^<]+)<', line)
+            assert [cell for *_, cell in found] == [told(row) for row in rows]
+            for (kind, dark, _), row in zip(found, rows, strict=True):
+                assert int(dark) == round(100 * min(np.log10(max(value(row), 1.0)), 1.0))
+                if kind == "right best":
+                    assert value(row) == min(value(one) for one in comparison.rows if one.order == row.order)
+        assert heat.count("right best") == len(comparison.orders)
+
+
+def test_the_answer_has_both_norms_of_the_best(comparison: Comparison, report: str) -> None:
+    page = html.unescape(re.search(r"<table class='small'>.*?</table>", report, re.DOTALL).group())
+    for order in comparison.orders:
+        row = comparison.winner(order)
+        line = next(line for line in page.split("<tr>") if f">{order}<" in line)
+        for told in (row.title, ends(row.error)[1], outward(row.over_floor, 1, 3), number(100 * row.relative_h2)):
+            assert told in line
+    exact = made({"a": [3.0, 0.0], "b": [4.0, 0.0]}).to_html()
+    assert "every method: nothing is lost" in exact
 
 
 def test_titles_contents_and_meanings_are_the_same_everywhere(comparison: Comparison, report: str) -> None:
@@ -415,8 +436,8 @@ def test_titles_contents_and_meanings_are_the_same_everywhere(comparison: Compar
     assert [column.heading.title for column in shown if column.heading.title not in text] == []
     for column in shown:
         assert f">{column.heading.title}</th>" in page
-        assert column.meaning in text
-        assert column.meaning[1:] in page
+        assert column.says(comparison.rows) in text
+        assert column.says(comparison.rows)[1:] in page
         assert column.detail in page
         for row in comparison.rows:
             cell = column.content(row, False)
