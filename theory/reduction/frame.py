@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The plain responses of one system's stored states, in the span of its inputs and outputs."""
+    """The plain responses of stored states, in the span of their inputs and outputs."""
 
     discrete: bool
     paired: bool
@@ -31,14 +31,15 @@ class Frame:
     columns: Array  #: (p, k), orthonormal: the outputs that count
 
     @classmethod
-    def of(cls, system: DiagonalStateSpace) -> Frame:
-        """Compress without loss: inputs to the rows of [Re B; Im B], outputs to the columns of [Re C, Im C]."""
+    def of(cls, system: DiagonalStateSpace, *others: DiagonalStateSpace) -> Frame:
+        """Compress without loss: inputs to the rows of [Re B; Im B], outputs to the columns of [Re C, Im C], of all."""
+        every = system, *others
         ways = [(1, 1 - system.delay)]
-        C = system.C
-        if system.C_reverse is not None:
+        if system.is_bidirectional:
             ways.append((-1, 1 - system.delay_reverse))
-            C = np.concatenate([C, system.C_reverse], axis=1)
-        rows = _span(np.concatenate([system.B.real, system.B.imag]).T).T
+        B = np.concatenate([one.B for one in every])
+        C = np.concatenate([part for one in every for part in (one.C, one.C_reverse) if part is not None], axis=1)
+        rows = _span(np.concatenate([B.real, B.imag]).T).T
         columns = _span(np.concatenate([C.real, C.imag], axis=1))
         return cls(
             discrete=system.is_discrete, paired=system.conjugate_pairs, ways=tuple(ways), rows=rows, columns=columns

@@ -34,7 +34,6 @@ from theory.reduction.frame import Frame
 from theory.reduction.h2_descent import channels
 from theory.reduction.hinf_descent import CERTIFIED, FIRST, Certify, candidates, orthonormal
 from theory.reduction.improvement import chosen
-from theory.systems.difference import difference
 from theory.systems.system import DiagonalStateSpace, System, require_stable
 
 Array = NDArray[Any]
@@ -58,8 +57,15 @@ VALUE = 10.0
 ROUNDS = 4
 """Certificates, at most; after each the frequency that it attains is added, and the last block repeated."""
 
-THERE = 1e-13
-"""Eigenvalue of the Gram matrix of the responses, relative to the largest, up to which a direction is not reached."""
+THERE = 1e-10
+"""Size of a combination of responses, in sizes of the single ones, up to which it is not reached: only outputs so much
+larger could use it, and float64 has few of its digits."""
+
+CLEAR = 1e-4
+"""The same relative to the largest of what is left, from which the Gram matrix knows it to half of its digits."""
+
+FREE = 1e-13
+"""Mean square of what an entry of D can do and the responses of its row cannot, up to which it is not free."""
 
 LEFT = 1e-6
 """Of a gradient, at least, after the condition is met: of less, rounding is too large a part."""
@@ -75,7 +81,8 @@ class HinfRefit:
     upper : float or ndarray
         Certified upper end of its error, one for each channel of a batch.
     lower : float or ndarray
-        No output matrix gives a smaller error: by duality, in float64, its rounding not proved.
+        No output matrix gives a smaller error: by duality, in float64, its rounding not proved; but for outputs some
+        1e10 times as large as usual, where neighbouring poles nearly cancel (:data:`THERE`).
     """
 
     system: System
@@ -126,7 +133,7 @@ def hinf_refit(
     Notes
     -----
     Cost: about 200 evaluations of the error at some hundred frequencies, and full singular value decompositions there
-    after each block, for each channel. Directions of the responses that rounding cannot tell from zero stay as they
+    after each block, for each channel. Combinations of the responses that are too small (:data:`THERE`) stay as they
     are.
     """
     if system.D.shape != reduced.D.shape:
@@ -178,9 +185,8 @@ class _Problem:
     """One channel: the error as it starts and the responses that may be subtracted, at many frequencies."""
 
     def __init__(self, system: DiagonalStateSpace, reduced: DiagonalStateSpace, feedthrough: bool) -> None:
-        error = difference(system, reduced)
-        assert isinstance(error, DiagonalStateSpace)
-        self.reduced, self.frame, self.feedthrough = reduced, Frame.of(error), feedthrough
+        # not that of their difference: states that cancel there are seen as soon as their outputs move
+        self.reduced, self.frame, self.feedthrough = reduced, Frame.of(system, reduced), feedthrough
         if feedthrough:  # D reaches all ports
             self.frame = replace(self.frame, rows=np.eye(system.m), columns=np.eye(system.p))
         self.D = np.zeros(self.frame.columns.shape[1])  # what the diagonal is changed by
@@ -194,13 +200,8 @@ class _Problem:
 
     def _sample(self, omega: Array) -> None:
         self.omega, self.target = omega, self.frame.response(self.whole, omega)
-        self.Psi = np.concatenate([self._basis(k, omega) for k in range(len(self.frame.ways))], axis=1)
-        gram = np.einsum("wkm,wlm->kl", self.Psi, self.Psi.conj(), optimize=True).real
-        size = np.diagonal(gram).reshape(-1, 2, self.point.poles.size).sum(axis=1, keepdims=True)
-        size = np.sqrt(np.maximum(np.repeat(size, 2, axis=1).ravel(), np.finfo(float).tiny))  # of a state, both parts
-        values, V = np.linalg.eigh(gram / size[:, None] / size)
-        there = values > THERE * max(float(values[-1]), np.finfo(float).tiny)
-        self.white = (V[:, there] / np.sqrt(values[there])).T / size  # (k', k): X = Y white, white gram white^T = 1
+        Psi = np.concatenate([self._basis(k, omega) for k in range(len(self.frame.ways))], axis=1)
+        self.white, self.Psi = _whitened(Psi, self.point.poles.size)
         if self.feedthrough:
             self._free_diagonal()
         self.peak = float(self._gains(self.point, self.D).max())
@@ -210,10 +211,10 @@ class _Problem:
 
         A step t along it changes D by ``t * gain`` and X by ``-t * shift``.
         """
-        shift = self.Psi.real.sum(axis=0).T @ (self.white.T @ self.white)
-        Phi = np.eye(len(shift)) - shift @ self.Psi
+        along = self.Psi.real.sum(axis=0).T
+        Phi, shift = np.eye(len(along)) - along @ self.Psi, along @ self.white
         size = np.linalg.norm(Phi, axis=(0, 2))
-        free = size > np.sqrt(THERE * len(self.Psi))
+        free = size > np.sqrt(FREE * len(self.Psi))
         self.gain = np.where(free, 1.0 / np.where(free, size, 1.0), 0.0)
         self.Phi, self.shift = Phi * self.gain[:, None], shift * self.gain[:, None]
 
@@ -264,19 +265,19 @@ class _Problem:
             stand_in = _StandIn(self._error(point, D, which), self.Psi[which], Phi, power)
 
             def split(y: Array, scale: float = scale) -> tuple[Array, Array]:
-                return scale * y[:size].reshape(rows, -1) @ self.white, scale * y[size:]
+                return scale * y[:size].reshape(rows, -1), scale * y[size:]
 
             def objective(y: Array, stand_in: _StandIn = stand_in, scale: float = scale) -> tuple[float, Array]:
-                value, along_X, along_t = stand_in(*split(y))
-                return VALUE * value, VALUE * scale * np.concatenate([(along_X @ self.white.T).ravel(), along_t])
+                value, along_Y, along_t = stand_in(*split(y))
+                return VALUE * value, VALUE * scale * np.concatenate([along_Y.ravel(), along_t])
 
             with np.errstate(all="ignore"):
                 found = scipy.optimize.minimize(
                     objective, np.zeros(size + rows * self.feedthrough), jac=True, method="L-BFGS-B",
                     options={"maxiter": steps, "maxcor": 20, "maxls": 20},
                 )  # fmt: skip
-            X, t = split(found.x)
-            trial = self._moved(point, X, t)
+            Y, t = split(found.x)
+            trial = self._moved(point, Y @ self.white, t)
             if not (np.isfinite(trial.C).all() and np.isfinite(t).all()):
                 return
             point, D = trial, D + t * self.gain if self.feedthrough else D
@@ -302,13 +303,12 @@ class _Problem:
         top, best = float(sigma.max()), 0.0
         if not top > 0:
             return 0.0
-        inverse = self.white.T @ self.white
         for power in DUAL_POWERS:
             scaled = (sigma / top) ** (power - 1.0)
             Z, before = (U * scaled[:, None, :]) @ Vh, float(scaled.sum())
             for _ in range(2):  # once more for the digits that the first solution lost
                 rest = np.tensordot(Z, Psi.conj(), axes=((0, 2), (0, 2))).real
-                Z = Z - (rest @ inverse) @ Psi
+                Z = Z - rest @ Psi
                 if self.feedthrough:
                     Z = Z - np.einsum("wim,wim->i", self.Phi.conj(), Z).real[:, None] * self.Phi
             mass = float(np.linalg.svd(Z, compute_uv=False).sum())
@@ -318,8 +318,34 @@ class _Problem:
         return best
 
 
+def _whitened(Psi: Array, states: int) -> tuple[Array, Array]:
+    """Real combinations (k', k) of responses (w, k, m), and what these respond, (w, k', m), orthonormal.
+
+    A Gram matrix has squares of sizes, and tells the large combinations only. These are taken off the others, and what
+    is left is looked at by itself.
+    """
+    F = np.ascontiguousarray(Psi).view(float)  # (w, k, 2 m): inner products are real
+    rows = np.einsum("wkm,wkm->k", F, F)
+    size = np.sqrt(np.repeat(rows.reshape(-1, 2, states).sum(axis=1, keepdims=True), 2, axis=1).ravel())  # both parts
+    W = np.diag(np.where(rows > 0, 1.0 / np.where(rows > 0, size, 1.0), 0.0))
+    F = W.diagonal()[:, None] * F
+    found, known = np.zeros((0, len(W))), np.zeros((len(F), 0, F.shape[2]))
+    while len(W):
+        for _ in range(2 if len(found) else 0):  # once more for the digits that the first projection lost
+            taken = np.tensordot(F, known, axes=((0, 2), (0, 2)))
+            W, F = W - taken @ found, F - taken @ known
+        values, V = np.linalg.eigh(np.tensordot(F, F, axes=((0, 2), (0, 2))))
+        if not values[-1] > THERE**2:
+            break
+        clear = values > max(CLEAR**2 * values[-1], THERE**2)
+        unit, rest = (V[:, clear] / np.sqrt(values[clear])).T, V[:, ~clear].T
+        found, known = np.concatenate([found, unit @ W]), np.concatenate([known, unit @ F], axis=1)
+        W, F = rest @ W, rest @ F
+    return found, known.view(complex)
+
+
 class _StandIn:
-    """Logarithm of the Schatten norm of ``E - X Psi - diag(t) Phi`` and its gradients along real X and t."""
+    """Logarithm of the Schatten norm of ``E - Y Psi - diag(t) Phi`` and its gradients along real Y and t."""
 
     def __init__(self, E: Array, Psi: Array, Phi: Array | None, power: float) -> None:
         self.E, self.Psi, self.Phi, self.power = E, Psi, Phi, power
@@ -339,8 +365,8 @@ class _StandIn:
         U, sigma, W = orthonormal(E @ basis)
         return U, sigma, (basis @ W).conj().swapaxes(1, 2)
 
-    def __call__(self, X: Array, t: Array) -> tuple[float, Array, Array]:
-        E = self.E - X @ self.Psi
+    def __call__(self, Y: Array, t: Array) -> tuple[float, Array, Array]:
+        E = self.E - Y @ self.Psi
         U, sigma, Vh = self._triples(E if self.Phi is None else E - t[:, None] * self.Phi)
         top = float(sigma.max())
         scaled = (sigma / top) ** (self.power - 1.0)

@@ -15,6 +15,7 @@ from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.hinf_refit import _Problem, hinf_refit
 from theory.reduction.modal_truncation import modal_truncation
 from theory.systems.realization import dense
+from theory.systems.system import DiagonalStateSpace
 
 KINDS = {
     "standard form": {},
@@ -115,6 +116,29 @@ def test_the_frequencies_see_the_peak(kind):
         for whole, first in zip(*map(members, (system, start)), strict=True):
             peak = _Problem(whole, first, False).peak
             assert 0.9 * measured_error(whole, first) <= peak <= measured_error(whole, first) * (1 + SWEPT)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "S4D" not in kind])
+def test_states_that_the_start_shares_count_at_many_ports(kind):
+    """They cancel in the error of a selection, and its span has not their ports."""
+    system = diagonal(3, closest=3e-2, n=4, **KINDS[kind] | {"m": 12, "p": 10})
+    found = hinf_refit(system, start_of(system), error_norm)
+    assert measured_error(system, found.system) <= found.upper * (1 + SWEPT)
+    assert found.upper <= found.lower * (1 + NEAR)
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("options", [{}, {"conjugate_pairs": False}, {"dt": None}])
+def test_poles_that_nearly_coincide_count(gap, options):
+    """Outputs as large as the poles are near give another response: that of the whole is one of them."""
+    pole = 0.8 * np.exp(0.7j) if "dt" not in options else -0.2 + 0.7j
+    rest = 0.3 + 0.2j if "dt" not in options else -0.5 - 0.3j
+    outputs = [[1 / gap, 1 - 1 / gap, 0.1]]
+    whole = DiagonalStateSpace([pole, pole + 0.2 * gap, rest], np.ones((3, 1)), outputs, **options)
+    kept = whole.keep([0, 1])
+    found = hinf_refit(whole, kept.replace(C=np.ones((1, 2))), error_norm)
+    assert found.lower <= measured_error(whole, kept) * (1 + SWEPT)
+    assert found.upper <= found.lower * (1 + NEAR)
 
 
 @pytest.mark.parametrize("kind", KINDS)
