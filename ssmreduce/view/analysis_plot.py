@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.view.canvas import COLOURS, FLOOR, MARKERS, SIZE, figure_of, literal
+from ssmreduce.view.canvas import COLOURS, FLOOR, MARKERS, SIZE, figure_of, literal, logarithmic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,14 +127,18 @@ class GainPicture:
             if label in self.witnesses:
                 at, peak = self.witnesses[label]
                 shown = min(max(at, self.omega[0]), self.omega[-1])
-                told = f"certified peak {peak:.4g} at {at:.4g}"
+                told = f"certified peak {peak:.4g} at {at:.4g} {self._unit}{_beyond(at, shown)}"
                 axes.plot(shown, peak, "*", color=COLOURS[i], markersize=12, markeredgecolor="white", label=told)
         if self.logarithmic:
             axes.set_xscale("log")
         _logarithmic(axes, *self.gains.values())
-        axes.set_xlabel("frequency (rad/sample)" if self.discrete else "frequency (rad/s)")
+        axes.set_xlabel(f"frequency ({self._unit})")
         axes.set_ylabel("largest singular value")
         axes.set_title(f"{literal(self.name)}: frequency response")
+
+    @property
+    def _unit(self) -> str:
+        return "rad/sample" if self.discrete else "rad/s"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +162,7 @@ class PolePicture:
                 {"facecolors": "none", "edgecolors": COLOURS[0]} if i == 0 else {"color": COLOURS[1], "marker": "x"}
             )
             axes.scatter(angle, margin, s=26, label=f"{label} ({angle.size})", **looks)
-        axes.set_yscale("log")
+        logarithmic(axes)
         axes.set_xlabel("angle of the pole (rad/sample)" if self.discrete else "imaginary part of the pole (rad/s)")
         axes.set_ylabel(r"margin $1-|\lambda|$" if self.discrete else r"margin $-\mathrm{Re}\,\lambda$")
         axes.set_title(f"{literal(self.name)}: poles and their stability margins")
@@ -206,6 +210,11 @@ class LossPicture:
         axes.set_title(f"{literal(self.name)}: what each order loses")
 
 
+def _beyond(at: float, shown: float) -> str:
+    """Where a frequency lies that the axis does not have."""
+    return "" if at == shown else ", left of the axis" if at < shown else ", right of the axis"
+
+
 def _positive(values: Array) -> Array:
     """What a logarithmic axis can show; gaps elsewhere."""
     return np.where((values > 0) & np.isfinite(values), values, np.nan)
@@ -215,6 +224,6 @@ def _logarithmic(axes: Axes, *curves: Array) -> None:
     """A logarithmic axis down to the lowest positive value of the curves, and no more than so many decades."""
     values = np.concatenate([np.ravel(curve) for curve in curves] or [np.zeros(0)])
     values = values[(values > 0) & np.isfinite(values)]
-    axes.set_yscale("log")
     if values.size:
         axes.set_ylim(max(0.5 * values.min(), values.max() * 10.0**-DECADES), 2.0 * values.max())
+    logarithmic(axes)

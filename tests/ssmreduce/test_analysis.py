@@ -10,6 +10,7 @@ from strategies import gaussian, stable_poles
 
 import ssmreduce
 from ssmreduce import analyze
+from ssmreduce.view.analysis_plot import GainPicture
 from theory.errors import InputError, MissingDependencyError, OrderError, StabilityError, ToleranceError
 from theory.systems.realization import dense
 from theory.systems.system import DiagonalStateSpace, StateSpace
@@ -216,6 +217,20 @@ def test_what_the_pictures_show() -> None:
     _, floor = line(axes, "floor")
     assert (floor <= upper).all()
     assert np.allclose(floor, values[[2, 4, 8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("at", "where"), [(0.01, ", left of the axis"), (0.5, ""), (3.0, ", right of the axis")])
+def test_a_peak_that_the_axis_does_not_have_says_where_it_is(at: float, where: str) -> None:
+    """It stood at the edge, beside a frequency that was not there; and frequencies have units."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    omega = np.array([0.1, 0.5, 1.0])
+    for discrete, unit in ((True, "rad/sample"), (False, "rad/s")):
+        axes = figure.add_subplot()
+        gains = {"$G$": np.array([1.0, 2.0, 1.0])}
+        told = {"name": "x", "omega": omega, "gains": gains, "discrete": discrete, "logarithmic": True}
+        GainPicture(witnesses={"$G$": (at, 2.0)}, **told).draw(axes)
+        (label,) = [one.get_label() for one in axes.lines if "peak" in one.get_label()]
+        assert label == f"certified peak 2 at {at:.4g} {unit}{where}"
 
 
 def _hankel(full: StateSpace, steps: int = 400):
