@@ -125,7 +125,7 @@ class Refit(Method):
         first = self._first()
         data = {"seed": 0} if "seed" in first.takes else {}
         start, system = first.truncate(source, order, **data), system_of(source)
-        if start.order == system.n or not start.order:
+        if start.order == system.n or not (start.order or self.feedthrough):
             return start
         if self.feedthrough:
             assert isinstance(system, DiagonalStateSpace)

@@ -47,13 +47,15 @@ class Frame:
 
     def inside(self, point: Point) -> Point:
         """A point in the compressed ports."""
-        C = point.C.reshape(len(self.ways), -1, point.C.shape[1])
-        return replace(point, B=point.B @ self.rows.T, C=(self.columns.T @ C).reshape(-1, point.C.shape[1]))
+        return replace(point, B=point.B @ self.rows.T, C=self._outputs(self.columns.T, point.C))
 
     def outside(self, point: Point) -> Point:
         """And back."""
-        C = point.C.reshape(len(self.ways), -1, point.C.shape[1])
-        return replace(point, B=point.B @ self.rows, C=(self.columns @ C).reshape(-1, point.C.shape[1]))
+        return replace(point, B=point.B @ self.rows, C=self._outputs(self.columns, point.C))
+
+    def _outputs(self, matrix: Array, C: Array) -> Array:
+        """A matrix times the outputs of each direction."""
+        return np.concatenate([matrix @ part for part in np.split(C, len(self.ways))])
 
     def facing(self, poles: Array) -> Array:
         """The poles as the boundary meets them: of a direction back in time conjugate, as those of pairs are anyway."""

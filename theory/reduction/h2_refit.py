@@ -74,7 +74,7 @@ def h2_refit(system: SystemLike, reduced: SystemLike, *, feedthrough: bool = Fal
             "the diagonal of D is fitted of diagonal systems in discrete time with as many outputs as inputs; in "
             "continuous time any other D than that of the whole makes the H2 error infinite"
         )
-    if not reduced.n or not system.n:
+    if not reduced.n and not feedthrough:
         return reduced
     if isinstance(system, StateSpace) and isinstance(reduced, StateSpace):
         fitted: System = _dense(system, reduced)

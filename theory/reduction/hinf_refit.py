@@ -147,8 +147,12 @@ def hinf_refit(
     require_stable(system)
     require_stable(reduced)
     before = certify(system, reduced, CERTIFIED)
-    if not reduced.n or not system.n:
+    if not reduced.n and not feedthrough:
         return HinfRefit(system=reduced, upper=before.upper, lower=before.lower)
+    if not system.n:  # no output at all is the best one
+        reverse = None if reduced.C_reverse is None else 0 * reduced.C_reverse
+        silent = reduced.replace(C=0 * reduced.C, C_reverse=reverse)
+        return HinfRefit(system=silent, upper=0.0 * before.upper, lower=0.0 * before.upper)
     pairs = channels(system, reduced)
     problems = [_Problem(one, other, feedthrough) for one, other in pairs]
     for problem in problems:
@@ -324,6 +328,8 @@ def _whitened(Psi: Array, states: int) -> tuple[Array, Array]:
     A Gram matrix has squares of sizes, and tells the large combinations only. These are taken off the others, and what
     is left is looked at by itself.
     """
+    if not Psi.size:
+        return np.zeros((0, Psi.shape[1])), Psi[:, :0]
     F = np.ascontiguousarray(Psi).view(float)  # (w, k, 2 m): inner products are real
     rows = np.einsum("wkm,wkm->k", F, F)
     size = np.sqrt(np.repeat(rows.reshape(-1, 2, states).sum(axis=1, keepdims=True), 2, axis=1).ravel())  # both parts

@@ -55,6 +55,19 @@ def test_never_worse_than_balanced_truncation(method, kind, seed, order):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_never_worse_in_h2_than_the_strongest_modes(kind):
+    compared = 0
+    for seed in range(5):
+        system = turned(diagonal(seed, closest=3e-2, n=3, **KINDS[kind]), seed)
+        modes, found = reduce(system, 2, method="aire"), reduce(system, 2, method="h2(steps=2)")
+        assert found.order == 2
+        if modes.order == 2:
+            compared += 1
+            assert energy(system, found.system) <= energy(system, modes.system) * (1 + 1e-7)
+    assert compared
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_there_is_something_to_gain(kind):
     """On systems drawn as above the descents do move: real poles alone, pairs, and both together."""
     gains = {"h2": [], "hinf": []}

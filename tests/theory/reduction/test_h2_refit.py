@@ -83,10 +83,11 @@ def square(kind, seed=5):
     return diagonal(seed, closest=3e-2, **{"m": 2, "p": 2} | KINDS[kind])
 
 
+@pytest.mark.parametrize("kept", [[0, 3, 4], []])
 @pytest.mark.parametrize("kind", SQUARE)
-def test_no_other_output_and_diagonal_of_d_have_less_energy(kind):
+def test_no_other_output_and_diagonal_of_d_have_less_energy(kind, kept):
     system, rng = square(kind), np.random.default_rng(6)
-    first = modal_truncation(system, [0, 3, 4]).system
+    first = modal_truncation(system, kept).system
     found, plain = h2_refit(system, first, feedthrough=True), h2_refit(system, first)
     assert np.array_equal(found.poles, first.poles)
     assert np.array_equal(found.B, first.B)
@@ -95,8 +96,9 @@ def test_no_other_output_and_diagonal_of_d_have_less_energy(kind):
     least = energy(system, found)
     assert np.all(least <= energy(system, plain) * (1 + 1e-12))
     for _ in range(4):
-        move = 1e-2 * gaussian(rng, *found.C.shape) * np.abs(found.C).max()
-        back = None if found.C_reverse is None else 1e-2 * gaussian(rng, *found.C.shape) * np.abs(found.C_reverse).max()
+        move = 1e-2 * gaussian(rng, *found.C.shape) * np.abs(found.C).max(initial=0)
+        reverse = found.C_reverse
+        back = None if reverse is None else 1e-2 * gaussian(rng, *reverse.shape) * np.abs(reverse).max(initial=0)
         step = 1e-2 * rng.standard_normal(found.D.shape) * eye
         sides = []
         for sign in (1, -1):
@@ -105,6 +107,16 @@ def test_no_other_output_and_diagonal_of_d_have_less_energy(kind):
             sides.append(energy(system, other))
         assert np.all(sides[0] >= least)
         assert np.abs(sides[0] - sides[1]).max() <= 1e-6 * np.max(sides[0] - least) + 1e-10 * np.max(least)
+
+
+def test_no_states_at_all():
+    """D alone is left to fit; and of nothing the best output is none."""
+    system = square("S5")
+    found, plain = (reduce(system, 0, method=f"refit(feedthrough={free})") for free in (True, False))
+    assert found.order == 0
+    assert energy(system, found.system) < 0.99 * energy(system, plain.system)
+    nothing = system.keep([])
+    assert energy(nothing, h2_refit(nothing, system)) <= 1e-20 * energy(nothing, system)
 
 
 def test_d_gains_where_the_present_sample_is_seen_and_only_there():

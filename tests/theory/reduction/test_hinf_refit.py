@@ -181,6 +181,24 @@ def test_states_without_input_and_systems_without_error():
     assert hinf_refit(half_driven, modal_truncation(half_driven, [0, 2]).system, error_norm).gap < NEAR
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_states_at_all(kind):
+    """D alone is left to fit; and of nothing the best output is none."""
+    system = square(kind)
+    nothing = modal_truncation(system, []).system
+    found = hinf_refit(system, nothing, error_norm, feedthrough=True)
+    ends = zip(*map(np.ravel, (found.lower, found.upper)), strict=True)
+    for whole, first, last, (lower, upper) in zip(*map(members, (system, nothing, found.system)), ends, strict=True):
+        other, _ = best_on_a_grid(whole, first, True)
+        assert lower <= measured_error(whole, other) * (1 + SWEPT)
+        assert measured_error(whole, last) <= upper * (1 + SWEPT)
+        assert upper <= lower * (1 + NEAR)
+    least = hinf_refit(nothing, system, error_norm)
+    assert np.all(np.asarray(least.lower) == 0)
+    assert np.all(np.asarray(least.upper) == 0)
+    assert not np.any(least.system.C)
+
+
 def test_a_trained_layer_through_the_api():
     layer = load(shipped_checkpoint("digits_s5")).layers[0]
     plain, found = reduce(layer, 8), reduce(layer, 8, method=Refit(norm="hinf"))
