@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,14 @@ from theory.errors import MissingDependencyError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 PANEL, NARROW, LEGEND, HEIGHT = 5.2, 3.4, 2.4, 9.0
 """Inches: width of one panel, of one of several, and of the legend; height of the page."""
+SEEN = 2
+"""Decimals of a percentage that a figure shows."""
+MOST_TICKS = 9
+"""Ratios that have a tick each; of more there are some."""
 GREY = "0.35"
 HEADROOM = 0.12
 """Of the axis of errors, above 100 percent, for the text there."""
@@ -53,29 +58,51 @@ def draw(sweep: Sweep) -> Figure:
         _errors(rows, methods, grid[2, column], lambda row: row.recorded_error)
         grid[0, column].set_title(heading(rule), loc="left", fontsize=10, color=GREY)
         grid[2, column].set_xlabel("states removed (%)")
+    ratios = sorted({row.ratio for row in sweep.rows})
+    if len(ratios) <= MOST_TICKS:
+        grid[0, 0].set_xticks([100 * ratio for ratio in ratios])
     for axes in grid[1:, 0]:  # the row's other panels follow
         bottom, top = axes.get_ylim()
         axes.set_ylim(bottom, max(top, 100.0 * (100.0 / min(bottom, 50.0)) ** HEADROOM))
     grid[0, 0].set_ylabel("accuracy (%)")
     grid[1, 0].set_ylabel("error for all inputs (%)\ncertified, worst layer")
     grid[2, 0].set_ylabel("error on recorded inputs (%)\nmeasured, worst layer")
-    ranked = sorted(grid[0, -1].get_lines(), key=lambda line: line.get_zorder(), reverse=True)
-    lines = [line for line in ranked if not line.get_label().startswith("_")]
+    lines = grid[0, -1].get_lines()
+    ranked = sorted(lines, key=lambda line: (line.get_markerfacecolor() == "none", line.get_zorder()))  # ours first
+    named = _together([line for line in ranked if not line.get_label().startswith("_")], list(grid.flat))
+    lines = [line for line, _ in named]
     grid[0, -1].legend(
-        lines, [line.get_label() for line in lines], loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False,
+        lines, [told for _, told in named], loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False,
         title="best mean accuracy first" + (" (last panel)" if len(rules) > 1 else ""), alignment="left",
     )  # fmt: skip
     figure.suptitle(f"{literal(subject(sweep))}: accuracy after states are removed", fontsize=12, x=0.01, ha="left")
     return figure
 
 
-def _style(method: str, methods: Sequence[str]) -> dict[str, object]:
+def _together(lines: Sequence[Line2D], panels: Sequence[Axes]) -> list[tuple[Line2D, str]]:
+    """Lines for the legend and their names: those that lie on one another in every panel have one entry."""
+    found: dict[bytes, tuple[Line2D, str]] = {}
+    for line in lines:
+        label = str(line.get_label())
+        where = b"".join(
+            np.round(np.array(other.get_data(), dtype=float), SEEN).tobytes()
+            for axes in panels
+            for other in axes.get_lines()
+            if str(other.get_label()) == label or other.get_gid() == label
+        )
+        _, told = found.get(where, (line, ""))
+        found[where] = (line, f"{told} = {label}" if told else label)  # the last one lies on top
+    return list(found.values())
+
+
+def _style(method: str, methods: Sequence[str], under: float = 0.0) -> dict[str, Any]:
+    """Colour and marker of a method; wider for what lies `under` others (0 to 1), so that all can be seen."""
     i = methods.index(method)
     return {
         "color": COLOURS[i % len(COLOURS)],
         "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
-        "markersize": 5.5,
-        "linewidth": 1.8,
+        "markersize": 5.0 + 3.0 * under,
+        "linewidth": 1.5 + 2.0 * under,
         "markeredgecolor": "white",
         "markeredgewidth": 0.6,
     }
@@ -88,8 +115,8 @@ def _accuracy(sweep: Sweep, rows: dict[str, list[Row]], methods: Sequence[str], 
     for rank, (method, own) in enumerate(rows.items()):
         x, low, mean, high = _band(own, lambda row: None if row.accuracy is None else 100 * row.accuracy)
         label = literal(f"{method} (whole model)" if own[0].allocation == WHOLE_MODEL else method)
-        style, order = _style(method, methods), 3 + (len(rows) - rank) / 100  # the best lies on top
-        axes.plot(x, mean, **style, label=label, zorder=order)
+        style = _style(method, methods, 1 - rank / len(rows))  # the best is the widest, and below the others
+        axes.plot(x, mean, **style, label=label, zorder=3 + rank / 100)
         if np.any(high > low):
             axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0, zorder=2)
     axes.set_ylim(0, max(103.0, whole + 5))
@@ -129,8 +156,10 @@ def _errors(
 
     for rank, (method, own) in enumerate(rows.items()):
         x, low, mean, high = _band(own, lambda row: 100 * found if (found := error(row)) else None)
-        style = _style(method, methods) | {"linewidth": 1.3, "markersize": 4.0}
-        axes.plot(x, mean, **style, zorder=3 + (len(rows) - rank) / 100)
+        label = literal(f"{method} (whole model)" if own[0].allocation == WHOLE_MODEL else method)
+        style = _style(method, methods, 1 - rank / len(rows))
+        (line,) = axes.plot(x, mean, **style, zorder=3 + rank / 100)
+        line.set_gid(label)
         if np.any(high > low):
             axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0, zorder=2)
     axes.axhline(100, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,26 @@ def test_the_figure_shows_the_rows(swept: Sweep) -> None:
         for row in swept.rows:
             if row.method == "last" and row.ratio == 0.5:
                 assert any(y == pytest.approx(100 * getattr(row, field)) for y in drawn)
+
+
+def test_methods_that_lie_on_one_another_have_one_entry_and_all_curves_are_seen(swept: Sweep) -> None:
+    """The legend named a method that nobody could find in the figure."""
+    ours = [row for row in swept.rows if row.method == "last"]
+    twins = [dataclasses.replace(row, method="modal") for row in ours]
+    other = [dataclasses.replace(row, method="refit", recorded_error=(row.recorded_error or 0.1) * 1.5) for row in ours]
+    figure = dataclasses.replace(swept, rows=[*swept.rows, *twins, *other]).plot()
+    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert sum("last" in label or "modal" in label for label in told) == 1
+    assert {"last = modal", "modal = last"} & set(told)
+    colours = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+    entry = next(i for i, label in enumerate(told) if " = " in label)
+    assert figure.axes[0].get_legend().get_lines()[entry].get_color() == colours[told[entry].split(" = ")[-1]]  # on top
+    assert "refit" in told  # the same accuracy, but not the same error
+    lines = [line for line in figure.axes[0].get_lines() if line.get_label() in (*METHODS, "modal", "refit")]
+    lines.sort(key=lambda line: line.get_zorder())
+    widths = [line.get_linewidth() for line in lines]
+    assert all(lower > upper for lower, upper in pairwise(widths))
+    assert figure.axes[-1].get_xticks().tolist() == sorted({100 * row.ratio for row in swept.rows})
 
 
 def drawn_points(figure: Any) -> dict[str, list[tuple[float, float]]]:
