@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ def reduce_model(
     progress: Callable[[int, int, str], None] | None = None,
     network: Network | None = None,
     recipe: Recipe | None = None,
+    known: MutableMapping[str, float] | None = None,
 ) -> Model:
     """Return the model with smaller layers; everything but the layers stays, bit for bit.
 
@@ -65,6 +66,10 @@ def reduce_model(
         has ``with_parts(parts) -> Model``: then norms and decoder are corrected, too.
     recipe : Recipe, optional, keyword only
         The choices of the recipe.
+    known : mutable mapping, optional, keyword only
+        Of the recipe: effects of layers that were measured before, by a name; new ones are added at once. A dictionary
+        that the caller keeps, in a file as JSON for instance, spares an interrupted search, and another `ratio`, the
+        longest part. It belongs to one network, its examples and one seed.
 
     Returns
     -------
@@ -101,9 +106,9 @@ def reduce_model(
                 "with a network and no method the recipe chooses allocation and orders: give ratio or budget, or name "
                 "a method, as method='balanced'"
             )
-        return _from_record(model, ratio, budget, network, replace(recipe or Recipe(), seed=seed), progress)
-    if recipe is not None:
-        raise InputError("a recipe goes with a network, and is a method of its own")
+        return _from_record(model, ratio, budget, network, replace(recipe or Recipe(), seed=seed), progress, known)
+    if recipe is not None or known is not None:
+        raise InputError("a recipe, and what is known of it, goes with a network, and is a method of its own")
     chosen = METHODS.find("balanced" if method is None else method)
     layers = model.layers
     report = progress or (lambda done, total, what: None)
@@ -161,12 +166,13 @@ def _from_record(
     network: Network,
     recipe: Recipe,
     progress: Callable[[int, int, str], None] | None,
+    known: MutableMapping[str, float] | None,
 ) -> Model:
     """The whole recipe; what stays as it is where the network cannot write it."""
     writes = callable(getattr(network, "with_parts", None))
     if not writes:
         recipe = replace(recipe, norms=False, decoder=False)
-    search = Search(network, recipe, progress)
+    search = Search(network, recipe, progress, known)
     states = budget_of(model.n_states, ratio, len(model.layers)) if ratio is not None else budget
     assert states is not None
     outcome = search.reduce(int(states))

@@ -15,6 +15,7 @@ from ssmreduce.recorded.measures import measure_of
 from theory.errors import InputError
 from theory.gramians.recorded import OBSERVABILITIES, mixture, recorded_observability, recorded_reachability
 from theory.gramians.time_limited import time_limited_gramians
+from theory.reduction.experiment import Experiment
 from theory.reduction.recorded_refit import recorded_outputs
 from theory.systems.scan import channels_of, record
 
@@ -103,6 +104,22 @@ class Recording(Sample):
             recorded_outputs(layer.system, self.inputs(i), self.whole.lengths).astype(np.float32)
             for i, layer in enumerate(layers)
         )
+
+    def experiment(self, index: int, sequences: Array) -> Experiment:
+        """What a fit of a layer on some `sequences` of the record needs; the last one asked for is kept."""
+        key = (index, sequences.tobytes())
+        if key not in self._experiments:
+            self._experiments.clear()
+            lengths = self.whole.lengths
+            self._experiments[key] = Experiment.of(
+                self.parts.layers[index].system, self.inputs(index)[sequences], self.outputs(index)[sequences],
+                None if lengths is None else lengths[sequences],
+            )  # fmt: skip
+        return self._experiments[key]
+
+    @cached_property
+    def _experiments(self) -> dict[tuple[int, bytes], Experiment]:
+        return {}
 
     @cached_property
     def gradients(self) -> tuple[Array, ...]:

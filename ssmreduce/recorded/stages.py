@@ -15,7 +15,7 @@ from ssmreduce.recorded.recording import Recording, Sample, spread_over
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
 from theory.reduction.gauss_newton import gauss_newton
 from theory.reduction.gramian_pairs import pair_truncation
-from theory.reduction.recorded_refit import refit_output
+from theory.reduction.recorded_refit import fit_output, refit_output
 from theory.systems.system import DiagonalStateSpace, System
 
 Array = NDArray[Any]
@@ -53,10 +53,7 @@ def refitted_alone(recording: Recording, index: int, layer: SSMLayer, sequences:
     """C and D of one layer fitted on the whole model's own record of it, on some `sequences` of it."""
     if layer is recording.parts.layers[index]:
         return layer
-    lengths = recording.whole.lengths
-    lengths = None if lengths is None else lengths[sequences]
-    record = (recording.inputs(index)[sequences], recording.outputs(index)[sequences], lengths)
-    fit = refit_output(layer.system, *record, feedthrough=recording.feedthrough)
+    fit = fit_output(layer.system, recording.experiment(index, sequences), feedthrough=recording.feedthrough)
     return layer.with_outputs(fit.system)
 
 

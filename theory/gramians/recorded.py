@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import InputError
+from theory.systems.correlations import Channels, divisible, some_channels
 from theory.systems.given import SystemLike, as_system
 from theory.systems.scan import Record, channels_of, record, require_scannable, states_of
 from theory.systems.system import DiagonalStateSpace, require_stable
@@ -48,7 +49,8 @@ def recorded_reachability(system: SystemLike, inputs: ArrayLike, lengths: ArrayL
 
     Notes
     -----
-    One scan and one product of the states with themselves: O(N L k^2) time, memory bounded.
+    One scan and one product of the states with themselves: O(N L k^2) time, memory bounded. Channels of a batch by
+    :mod:`theory.systems.correlations`: O(N L (k + log L)).
     """
     system = as_system(system, diagonal=True)
     require_scannable(system)
@@ -107,13 +109,37 @@ def _second_moment(system: DiagonalStateSpace, signals: Record) -> Array:
     """Sum of ``x x^*`` over all samples that count."""
     k = (2 if system.conjugate_pairs else 1) * system.n
     total: Array = np.zeros((*system.batch_shape, k, k), dtype=float if system.conjugate_pairs else complex)
-    for _, states in states_of(system, signals):
-        flat = states.reshape(-1, *system.batch_shape, k)
-        columns = np.moveaxis(flat, 0, -1)  # (..., k, samples)
-        total += columns @ np.swapaxes(columns, -1, -2).conj()
+    if system.batch_shape:
+        quick = divisible(system, signals)
+        for chosen in (np.flatnonzero(quick), np.flatnonzero(~quick)):
+            _add_channels(total, system, signals, chosen, by_states=not quick[chosen].all())
+    else:
+        _add_states(total, system, signals)
     if not np.isfinite(total).all():
         raise InputError("the states overflow along these signals: scale the inputs")
     return np.asarray(0.5 * (total + np.swapaxes(total, -1, -2).conj()))
+
+
+def _add_states(total: Array, system: DiagonalStateSpace, signals: Record) -> None:
+    for _, states in states_of(system, signals):
+        flat = states.reshape(-1, *system.batch_shape, total.shape[-1])
+        columns = np.moveaxis(flat, 0, -1)  # (..., k, samples)
+        total += columns @ np.swapaxes(columns, -1, -2).conj()
+
+
+def _add_channels(
+    total: Array, system: DiagonalStateSpace, signals: Record, chosen: Array, *, by_states: bool
+) -> None:
+    """Some channels of a batch, a few at a time."""
+    for rows in some_channels(len(chosen), 32 * signals.values[..., 0].size):
+        some = chosen[rows]
+        part, heard = system[some], Record(values=signals.values[..., some], lengths=signals.lengths)
+        if by_states:
+            found = np.zeros_like(total[some])
+            _add_states(found, part, heard)
+        else:
+            (found,) = Channels.of(heard).sums(part.replace(delay=0))
+        total[some] = found
 
 
 OBSERVABILITIES = ("exact", "time_limited", "output", "mixture")

@@ -11,12 +11,14 @@ to rounding of the largest term. The sums without states are those of every syst
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError
+from theory.systems.correlations import Channels, divisible
 from theory.systems.scan import Record, aligned_states, channels_of, real_output, record, require_scannable
 from theory.systems.system import DiagonalStateSpace
 
@@ -66,6 +68,25 @@ class Experiment:
         power = float(np.vdot(target, target).real)
         return cls(given=given, wanted=wanted, uu=flat.conj().T @ flat, uy=flat.conj().T @ target, energy=power)
 
+    @cached_property
+    def channels(self) -> Channels:
+        """The inputs of a batch, channel by channel."""
+        return Channels.of(self.given)
+
+    @cached_property
+    def along(self) -> Array:
+        """Their lags with the wanted outputs."""
+        return self.channels.lags(Channels.of(self.wanted))
+
+    def some(self, chosen: Array) -> Experiment:
+        """Some channels of a batch."""
+        given, wanted = (
+            Record(values=one.values[..., chosen], lengths=one.lengths) for one in (self.given, self.wanted)
+        )
+        return Experiment(
+            given=given, wanted=wanted, uu=self.uu[chosen], uy=self.uy[chosen], energy=self.energy[chosen]
+        )
+
 
 def _clean(signals: Record) -> Record:
     """In double precision, zero past the end of every sequence."""
@@ -76,6 +97,39 @@ def _clean(signals: Record) -> Record:
 def _along(one: Array, other: Array) -> Array:
     """``sum conj(one) other`` over all samples, channel by channel."""
     return np.asarray(np.einsum("slh,slh->h", one.conj(), other))
+
+
+def _state_sums(system: DiagonalStateSpace, experiment: Experiment) -> tuple[Array, Array, Array]:
+    """``X^*X``, ``X^*U``, ``X^*Y`` from the states themselves: (H, K, K) and (H, K, c), H = 1 for one system."""
+    batch, sums = bool(system.batch_shape), None
+    for rows, states in aligned_states(system, experiment.given):
+        signals = (experiment.given.values[rows], experiment.wanted.values[rows])
+        if batch:
+            x = np.moveaxis(states, 2, 0).reshape(system.batch_shape[0], -1, states.shape[-1])
+            z = np.stack(signals, axis=-1).transpose(2, 0, 1, 3).reshape(x.shape[0], -1, 2)
+            U, Y = z[..., :1], z[..., 1:]
+        else:
+            x = states.reshape(1, -1, states.shape[-1])
+            U, Y = (part.reshape(1, -1, part.shape[2]) for part in signals)
+        xh = np.swapaxes(x, -1, -2).conj()
+        part_sums = [xh @ x, xh @ U, xh @ Y]
+        sums = part_sums if sums is None else [a + b for a, b in zip(sums, part_sums)]
+    assert sums is not None
+    return sums[0], sums[1], sums[2]
+
+
+def _channel_sums(system: DiagonalStateSpace, experiment: Experiment) -> tuple[Array, Array, Array]:
+    """The same of a batch: from correlations where they say enough, else from states."""
+    quick = divisible(system, experiment.given)
+    if system.is_bidirectional or not quick.any():  # the product of both directions is no correlation
+        return _state_sums(system, experiment)
+    square, xu, xy = experiment.channels.sums(system, experiment.channels.own, experiment.along)
+    found = np.swapaxes(square, -1, -2), xu[..., None], xy[..., None]
+    if not quick.all():
+        slow = np.flatnonzero(~quick)
+        for whole, part in zip(found, _state_sums(system[slow], experiment.some(slow)), strict=True):
+            whole[slow] = part
+    return found
 
 
 @dataclass(kw_only=True)
@@ -94,21 +148,8 @@ class Moments:
     @classmethod
     def of(cls, system: DiagonalStateSpace, experiment: Experiment) -> Moments:
         """Accumulate over the record."""
-        batch, sums = bool(system.batch_shape), None
-        for rows, states in aligned_states(system, experiment.given):
-            signals = (experiment.given.values[rows], experiment.wanted.values[rows])
-            if batch:
-                x = np.moveaxis(states, 2, 0).reshape(system.batch_shape[0], -1, states.shape[-1])
-                z = np.stack(signals, axis=-1).transpose(2, 0, 1, 3).reshape(x.shape[0], -1, 2)
-                U, Y = z[..., :1], z[..., 1:]
-            else:
-                x = states.reshape(1, -1, states.shape[-1])
-                U, Y = (part.reshape(1, -1, part.shape[2]) for part in signals)
-            xh = np.swapaxes(x, -1, -2).conj()
-            part_sums = [xh @ x, xh @ U, xh @ Y]
-            sums = part_sums if sums is None else [a + b for a, b in zip(sums, part_sums)]
-        assert sums is not None
-        xx, xu, xy = sums
+        batch = bool(system.batch_shape)
+        xx, xu, xy = _channel_sums(system, experiment) if batch else _state_sums(system, experiment)
         C, D = real_output(system), np.asarray(system.D)
         uu, uy = experiment.uu, experiment.uy
         if batch:

@@ -9,8 +9,9 @@ scans themselves,
 
 and the normal matrix is :math:`(C_i^TC_j)\circ(M_{ss}-M_{sx}M_{xx}^{-1}M_{xs})` with M the moments of the signals: the
 projection takes out what C can explain (Kaufman's form of variable projection :cite:p:`GP73,K75`). v are principal
-coordinates of the inputs. Stable by construction: :math:`\log|\lambda|` stays below a part of its old value. A step is
-taken only if it lowers the measured error.
+coordinates of the inputs. In a batch of scalar systems B stays: C explains all that it could do. Stable by
+construction: :math:`\log|\lambda|` stays below a part of its old value. A step is taken only if it lowers the measured
+error.
 """
 
 from __future__ import annotations
@@ -232,16 +233,15 @@ def _positions(given: Record, chosen: Array, way: int) -> tuple[Array, Array]:
 def _one_way(
     system: DiagonalStateSpace, signals: Record, delay: int, directions: Array | None, at: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """States (H, T, n) and sensitivities (H, T, n, q + 1) of one direction of time at sampled sequences and times."""
+    """States (H, T, n) and sensitivities (H, T, n, q + 1) of one direction of time at sampled sequences and times.
+
+    q is 0 for a batch: what moves b of a scalar system moves its state by a factor, and C can do that.
+    """
     values, poles = signals.values, system.poles
     zero = np.zeros((values.shape[0], *poles.shape), dtype=complex)
     x, _ = scan(poles, drive(system, values), zero)
     before = np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
     moved, _ = scan(poles, poles * before, zero)
-    if directions is None:
-        v = values[..., None]  # (N, L, H, 1): every channel's own input
-    else:
-        v = (values @ directions)[:, :, None, :]  # (N, L, 1, q)
     sequence, time = at
     inside, when = time - delay >= 0, np.maximum(time - delay, 0)
 
@@ -249,8 +249,10 @@ def _one_way(
         found = signal[sequence, when] * inside.reshape(-1, *(1,) * (signal.ndim - 2))
         return np.moveaxis(found, 1, 0) if directions is None else found[None]
 
-    # every state of a channel sees the same inputs: (N, L, ..., n, q) driven by (N, L, ..., 1, q)
-    driven = np.broadcast_to(v[..., None, :] if directions is None else v, (*x.shape, v.shape[-1])).astype(complex)
+    if directions is None:
+        return picked(x), picked(moved)[..., None]
+    v = (values @ directions)[:, :, None, :]  # every state sees the same inputs: (N, L, n, q) driven by (N, L, 1, q)
+    driven = np.broadcast_to(v, (*x.shape, v.shape[-1])).astype(complex)
     along_inputs, _ = scan(poles[..., None], driven, np.zeros((values.shape[0], *driven.shape[2:]), dtype=complex))
     return picked(x), np.concatenate([picked(along_inputs), picked(moved)[..., None]], axis=-1)
 
@@ -317,9 +319,9 @@ def _moved(system: DiagonalStateSpace, step: Array, directions: Array | None, sl
     new = logarithm + move
     least = np.maximum(-LEAST_DECAY * logarithm.real, np.minimum(slowest, -logarithm.real))
     new = np.minimum(new.real, -least) + 1j * new.imag
-    added = complex_step[..., :-1]
-    if directions is not None:
-        added = added @ directions.T
+    if directions is None:
+        return system.replace(poles=np.exp(new))
+    added = complex_step[..., :-1] @ directions.T
     size = np.linalg.norm(system.B, axis=-1, keepdims=True)
     length = np.linalg.norm(added, axis=-1, keepdims=True)
     added = added * np.minimum(1.0, LARGEST_MOVE * size / np.maximum(length, np.finfo(float).tiny))

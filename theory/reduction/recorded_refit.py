@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DimensionError
 from theory.reduction.experiment import Experiment, Moments
+from theory.systems.correlations import convolved
 from theory.systems.given import SystemLike, as_system
 from theory.systems.scan import (
     CHUNK_BYTES,
@@ -107,15 +108,12 @@ def recorded_outputs(system: DiagonalStateSpace, inputs: ArrayLike, lengths: Arr
     """Return what a system makes of recorded inputs, started at rest: (N, L, p), zero past the end of a sequence."""
     require_scannable(system)
     given, output = record(inputs, lengths, channels_of(system, system.m)), real_output(system)
-    width = system.batch_shape[0] if system.batch_shape else system.p
-    kind = float if system.conjugate_pairs else complex
-    found = np.zeros((*given.values.shape[:2], width), dtype=kind)
+    if system.batch_shape:
+        return convolved(system, given)
+    found = np.zeros((*given.values.shape[:2], system.p), dtype=float if system.conjugate_pairs else complex)
     for rows, states in aligned_states(system, given):
         u = given.values[rows] * given.mask[rows][..., None]
-        if system.batch_shape:
-            found[rows] = np.einsum("slhk,hk->slh", states, output[:, 0]) + u * system.D[:, 0, 0]
-        else:
-            found[rows] = states @ output.T + u @ system.D.T
+        found[rows] = states @ output.T + u @ system.D.T
     return found
 
 

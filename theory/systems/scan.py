@@ -211,9 +211,9 @@ def real_output(system: DiagonalStateSpace) -> Array:
 
 
 def with_real_output(system: DiagonalStateSpace, output: Array, D: Array) -> DiagonalStateSpace:
-    """Undo :func:`real_output`; a real pole has no imaginary part to be seen."""
+    """Undo :func:`real_output`; a real state has no imaginary part to be seen."""
     halves = np.split(output, 2, axis=-1) if system.is_bidirectional else [output]
     if system.conjugate_pairs:
-        n, real = system.n, system.poles.imag[..., None, :] == 0
+        n, real = system.n, ((system.poles.imag == 0) & (system.B.imag == 0).all(axis=-1))[..., None, :]
         halves = [0.5 * (half[..., :n] - 1j * np.where(real, 0.0, half[..., n:])) for half in halves]
     return system.replace(C=halves[0], C_reverse=halves[1] if system.is_bidirectional else None, D=D)

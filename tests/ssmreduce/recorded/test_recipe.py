@@ -190,6 +190,35 @@ def test_a_search_goes_on_with_what_was_measured():
     assert again == network.runs - len(held)
 
 
+def test_an_interrupted_reduction_goes_on_with_what_it_knew():
+    """Ctrl-C before there is a candidate: nothing is lost but the effect that was being measured."""
+    network = ToyNetwork([layer(1), layer(2)])
+    tree = {
+        f"layers_{i}/{key}": value
+        for i, one in enumerate(network.parts.layers)
+        for key, value in one.to_params().items()
+    }
+    model = Model(tree=tree, options=network.parts.layers[0].options())
+
+    def pressed(done: int, total: int, what: str) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    known: dict[str, float] = {}
+    with pytest.raises(KeyboardInterrupt):
+        reduce_model(model, ratio=0.5, network=network, recipe=FAST, known=known, progress=pressed)
+    assert len(known) == 5
+    held, network.runs = dict(known), 0
+    resumed = reduce_model(model, ratio=0.5, network=network, recipe=FAST, known=known)
+    runs, network.runs = network.runs, 0
+    assert held.items() <= known.items()
+    plain = reduce_model(model, ratio=0.5, network=network, recipe=FAST)
+    assert runs == network.runs - 5
+    assert resumed.training["reduction"] == plain.training["reduction"]
+    with pytest.raises(InputError, match="network"):
+        reduce_model(model, ratio=0.5, known=known)
+
+
 def test_the_smallest_model_is_found_by_bisection(network, search):
     found = search.smallest(0.25)
     assert found.changed <= 0.25
