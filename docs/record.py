@@ -1,11 +1,13 @@
 """Record the runs whose numbers README and the docs quote; ``tests/docs/test_recorded_numbers.py`` compares them.
 
     python docs/record.py compare                        # first layer of the shipped model, python-control on every row
+    python docs/record.py figure                         # the figure of that record, where only its look has changed
     python docs/record.py accuracy --data FOLDER [NAME]  # models reduced without retraining, on the test split
     python docs/record.py reduced --data FOLDER [NAME]   # models reduced from recorded inputs, on the test split
     python docs/record.py quotes                         # the lines and sentences that quote both, to be pasted
 
-The first three write to docs/recorded. Accuracies that were measured before stay until they are measured again.
+All but the last write to docs/recorded, or draw what is there. Accuracies that were measured before stay until they are
+measured again.
 """
 
 from __future__ import annotations
@@ -205,6 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("compare")
+    commands.add_parser("figure")
     commands.add_parser("quotes")
     accuracy = commands.add_parser("accuracy")
     accuracy.add_argument("--data")
@@ -222,6 +225,10 @@ def main() -> None:
         print("\n".join([*error_table(compared), peer_sentence(compared), *accuracy_table(recorded("accuracy"))]))
     elif arguments.what == "compare":
         record_compare()
+    elif arguments.what == "figure":
+        import record_figure  # beside this file
+
+        record_figure.draw()
     elif arguments.what == "reduced":
         import record_reduced  # beside this file
 

@@ -14,6 +14,7 @@ import pytest
 
 from ssmreduce import error_norm, hankel_singular_values, hinf_norm, load, reduce, shipped_checkpoint
 from ssmreduce.view.text import outward
+from theory.norms.bracket import Bracket
 
 ROOT = Path(__file__).resolve().parents[2]
 README, LRA, CHOOSING = (
@@ -61,6 +62,20 @@ def test_the_readme_quotes_the_recorded_comparison(record: ModuleType, compared:
     assert f"`||G||` is between {low} and {high}" in README
     assert f"{100 * compared['test_accuracy']:.2f} % test accuracy" in README
     assert compared["violations"] == []
+
+
+def test_the_figure_is_drawn_from_the_recorded_rows(
+    compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    made = importlib.import_module("record_figure")
+    norm = Bracket(*compared["norm"], 0.0)
+    rows = [made._row(entry, norm, 10.0) for entry in compared["rows"]]
+    for row, entry in zip(rows, compared["rows"], strict=True):
+        assert (row.method, row.order, row.bound) == (entry["method"], entry["order"], entry["bound"])
+        assert row.over_floor == entry["error"][1] / entry["floor"]
+        assert row.relative_error.upper == pytest.approx(entry["error"][1] / compared["norm"][0])
+        assert row.relative_h2 == entry["h2_error"] / 10.0
 
 
 def test_the_recorded_comparison_keeps_its_laws(compared: dict[str, Any]) -> None:
