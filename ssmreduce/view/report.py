@@ -9,16 +9,16 @@ import base64
 import hashlib
 import html as markup
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 from typing import Any
 
 from ssmreduce.results import Findings, Row
 from ssmreduce.view.canvas import image
-from ssmreduce.view.columns import Column, cells, columns
+from ssmreduce.view.columns import Column, cells, columns, folded
 from ssmreduce.view.heat import heat_maps
-from ssmreduce.view.pages import describe, not_run, peer_summary
+from ssmreduce.view.pages import AS_ASKED, describe, not_run, peer_summary
 from ssmreduce.view.plot import plot
 from ssmreduce.view.table import Cell, Styled
 from ssmreduce.view.text import DASH, ends, number, outward, percent, shown
@@ -52,10 +52,31 @@ def html(comparison: Findings) -> str:
 
 
 def fragment(comparison: Findings) -> str:
-    """Return the verdict and the table alone, for a notebook: no style, no figure."""
+    """Return the verdict and the best of each kind at each order, for a notebook: no figure, and no style sheet."""
     head = describe(comparison)[0]
     words = f"<p><strong>{_escaped(verdict(comparison))}</strong></p>"
-    return f"<div><p>{_escaped(head)}</p>{words}{_laws(comparison)}{_table(comparison)}</div>"
+    every = comparison.provenance.get("methods") == AS_ASKED
+    rows = comparison.rows if every else folded(comparison)
+    whole = len(comparison.rows)
+    told = f"<p>The best of each kind at each order; all {whole} rows: print(comparison.table(every=True))</p>"
+    more = told if len(rows) < whole else ""
+    return f"<div><p>{_escaped(head)}</p>{words}{_laws(comparison)}{_plain_table(comparison, rows)}{more}</div>"
+
+
+def _plain_table(comparison: Findings, listed: Sequence[Row]) -> str:
+    """The rows as a table that needs no style sheet; those of the smallest errors are bold."""
+    kept = columns(comparison, listed)
+    rows, starts = cells(comparison, kept, listed)
+    side = [f"text-align: {column.heading.justify}" for column in kept]
+    head = "".join(f'<th style="{s}">{_escaped(c.heading.title)}</th>' for s, c in zip(side, kept, strict=True))
+    body = ""
+    for i, (row, line) in enumerate(zip(listed, rows, strict=True)):
+        line_above = "; border-top: 1px solid" if i in starts else ""
+        bold = "; font-weight: bold" if row is comparison.winner(row.order) else ""
+        texts = (cell.text if isinstance(cell, Styled) else cell for cell in line)
+        tds = "".join(f'<td style="{s}{line_above}{bold}">{_escaped(t)}</td>' for s, t in zip(side, texts, strict=True))
+        body += f"<tr>{tds}</tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _file(name: str) -> str:

@@ -52,6 +52,9 @@ def why(findings: Findings, row: Row) -> str:
     """Why a row is the best of its order: its error, the floor, and who comes next."""
     others = [one for one in findings.rows if one.order == row.order and one is not row]
     rivals = [one for one in others if one.error is not None]
+    if row.error is not None and row.error.upper == 0:
+        too = " nor does any other method" if all(one.error and one.error.upper == 0 for one in rivals) else ""
+        return f"{called(row)} loses nothing at order {row.order}{',' if too else ''}{too}"
     words = f"{called(row)} has the smallest of {1 + len(rivals)} certified errors at order {row.order}{_size(row)}"
     following = min(rivals, key=lambda one: float(one.error.upper) if one.error else 0.0, default=None)
     if following is None or following.error is None or row.error is None:
@@ -63,7 +66,7 @@ def why(findings: Findings, row: Row) -> str:
 def why_order(findings: Findings, row: Row, error: float) -> str:
     """Why a row is the first to meet a tolerance: its error, and the smallest one at the order before."""
     words = (
-        f"order {row.order} is the smallest compared at which a certified error is at most {outward(error, 1)}: "
+        f"order {row.order} is the smallest compared at which a certified error is at most {error:g}: "
         f"{called(row)}{_size(row)}"
     )
     before = [one for order in findings.orders if order < row.order and (one := findings.winner(order)) is not None]

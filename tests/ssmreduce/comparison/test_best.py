@@ -123,6 +123,10 @@ def test_words_of_made_up_rows() -> None:
 def test_a_choice_says_whether_the_next_one_may_be_better() -> None:
     assert "overlap" in made(row("a", 2, 4.0), row("b", 2, 5.0, lower=3.9)).best(2).reason
     assert "overlap" not in made(row("a", 2, 4.0), row("b", 2, 5.0, lower=4.1)).best(2).reason
+    both = made(row("a", 8, 0.0, 0.0), row("b", 8, 0.0, 0.0))
+    assert both.best(8).reason == "a loses nothing at order 8, nor does any other method"
+    assert made(row("a", 8, 0.0, 0.0), row("b", 8, 1.0, 0.0)).best(8).reason == "a loses nothing at order 8"
+    assert "error is at most 0.25:" in both.best(error=0.25).reason
     found = made(row("a", 2, 4.0, 2.0), row("b", 2, None), row("a", 4, 1.0))
     assert "of 1 certified errors at order 2" in found.best(2).reason
     assert "at order 2 the smallest is 4.000, by a" in found.best(error=1.0).reason

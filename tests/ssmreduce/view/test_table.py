@@ -108,3 +108,16 @@ def test_percentages_have_the_digits_of_their_brackets_and_are_never_too_small(v
 def test_times_are_short() -> None:
     told = [duration(seconds) for seconds in (0.00012, 0.00104, 0.0209, 0.2437, 1.777, 12.34, 122.4)]
     assert told == ["0.12 ms", "1.04 ms", "20.9 ms", "244 ms", "1.78 s", "12.3 s", "122 s"]
+
+
+def test_a_notebook_has_the_best_of_each_kind_and_says_what_it_leaves_out() -> None:
+    """All rows of all methods were too long for a cell, and nothing in them stood out."""
+    rows = (row("a", "balancing", 1, 2.0), row("b", "balancing", 1, 3.0), row("c", "baseline", 1, 4.0))
+    page = made(*rows)._repr_html_()
+    assert re.findall(r">(a \*|b|c)</td>", page) == ["a *", "c"]
+    assert "all 3 rows: print" in page
+    lines = page.split("<tr>")[2:]
+    assert ["font-weight: bold" in line for line in lines] == [True, False]
+    asked = made(*rows, methods="as asked for")._repr_html_()
+    assert re.findall(r">(a \*|b|c)</td>", asked) == ["a *", "b", "c"]
+    assert "rows: print" not in asked
