@@ -96,8 +96,8 @@ def _one(system: System, low: float, high: float, rtol: float) -> Bracket:
         response = _written(scaled)
         if response is None:
             return replace(UNKNOWN, frequency=low)
-        pieces = [(low / unit, high / unit)] if response.form.real else [
-            (low / unit, high / unit), (-high / unit, -low / unit)]  # fmt: skip
+        low, high = low / unit, max(high / unit, float(np.nextafter(low / unit, np.inf)))  # the quotients may underflow
+        pieces = [(low, high)] if response.form.real else [(low, high), (-high, -low)]
         found = [_bracketed(_within(response, piece), piece, rtol) for piece in pieces]
     best, most = max(found, key=lambda one: one.lower), max(found, key=lambda one: one.upper)
     return Bracket.of(best.lower, most.upper, best.frequency * unit, rtol, most.diagnostics)

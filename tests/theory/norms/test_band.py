@@ -74,7 +74,7 @@ def check(system, band, rtol=1e-3):
         assert lower <= at * (1 + 1e-9) + noise, "the lower end is not attained where it is said to be"
         truth = swept(one, band)
         assert truth <= upper * (1 + SWEPT) + noise, "the upper end is below what a sweep attains"
-        assert lower <= upper
+        assert lower < upper, "rounding leaves something between what is attained and what is proved"
     return found
 
 
@@ -118,6 +118,13 @@ def test_continuous_bands_reach_infinity():
         assert wanted <= found.upper * (1 + 1e-12)
         assert found.upper <= wanted * (1 + 1e-8)
         assert found.frequency == pytest.approx(at, abs=1e-6)
+
+
+def test_a_band_of_the_least_width_there_is():
+    for kind in ("few", "complex", "continuous", "continuous, many"):
+        system = diagonal(3, **{"closest": 1e-2} | KINDS[kind])
+        for low in (0.0, 1.0):
+            check(system, (low, float(np.nextafter(low, np.inf))))
 
 
 def test_a_peak_next_to_the_band_does_not_count():
