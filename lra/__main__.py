@@ -128,10 +128,12 @@ def parser() -> argparse.ArgumentParser:
     reduce.add_argument("--examples", type=int, metavar="N",
                         help="half are fitted, half judge (400; of sequences under 784 samples more, up to 1600)")
     reduce.add_argument("--decoder-examples", type=int, default=1000, metavar="N",
-                        help="further ones for norms and decoder of the chosen model (1000)")
+                        help="further ones for norms, decoder and `--together` of the chosen model (1000)")
     reduce.add_argument("--seed", type=int, default=0, help="of the choice of examples")
     reduce.add_argument("--clip-eigs", action="store_true",
                         help="hold unstable poles inside the circle, as S5's clip_eigs does; what that changes is told")
+    told = "Gauss-Newton steps on C and D of all layers at once (3)"
+    reduce.add_argument("--together", type=int, default=3, metavar="N", help=told)
     reduce.add_argument("--polish", type=int, default=8, metavar="N", help="Gauss-Newton steps on poles and B (8)")
     reduce.add_argument("--no-refit", action="store_true", help="leave C and D as truncation gives them")
     reduce.add_argument("--no-norms", action="store_true", help="leave the statistics of the batch norms alone")
@@ -228,6 +230,7 @@ def _reduce(arguments: argparse.Namespace) -> int:
         norms=not (arguments.no_norms or layers_only),
         decoder=not (arguments.no_decoder or layers_only),
         polish=arguments.polish,
+        together=arguments.together,
         seed=arguments.seed,
     )
     sizes = {name: getattr(arguments, name) for name in ("ratio", "budget", "max_change")}

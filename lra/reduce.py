@@ -48,7 +48,8 @@ class Request:
     examples : int, optional
         Of the training split; half are fitted, half judge. Left out: :func:`usual_examples`.
     decoder_examples : int
-        Further ones, on which norms and decoder of the chosen model are fitted again (:attr:`Recipe.further`).
+        Further ones, on which all layers at once, norms and decoder of the chosen model are fitted again
+        (:attr:`Recipe.further`).
     recipe : Recipe
     """
 
@@ -129,11 +130,12 @@ def reduce_checkpoint(
     if not output.parent.is_dir():
         raise ConfigError(f"the folder {output.parent} is not there: make it first")
     model = load_stable(path, clip_eigs)
-    further = request.decoder_examples if request.recipe.norms or request.recipe.decoder else 0
-    network, told = network_of(model, data, request.examples, further, request.recipe.seed)
+    recipe = request.recipe
+    further = request.decoder_examples if recipe.norms or recipe.decoder or recipe.together else 0
+    network, told = network_of(model, data, request.examples, further, recipe.seed)
     partial = Partial(output.with_name(output.stem + ".partial.json"), _key(Path(path), request, told))
     told |= clipping_effect(path, network)
-    recipe = dataclasses.replace(request.recipe, further=told["further"])
+    recipe = dataclasses.replace(recipe, further=told["further"])
     search = Search(network, recipe, report, partial)
     if request.max_change is not None:
         outcome = search.smallest(request.max_change)

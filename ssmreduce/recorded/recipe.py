@@ -1,7 +1,8 @@
 r"""A whole model with fewer states that acts like the whole one on what it sees.
 
 Candidates (what stands for observability, how the budget is spread) are truncated, refitted layer by layer, their norms
-paired and, if wanted, their decoder corrected; the best few are polished by Gauss-Newton steps. What counts is the
+paired and, if wanted, their decoder corrected; the best few are polished by Gauss-Newton steps, and of the best one C
+and D of all layers are fitted at once, through the network. What counts is the
 divergence of the logits from the whole model's on held-out, unlabelled examples, or the relative squared error of its
 output signals (:mod:`ssmreduce.recorded.measures`); every stage is kept only if it lowers that.
 """
@@ -27,6 +28,7 @@ from ssmreduce.recorded.stages import (
     refit_in_sequence,
     truncated,
 )
+from ssmreduce.recorded.together import Steps, refusal
 from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
 from theory.gramians.recorded import OBSERVABILITIES
 
@@ -54,11 +56,14 @@ class Recipe:
         Gauss-Newton steps on poles and B; 0 leaves them out.
     finalists : int
         Candidates that are polished.
+    together : int
+        Gauss-Newton steps, at most, on C and D of all layers at once (:mod:`ssmreduce.recorded.together`), with the
+        fitted and the further examples; 0 leaves them out. Not for signals.
     fit_fraction : float
         Part of the examples that is fitted; the others judge.
     further : int
-        Examples of the network, its last ones, on which norms and decoder of the chosen model are fitted again
-        together with the fitted ones: nothing of the layers is recorded on them, so they cost two passes and no memory.
+        Examples of the network, its last ones, on which all layers at once, then norms and decoder of the chosen model
+        are fitted again together with the fitted ones: of the layers nothing is kept there, so they cost no memory.
     seed : int
         Of the split of the examples and the random directions.
     """
@@ -70,6 +75,7 @@ class Recipe:
     feedthrough: bool = True
     polish: int = 8
     finalists: int = 3
+    together: int = 3
     fit_fraction: float = 0.5
     further: int = 0
     seed: int = 0
@@ -142,7 +148,7 @@ class Search:
         kinds, sizes = self.recipe.observability, [layer.order for layer in self.network.parts.layers]
         fresh = sum(len(curve_orders(n)) for kind in kinds if kind not in self._curves for n in sizes)
         self._total = self._done + fresh + 2 * len(kinds) + (self.recipe.finalists if self.recipe.polish else 0)
-        self._total += bool(self.recipe.further)
+        self._total += bool(self.recipe.further) + self.recipe.together
 
     def judge(self, parts: Parts) -> float:
         """Divergence from the whole model on the held-out examples; infinite where logits are not finite."""
@@ -212,6 +218,7 @@ class Search:
             self._candidates(budget, found, stages)
             for item in sorted(found, key=_score)[: self.recipe.finalists if self.recipe.polish else 0]:
                 found.append(self._polished(item, stages))
+            self._together(found, stages)
             if self.recipe.further and (self.recipe.norms or self.recipe.decoder):
                 found.append(self._on_more(min(found, key=_score), stages))
         except KeyboardInterrupt:
@@ -261,6 +268,32 @@ class Search:
         return Candidate(
             score=score, refitted=polished, final=final, kind=item.kind, allocation=item.allocation, polished=True
         )
+
+    def _together(self, found: list[Candidate], stages: list[Stage]) -> None:
+        """C and D of all layers at once, from the best candidate; each step that the judge likes is one more."""
+        item = min(found, key=_score, default=None)
+        if item is None or not self.recipe.together:
+            return
+        detail = f"{item.kind}, {item.allocation} {tuple(layer.order for layer in item.final.layers)}"
+        reason = refusal(self.network)
+        try:
+            steps = None if reason else Steps(self.network, self.more, self.recipe.seed, self.recipe.feedthrough)
+        except InputError as error:
+            reason = str(error)
+        if reason or steps is None:
+            told = f"{detail}: all layers at once: {reason}"
+            stages.append(Stage(name="refused", detail=told, before=item.score, after=np.inf, kept=False))
+            return
+        for _ in range(self.recipe.together):
+            self.report(f"all layers at once: {detail}")
+            tried = [(self.judge(trial), k, trial) for k, trial in enumerate(steps.trials(item.final))]
+            score, _, parts = min(tried, key=lambda one: one[:2], default=(np.inf, 0, item.final))
+            kept = score < item.score
+            stages.append(Stage(name="all at once", detail=detail, before=item.score, after=score, kept=kept))
+            if not kept:
+                return
+            item = replace(item, score=score, refitted=parts, final=parts)
+            found.append(item)
 
     def _on_more(self, item: Candidate, stages: list[Stage]) -> Candidate:
         """Norms and decoder fitted again on the fitted examples and the further ones."""

@@ -23,7 +23,7 @@ from ssmreduce.recorded.recipe import Recipe, Search
 pytestmark = pytest.mark.jax
 
 DIGITS = shipped_checkpoint("digits_s5")
-FAST = Recipe(observability=("exact",), polish=0)
+FAST = Recipe(observability=("exact",), polish=0, together=0)
 
 
 class Unreadable:

@@ -11,7 +11,7 @@ from ssmreduce.recorded.recipe import Recipe, Search
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded(WholeModel):
-    """From recorded inputs: candidates, refit, norms, decoder, Gauss-Newton, judged on held-out examples.
+    """From recorded inputs: candidates, refit, norms, decoder, Gauss-Newton, all at once, judged on held-out examples.
 
     Attributes
     ----------
@@ -19,17 +19,20 @@ class Recorded(WholeModel):
         Which stages are tried.
     polish : int
         Gauss-Newton steps; 0 leaves them out.
+    together : int
+        Steps on all layers at once; 0 leaves them out.
     """
 
     refit: bool = True
     norms: bool = True
     decoder: bool = True
     polish: int = 8
+    together: int = 3
 
     def reducer(self, network: Network, seed: int) -> Reducer:
         """Effects of the layers are measured once for all budgets."""
-        recipe = Recipe(refit=self.refit, norms=self.norms, decoder=self.decoder, polish=self.polish, seed=seed)
-        search = Search(network, recipe)
+        chosen = {name: getattr(self, name) for name in ("refit", "norms", "decoder", "polish", "together")}
+        search = Search(network, Recipe(**chosen, seed=seed))
 
         def reduce(budget: int) -> tuple[Parts, str]:
             outcome = search.reduce(budget)

@@ -13,7 +13,7 @@ from ssmreduce.recorded.recipe import Recipe, Search
 from theory.errors import InputError
 
 FURTHER = 40
-PLAIN = Recipe(observability=("exact",), polish=0)
+PLAIN = Recipe(observability=("exact",), polish=0, together=0)
 MORE = replace(PLAIN, further=FURTHER)
 
 

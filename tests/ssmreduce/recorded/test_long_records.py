@@ -48,7 +48,7 @@ def test_c_and_d_fit_all_sequences_where_poles_and_b_were_fitted_on_some(monkeyp
 
 def test_no_parts_run_twice_in_a_row_on_the_held_out_examples(monkeypatch: pytest.MonkeyPatch):
     network = ToyNetwork([layer(1), layer(2)])
-    search = Search(network, Recipe(observability=("exact",), polish=2, finalists=1))
+    search = Search(network, Recipe(observability=("exact",), polish=2, finalists=1, together=0))
     seen, real = [], network.run
 
     def run(parts, rows, record=()):

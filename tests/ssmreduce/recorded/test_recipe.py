@@ -19,7 +19,7 @@ from ssmreduce.reduction import reduce
 from theory.errors import InputError, OrderError
 from theory.norms import error_norm
 
-FAST = Recipe(observability=("exact",), polish=0)
+FAST = Recipe(observability=("exact",), polish=0, together=0)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_the_same_seed_gives_the_same_model(network):
 
 def test_gradients_are_asked_for_only_where_they_are_used():
     network = ToyNetwork([layer(1, P=3)], count=8, L=6)
-    mixed = Search(network, Recipe(observability=("output", "mixture"), polish=0)).reduce(1)
+    mixed = Search(network, Recipe(observability=("output", "mixture"), polish=0, together=0)).reduce(1)
     assert mixed.observability in ("output", "mixture")
 
 
@@ -270,4 +270,4 @@ def test_a_network_that_is_wrong_is_named_not_searched(wrong, monkeypatch):
     if wrong == "gradients":
         monkeypatch.setattr(network, "gradients", lambda *a: tuple(g[:, :, :1] for g in gradients(*a)))
     with pytest.raises(InputError, match="of layer 0"):
-        Search(network, Recipe(observability=("output",), polish=0)).reduce(1)
+        Search(network, Recipe(observability=("output",), polish=0, together=0)).reduce(1)
