@@ -79,6 +79,11 @@ def _diagonalized(system: StateSpace, steps: int) -> Diagonalized | None:
     low_V, low = np.zeros_like(V), np.zeros(n, complex)
     for _ in range(steps):
         V, low_V, poles, low = _refined(A, (V, low_V), W, (poles, low))
+    if steps and np.isfinite(V).all():  # vectors of repeated poles turn by as much as a tenth among themselves
+        try:
+            W = np.linalg.inv(V)
+        except np.linalg.LinAlgError:
+            return None
     inverse = NearInverse.of(V, W, low=low_V)
     if inverse is None:
         return None

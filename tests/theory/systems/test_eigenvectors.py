@@ -5,6 +5,7 @@ from __future__ import annotations
 import mpmath as mp
 import numpy as np
 import pytest
+from tolerance import tol
 
 from theory.arithmetic.products import product
 from theory.norms.responses.dense import modal_sum
@@ -93,6 +94,19 @@ def test_newton_steps_leave_the_remainder_small() -> None:
         assert found[0] is not None
         assert found[1] is not None
         assert found[1].radii.max() < 1e-2 * found[0].radii.max()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_newton_steps_lose_nothing_of_what_reaches_repeated_poles(seed: int) -> None:
+    """Their vectors turn among themselves in a step; inputs and outputs go with them."""
+    rng = np.random.default_rng(seed)
+    T = np.eye(8) + 0.3 * rng.normal(size=(8, 8)) / np.sqrt(8)
+    A = T @ np.diag(np.repeat([0.9, 0.99, -0.5, 0.7], 2)) @ np.linalg.inv(T)
+    modes = modal_sum(StateSpace(A, rng.normal(size=(8, 2)), rng.normal(size=(3, 8)), dt=1.0), steps=3)
+    assert modes is not None
+    assert modes.perturbation is not None
+    assert modes.perturbation.b_error.max() <= tol(8, 1e3) * modes.row_sizes.max()
+    assert modes.perturbation.c_error.max() <= tol(8, 1e3) * modes.column_sizes.max()
 
 
 @pytest.mark.parametrize("complex_", [False, True])
