@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract_cases import KINDS, measured_error, members, present, response, rounding, run, system_of, true_values
+from contract_cases import (
+    KINDS,
+    diagonal,
+    measured_error,
+    members,
+    present,
+    response,
+    rounding,
+    run,
+    system_of,
+    true_values,
+)
 from layer_cases import s5_params
 from strategies import gaussian, stable_poles
 
 import ssmreduce
 from ssmreduce import analyze
+from ssmreduce.methods.registry import least_order, shared
 from ssmreduce.view.analysis_plot import GainPicture
 from theory.errors import InputError, MissingDependencyError, OrderError, StabilityError, ToleranceError
+from theory.gramians.hankel import causal_hankel_singular_values
+from theory.reduction.balancing import real_order
+from theory.reduction.bounds import hankel_floor
 from theory.systems.realization import dense
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
@@ -247,3 +262,12 @@ def test_without_matplotlib_a_picture_names_the_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match="plot"):
         analyze(KINDS["S5 layer"]).plot("hsv")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_least_order_allows_for_another_feedthrough(seed):
+    """Where D may change, the strictly causal part alone bounds the error from below."""
+    system = diagonal(seed, delay=0, m=2, p=2)
+    for hsv in (causal_hankel_singular_values(system), shared(system).floor_hsv):
+        for order in range(system.n):
+            assert least_order(system, hankel_floor(hsv, real_order(system, order))) <= order
