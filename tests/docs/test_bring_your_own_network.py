@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,19 @@ def test_recordings_come_back(
     assert not np.allclose(space["felt"].layer.Lambda, alone.layer.Lambda)
     assert f"{alone.diagnostics['recorded']['relative']:.2%}" in capsys.readouterr().out
     assert (tmp_path / "train.recording").exists()
+
+
+def test_the_measured_figures_are_those_of_the_record() -> None:
+    """The table of other people's CIFAR-10 model: every row from its record, which says what was run."""
+    record = json.loads((ROOT / "docs" / "recorded" / "foreign.json").read_text(encoding="utf-8"))
+    table = PAGE.split("| states removed | method |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(table) == len(record["rows"])
+    for line, row in zip(table, record["rows"], strict=True):
+        kept = sum(row["orders"])
+        assert row["removed"] == 1 - kept / record["states"]
+        assert line == f"| {100 * row['removed']:.4g} % | {row['method']} | {kept} | {row['accuracy']:.1f} % |"
+    assert f"its {record['whole']:.1f} % on {record['test_examples']} test images" in PAGE.replace("\n", " ")
+    assert record["examples"] < record["test_examples"]
 
 
 @pytest.mark.data
