@@ -28,7 +28,7 @@ from ssmreduce.recorded.stages import (
     refit_in_sequence,
     truncated,
 )
-from ssmreduce.recorded.together import Steps, refusal
+from ssmreduce.recorded.together import Steps
 from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
 from theory.gramians.recorded import OBSERVABILITIES
 
@@ -275,25 +275,20 @@ class Search:
         if item is None or not self.recipe.together:
             return
         detail = f"{item.kind}, {item.allocation} {tuple(layer.order for layer in item.final.layers)}"
-        reason = refusal(self.network)
         try:
-            steps = None if reason else Steps(self.network, self.more, self.recipe.seed, self.recipe.feedthrough)
-        except InputError as error:
-            reason = str(error)
-        if reason or steps is None:
-            told = f"{detail}: all layers at once: {reason}"
+            steps = Steps(self.network, self.more, self.recipe.seed, self.recipe.feedthrough)
+            for _ in range(self.recipe.together):
+                self.report(f"all layers at once: {detail}")
+                score, parts = steps.best(item.final, self.judge)
+                kept = score < item.score
+                stages.append(Stage(name="all at once", detail=detail, before=item.score, after=score, kept=kept))
+                if not kept:
+                    return
+                item = replace(item, score=score, refitted=parts, final=parts)
+                found.append(item)
+        except InputError as refused:
+            told = f"{detail}: all layers at once: {refused}"
             stages.append(Stage(name="refused", detail=told, before=item.score, after=np.inf, kept=False))
-            return
-        for _ in range(self.recipe.together):
-            self.report(f"all layers at once: {detail}")
-            tried = [(self.judge(trial), k, trial) for k, trial in enumerate(steps.trials(item.final))]
-            score, _, parts = min(tried, key=lambda one: one[:2], default=(np.inf, 0, item.final))
-            kept = score < item.score
-            stages.append(Stage(name="all at once", detail=detail, before=item.score, after=score, kept=kept))
-            if not kept:
-                return
-            item = replace(item, score=score, refitted=parts, final=parts)
-            found.append(item)
 
     def _on_more(self, item: Candidate, stages: list[Stage]) -> Candidate:
         """Norms and decoder fitted again on the fitted examples and the further ones."""

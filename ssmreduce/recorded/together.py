@@ -17,7 +17,7 @@ Poles and B stay bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, log_softmax
 from ssmreduce.recorded.measures import Divergence, measure_of
 from ssmreduce.recorded.recording import Sample, spread_over
-from theory.errors import InputError
+from theory.errors import AccuracyError, InputError, require_finite
 from theory.systems.scan import aligned_states, channels_of, real_output, record, with_real_output
 from theory.systems.system import DiagonalStateSpace
 
@@ -53,15 +53,6 @@ NEGLIGIBLE = 1e-9
 """Of the largest energy of a direction of the states, below which it cannot be told from rounding."""
 
 
-def refusal(network: Network) -> str | None:
-    """Why these steps cannot be taken on a network, or ``None``."""
-    if not isinstance(measure_of(network), Divergence):
-        return "outputs are signals, not predictions"
-    if any(not _is_real(layer) for layer in network.parts.layers):
-        return "a layer is a complex system"
-    return None
-
-
 def _is_real(layer: SSMLayer) -> bool:
     return isinstance(layer.system, DiagonalStateSpace) and layer.system.is_real
 
@@ -82,21 +73,32 @@ class Steps:
     Parameters
     ----------
     network : Network
-        Of which :func:`refusal` has nothing to say.
+        Whose outputs are predictions, and whose layers are real.
     sample : Sample
         Examples; as many of them are used as :data:`EQUATIONS` and :data:`SAMPLES` allow.
     seed : int
         Of the random directions.
     feedthrough : bool
         Whether D moves, where a layer has as many inputs as outputs.
+
+    Raises
+    ------
+    InputError
+        These steps cannot be taken on this network; the reason.
     """
 
     def __init__(self, network: Network, sample: Sample, seed: int, feedthrough: bool = True) -> None:
+        if not isinstance(measure_of(network), Divergence):
+            raise InputError("outputs are signals, not predictions")
+        if not all(map(_is_real, network.parts.layers)):
+            raise InputError("a layer is a complex system")
         self.network, self.feedthrough = network, feedthrough
         self.rng = np.random.default_rng(seed)
         one = network.run(network.parts, sample.rows[:1], record=range(len(network.parts.layers)))
         if any(len(values) != 1 for values in one.inputs.values()):
             raise InputError("an example is more than one sequence")
+        if one.logits.shape[-1] < 2:
+            raise InputError("predictions of one class alone say nothing")
         length = max(values.shape[1] for values in one.inputs.values())
         self.directions = min(DIRECTIONS, one.logits.shape[-1] - 1)
         most = min(EQUATIONS // max(1, self.directions), max(1, SAMPLES // length))
@@ -105,9 +107,22 @@ class Steps:
         self.chunks = np.array_split(self.rows, min(len(self.rows), max(1, -(-len(self.rows) * held // HELD_BYTES))))
         self.wanted = self._centred(network.run(network.parts, self.rows).logits)
 
+    def best(self, parts: Parts, distance: Callable[[Parts], float]) -> tuple[float, Parts]:
+        """The trial with the least distance, and that; infinite where there is none.
+
+        Raises
+        ------
+        InputError
+            The reduced model's signals are not finite.
+        """
+        tried = [(distance(trial), k, trial) for k, trial in enumerate(self.trials(parts))]
+        score, _, trial = min(tried, key=lambda one: one[:2], default=(np.inf, 0, parts))
+        return score, trial
+
     def trials(self, parts: Parts) -> Iterator[Parts]:
-        """Parts after a step from here, one for each damping."""
+        """Parts after a step from here, one for each damping; without those that storage cannot hold."""
         logits = self._centred(self.network.run(parts, self.rows).logits)
+        require_finite(**{"logits of the reduced model": logits})
         roots = self._roots(0.5 * (logits + self.wanted))
         missing = np.einsum("nkr,nk->nr", roots, self.wanted - logits).ravel()
         moving = [i for i, layer in enumerate(parts.layers) if layer is not self.network.parts.layers[i]]
@@ -123,9 +138,12 @@ class Steps:
         for damping in DAMPINGS:
             weights = np.linalg.solve(normal + damping * mean * np.eye(len(missing)), missing).astype(np.float32)
             trial = parts
-            for index, blocks, undo in zip(moving, scaled, back, strict=True):
-                layer = parts.layers[index]
-                trial = trial.with_layer(index, layer.with_outputs(undo(layer.system, blocks.T @ weights)))
+            try:
+                for index, blocks, undo in zip(moving, scaled, back, strict=True):
+                    layer = parts.layers[index]
+                    trial = trial.with_layer(index, layer.with_outputs(undo(layer.system, blocks.T @ weights)))
+            except AccuracyError:
+                continue
             yield trial
 
     def columns(self, parts: Parts, roots: Array, moving: list[int]) -> list[_Columns]:

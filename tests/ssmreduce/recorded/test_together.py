@@ -16,7 +16,8 @@ from ssmreduce.network import Parts, Pass
 from ssmreduce.recorded import together
 from ssmreduce.recorded.recipe import Recipe, Search
 from ssmreduce.recorded.recording import Sample
-from ssmreduce.recorded.together import Steps, refusal
+from ssmreduce.recorded.together import Steps
+from theory.errors import InputError
 from theory.systems.system import DiagonalStateSpace
 
 REAL = [kind for kind in KINDS if kind != "complex"]
@@ -108,9 +109,25 @@ def test_without_feedthrough_d_stays() -> None:
 
 def test_signals_are_refused_with_the_reason() -> None:
     network = ToyEnhancer([layer(1, H=1), layer(2, H=1)])
-    assert "signals" in str(refusal(network))
     found = Search(network, replace(ONCE, observability=("exact",))).reduce(4)
     assert any(stage.name == "refused" and "signals" in stage.detail for stage in found.stages)
+
+
+def test_one_class_and_signals_that_are_not_finite_are_refused_with_the_reason() -> None:
+    layers, rows = [layer(1), layer(2)], np.arange(12)
+    alone = ToyNetwork(layers, count=12, L=12, classes=1)
+    with pytest.raises(InputError, match="one class"):
+        Steps(alone, Sample(alone, rows), 0)
+
+    class Broken(ToyNetwork):
+        def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
+            found = super().run(parts, rows, record)
+            return found if parts is self.parts else replace(found, logits=found.logits * np.nan)
+
+    network = Broken(layers, count=12, L=12)
+    smaller = network.parts.with_layer(0, layers[0].keep(range(3)))
+    with pytest.raises(InputError, match="finite"):
+        Steps(network, Sample(network, rows), 0).best(smaller, lambda parts: 0.0)
 
 
 def test_examples_of_several_sequences_are_refused_with_the_reason() -> None:
