@@ -1,4 +1,4 @@
-"""Hypothesis profiles (HYPOTHESIS_PROFILE = again, dev, ci, nightly; only nightly draws new systems), a generator."""
+"""Hypothesis profiles (HYPOTHESIS_PROFILE = dev, ci, nightly; only nightly draws new systems), a seeded generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 pytest.register_assert_rewrite("contract_cases", "contract_laws")  # they assert outside of a test file
 
 _SLOW_OK = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("again", max_examples=6, deadline=None, suppress_health_check=_SLOW_OK, derandomize=True)
 settings.register_profile("dev", max_examples=15, deadline=None, suppress_health_check=_SLOW_OK, derandomize=True)
 settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=_SLOW_OK, derandomize=True)
 settings.register_profile("nightly", max_examples=2000, deadline=None, suppress_health_check=_SLOW_OK)

@@ -60,7 +60,6 @@ def main(arguments: list[str]) -> int:
             "NPY_DISABLE_CPU_FEATURES": " ".join(features()),
             "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
         }
-        changes |= {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", "again")}
         print(" ".join(f"{name}='{value}'" for name, value in changes.items()), flush=True)
         start = time.perf_counter()
         code = subprocess.call([sys.executable, "-m", "pytest", *arguments], env=os.environ | changes)

@@ -86,7 +86,7 @@ def test_derivatives_are_differences_and_scales_are_energies(
 
 @pytest.mark.parametrize("budget", [3, 5])
 def test_a_step_is_better_or_not_taken_and_moves_nothing_but_c_and_d(budget: int) -> None:
-    network = ToyNetwork([layer(1), layer(2)], count=24, L=12)
+    network = ToyNetwork([layer(1), layer(2)], count=16, L=8)
     plain = Search(network, replace(ONCE, together=0)).reduce(budget)
     found, again = (Search(network, ONCE).reduce(budget) for _ in range(2))
     assert found.divergence < plain.divergence  # here it is better
@@ -100,7 +100,7 @@ def test_a_step_is_better_or_not_taken_and_moves_nothing_but_c_and_d(budget: int
 
 
 def test_without_feedthrough_d_stays() -> None:
-    network = ToyNetwork([layer(1), layer(2)], count=24, L=12)
+    network = ToyNetwork([layer(1), layer(2)], count=16, L=8)
     found = Search(network, replace(ONCE, feedthrough=False)).reduce(4)
     assert any(stage.name == "all at once" and stage.kept for stage in found.stages)
     for one, whole in zip(found.parts.layers, network.parts.layers, strict=True):
@@ -137,9 +137,9 @@ def test_examples_of_several_sequences_are_refused_with_the_reason() -> None:
             inputs = {index: np.concatenate([values, values]) for index, values in found.inputs.items()}
             return replace(found, inputs=inputs)
 
-    search = Search(Pairs([layer(1), layer(2)], count=24, L=12), ONCE)
+    search = Search(Pairs([layer(1), layer(2)], count=16, L=8), ONCE)
     stages: list = []
-    plain = Search(ToyNetwork([layer(1), layer(2)], count=24, L=12), replace(ONCE, together=0))
+    plain = Search(ToyNetwork([layer(1), layer(2)], count=16, L=8), replace(ONCE, together=0))
     found: list = []
     plain._candidates(4, found, [])
     search._together(found, stages)
