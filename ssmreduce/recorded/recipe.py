@@ -276,7 +276,8 @@ class Search:
             return
         detail = f"{item.kind}, {item.allocation} {tuple(layer.order for layer in item.final.layers)}"
         try:
-            steps = Steps(self.network, self.more, self.recipe.seed, self.recipe.feedthrough)
+            seen, recipe = self.recording.whole, self.recipe
+            steps = Steps(self.network, self.more, seen, recipe.seed, recipe.feedthrough)
             for _ in range(self.recipe.together):
                 self.report(f"all layers at once: {detail}")
                 score, parts = steps.best(item.final, self.judge)

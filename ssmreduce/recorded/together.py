@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.network import Network, Parts, log_softmax
+from ssmreduce.network import Network, Parts, Pass, log_softmax
 from ssmreduce.recorded.measures import Divergence, measure_of
 from ssmreduce.recorded.recording import Sample, spread_over
 from theory.errors import AccuracyError, InputError, require_finite
@@ -42,6 +42,9 @@ EQUATIONS, SAMPLES = 4000, 1_000_000
 
 HELD_BYTES = 500_000_000
 """Inputs and gradients of all layers that are held at a time."""
+
+ROUND = 100
+"""Examples at a time are a multiple of so many, where more are held: networks that compile see one size of batch."""
 
 SMOOTHING = 0.05
 """Part of Fisher's matrix that is white: sure predictions would say nothing."""
@@ -76,6 +79,8 @@ class Steps:
         Whose outputs are predictions, and whose layers are real.
     sample : Sample
         Examples; as many of them are used as :data:`EQUATIONS` and :data:`SAMPLES` allow.
+    seen : Pass
+        Of the whole model, with the inputs of all layers: says how long they are.
     seed : int
         Of the random directions.
     feedthrough : bool
@@ -87,24 +92,25 @@ class Steps:
         These steps cannot be taken on this network; the reason.
     """
 
-    def __init__(self, network: Network, sample: Sample, seed: int, feedthrough: bool = True) -> None:
+    def __init__(self, network: Network, sample: Sample, seen: Pass, seed: int, feedthrough: bool = True) -> None:
         if not isinstance(measure_of(network), Divergence):
             raise InputError("outputs are signals, not predictions")
         if not all(map(_is_real, network.parts.layers)):
             raise InputError("a layer is a complex system")
         self.network, self.feedthrough = network, feedthrough
         self.rng = np.random.default_rng(seed)
-        one = network.run(network.parts, sample.rows[:1], record=range(len(network.parts.layers)))
-        if any(len(values) != 1 for values in one.inputs.values()):
+        if any(len(values) != len(seen.logits) for values in seen.inputs.values()):
             raise InputError("an example is more than one sequence")
-        if one.logits.shape[-1] < 2:
+        classes = seen.logits.shape[-1]
+        if classes < 2:
             raise InputError("predictions of one class alone say nothing")
-        length = max(values.shape[1] for values in one.inputs.values())
-        self.directions = min(DIRECTIONS, one.logits.shape[-1] - 1)
-        most = min(EQUATIONS // max(1, self.directions), max(1, SAMPLES // length))
-        self.rows = sample.rows[spread_over(len(sample.rows), most)]
-        held = 8 * sum(values.shape[1] * values.shape[2] for values in one.inputs.values()) * (1 + self.directions)
-        self.chunks = np.array_split(self.rows, min(len(self.rows), max(1, -(-len(self.rows) * held // HELD_BYTES))))
+        self.directions = min(DIRECTIONS, classes - 1)
+        length = max(values.shape[1] for values in seen.inputs.values())
+        self.rows = sample.rows[spread_over(len(sample.rows), min(EQUATIONS // self.directions, SAMPLES // length + 1))]
+        each = 8 * sum(values.shape[1] * values.shape[2] for values in seen.inputs.values()) * (1 + self.directions)
+        size = max(1, HELD_BYTES // each)
+        size -= size % ROUND if size > ROUND else 0
+        self.chunks = [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
         self.wanted = self._centred(network.run(network.parts, self.rows).logits)
 
     def best(self, parts: Parts, distance: Callable[[Parts], float]) -> tuple[float, Parts]:

@@ -66,7 +66,7 @@ def test_derivatives_are_differences_and_scales_are_energies(
         item = item.replace(B=item.B.real + 0j, C=item.C.real + 0j)
     network = Linear(item)
     rows = np.arange(network.count)
-    steps = Steps(network, Sample(network, rows), 0)
+    steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0,)), 0)
     roots = rng.standard_normal((len(rows), 3, 2))
     (columns,) = steps.columns(network.parts, roots, [0])
     blocks, written = together._scaled(columns, True)
@@ -117,7 +117,7 @@ def test_one_class_and_signals_that_are_not_finite_are_refused_with_the_reason()
     layers, rows = [layer(1), layer(2)], np.arange(12)
     alone = ToyNetwork(layers, count=12, L=12, classes=1)
     with pytest.raises(InputError, match="one class"):
-        Steps(alone, Sample(alone, rows), 0)
+        Steps(alone, Sample(alone, rows), alone.run(alone.parts, rows, (0, 1)), 0)
 
     class Broken(ToyNetwork):
         def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
@@ -126,8 +126,9 @@ def test_one_class_and_signals_that_are_not_finite_are_refused_with_the_reason()
 
     network = Broken(layers, count=12, L=12)
     smaller = network.parts.with_layer(0, layers[0].keep(range(3)))
+    steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0, 1)), 0)
     with pytest.raises(InputError, match="finite"):
-        Steps(network, Sample(network, rows), 0).best(smaller, lambda parts: 0.0)
+        steps.best(smaller, lambda parts: 0.0)
 
 
 def test_examples_of_several_sequences_are_refused_with_the_reason() -> None:
