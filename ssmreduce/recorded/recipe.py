@@ -109,6 +109,9 @@ class Search:
         for kind in self.recipe.observability:
             if kind not in OBSERVABILITIES:
                 raise InputError(f"observability must be among {', '.join(OBSERVABILITIES)}, got {kind!r}")
+        for name in ("polish", "finalists", "together"):
+            if getattr(self.recipe, name) < 0:
+                raise InputError(f"{name} must be at least 0, got {getattr(self.recipe, name)}; 0 leaves its steps out")
         count = network.count - self.recipe.further
         if self.recipe.further < 0 or count < LEAST_EXAMPLES:
             further = f", of which {self.recipe.further} are further ones," if self.recipe.further else ""

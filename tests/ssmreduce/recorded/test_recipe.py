@@ -169,6 +169,12 @@ def test_gradients_are_asked_for_only_where_they_are_used():
     assert mixed.observability in ("output", "mixture")
 
 
+@pytest.mark.parametrize("name", ["polish", "finalists", "together"])
+def test_fewer_steps_than_none_are_refused(network, name):
+    with pytest.raises(InputError, match=f"{name} must be at least 0"):
+        Search(network, replace(FAST, **{name: -1}))
+
+
 def test_what_cannot_be_done_is_refused(network, search):
     for budget in (1, 13):
         with pytest.raises(OrderError):
@@ -190,15 +196,20 @@ def test_a_search_goes_on_with_what_was_measured():
     assert again == network.runs - len(held)
 
 
-def test_an_interrupted_reduction_goes_on_with_what_it_knew():
-    """Ctrl-C before there is a candidate: nothing is lost but the effect that was being measured."""
-    network = ToyNetwork([layer(1), layer(2)])
+def model_of(network: ToyNetwork, **others: np.ndarray) -> Model:
+    """The layers as a file holds them, and what else is in it."""
     tree = {
         f"layers_{i}/{key}": value
         for i, one in enumerate(network.parts.layers)
         for key, value in one.to_params().items()
     }
-    model = Model(tree=tree, options=network.parts.layers[0].options())
+    return Model(tree={**tree, **others}, options=network.parts.layers[0].options())
+
+
+def test_an_interrupted_reduction_goes_on_with_what_it_knew():
+    """Ctrl-C before there is a candidate: nothing is lost but the effect that was being measured."""
+    network = ToyNetwork([layer(1), layer(2)])
+    model = model_of(network)
 
     def pressed(done: int, total: int, what: str) -> None:
         if done == 5:
@@ -231,12 +242,7 @@ def test_the_smallest_model_is_found_by_bisection(network, search):
 def test_reduce_model_takes_a_network():
     """Only the layers change where the network cannot write norms and decoder; the record says what was done."""
     network = ToyNetwork([layer(1), layer(2)])
-    tree = {
-        f"layers_{i}/{key}": value
-        for i, one in enumerate(network.parts.layers)
-        for key, value in one.to_params().items()
-    }
-    model = Model(tree={**tree, "other": np.ones(2)}, options=network.parts.layers[0].options())
+    model = model_of(network, other=np.ones(2))
     small = reduce_model(model, ratio=0.5, network=network, recipe=FAST)
     assert small.n_states == 6
     assert np.array_equal(small.tree["other"], np.ones(2))
