@@ -9,8 +9,8 @@ and J the derivative of z along all entries of C and the diagonals of D, a step 
 with Fisher's matrix :math:`F_i=\mathrm{diag}(p)-pp^*` of the predictions half-way between both models, a little white
 added, and states X and inputs U along the record: a small step is one that moves the layers' outputs little. A few
 random directions of :math:`F_i^{1/2}` stand for all. J needs nothing but :meth:`ssmreduce.Network.gradients`: with g
-the gradient of v . z at a layer's output, the derivative of v . z along C is :math:`\sum_tg_tx_t^*`. Parameters are many,
-examples few: :math:`\delta=R^{-1}J^*(JR^{-1}J^*+\mu I)^{-1}F^{1/2}(w-z)`, R being that of the second sum.
+the gradient of v . z at a layer's output, the derivative of v . z along C is :math:`\sum_tg_tx_t^*`. Parameters are
+many, examples few: :math:`\delta=R^{-1}J^*(JR^{-1}J^*+\mu I)^{-1}F^{1/2}(w-z)`, R being that of the second sum.
 
 Poles and B stay bit for bit.
 """
