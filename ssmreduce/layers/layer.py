@@ -22,7 +22,7 @@ from ssmreduce.layers.fields import ARRAYS, check_options, checked_arrays, indic
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.inversion import CANDIDATES, invert, outputs
 from theory.errors import InputError, StabilityError
-from theory.systems import discretization as rules
+from theory.systems import discrete_modes as rules
 from theory.systems.margin import discrete_margin
 from theory.systems.system import DiagonalStateSpace
 

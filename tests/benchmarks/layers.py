@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theory.systems.discretization import zero_order_hold
+from theory.systems.discrete_modes import zero_order_hold
 from theory.systems.system import DiagonalStateSpace
 
 

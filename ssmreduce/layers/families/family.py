@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.systems import discretization as rules
+from theory.systems import discrete_modes as rules
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]

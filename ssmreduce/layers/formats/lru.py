@@ -15,7 +15,7 @@ import numpy as np
 
 from ssmreduce.layers.formats.layer_format import Array, Arrays, Recognized, complex_type, expect, negative_real
 from theory.errors import InputError
-from theory.systems.discretization import zero_order_hold
+from theory.systems.discrete_modes import zero_order_hold
 
 
 class SplitLRU(Recognized):

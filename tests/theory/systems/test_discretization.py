@@ -10,14 +10,8 @@ from tolerance import EPS, relative, tol
 
 from theory.errors import AccuracyError, InputError, TimeBaseError
 from theory.gramians.hankel import hankel_singular_values
-from theory.systems.discretization import (
-    bilinear,
-    discretize,
-    inverse_bilinear,
-    inverse_zero_order_hold,
-    undiscretize,
-    zero_order_hold,
-)
+from theory.systems.discrete_modes import bilinear, inverse_bilinear, inverse_zero_order_hold, zero_order_hold
+from theory.systems.discretization import discretize, undiscretize
 from theory.systems.realization import dense
 from theory.systems.response import frequency_response
 from theory.systems.system import DiagonalStateSpace, StateSpace

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from theory.errors import DimensionError, InputError, TimeBaseError
-from theory.systems.discretization import bilinear, zero_order_hold
+from theory.systems.discrete_modes import bilinear, zero_order_hold
 from theory.systems.numeric import numeric, real, validated_dt
 from theory.systems.response import frequency_response, impulse_response, simulate
 from theory.systems.system import DiagonalStateSpace, StateSpace
