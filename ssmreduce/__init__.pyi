@@ -94,8 +94,8 @@ from theory.systems.dc_gain import dc_gain as dc_gain
 from theory.systems.realization import anticausal_part as anticausal_part
 from theory.systems.realization import causal_part as causal_part
 from theory.systems.response import frequency_response as frequency_response
-from theory.systems.response import impulse_response as impulse_response
-from theory.systems.response import simulate as simulate
+from theory.systems.simulation import impulse_response as impulse_response
+from theory.systems.simulation import simulate as simulate
 from theory.systems.stable_part import stable_part as stable_part
 from theory.systems.system import DiagonalStateSpace as DiagonalStateSpace
 from theory.systems.system import StateSpace as StateSpace

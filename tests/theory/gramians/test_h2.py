@@ -11,7 +11,7 @@ from theory.errors import StabilityError
 from theory.gramians.h2 import h2_norm
 from theory.systems.discretization import discretize
 from theory.systems.realization import dense, with_conjugates
-from theory.systems.response import two_sided_impulse_response
+from theory.systems.simulation import two_sided_impulse_response
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
 

@@ -17,7 +17,7 @@ from theory.gramians.hankel import (
     hankel_singular_values,
 )
 from theory.systems.realization import dense, standard_form, with_conjugates
-from theory.systems.response import impulse_response
+from theory.systems.simulation import impulse_response
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
 

@@ -12,7 +12,8 @@ import pytest
 from theory.errors import DimensionError, InputError, TimeBaseError
 from theory.systems.discrete_modes import bilinear, zero_order_hold
 from theory.systems.numeric import numeric, real, validated_dt
-from theory.systems.response import frequency_response, impulse_response, simulate
+from theory.systems.response import frequency_response
+from theory.systems.simulation import impulse_response, simulate
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
 G = StateSpace([[0.5]], [[1.0]], [[1.0]], dt=1)

@@ -9,7 +9,8 @@ from tolerance import relative, tol
 
 from theory.errors import DimensionError, InputError, TimeBaseError
 from theory.systems.realization import dense
-from theory.systems.response import frequency_response, impulse_response, simulate, two_sided_impulse_response
+from theory.systems.response import frequency_response
+from theory.systems.simulation import impulse_response, simulate, two_sided_impulse_response
 from theory.systems.system import DiagonalStateSpace, StateSpace
 
 OMEGA = np.linspace(-np.pi, np.pi, 9)
