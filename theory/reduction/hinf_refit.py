@@ -1,7 +1,7 @@
 r"""The output matrix that is best in H-infinity, poles and input matrix kept: a convex problem, with its gap.
 
 The error :math:`E(\omega)=E_0(\omega)-X\Psi(\omega)` is affine in what changes, so :math:`\max_\omega\sigma_1(E)` is
-convex in X. It is minimised through the Schatten norms :math:`F_p` of :mod:`theory.reduction.hinf_descent`, here with
+convex in X. It is minimised through the Schatten norms :math:`F_p` of :mod:`theory.reduction.schatten`, here with
 poles and B at rest. Duality tells how far that is from the least value: for matrices :math:`Z_\omega` with
 :math:`\mathrm{Re}\sum_\omega Z_\omega\Psi(\omega)^*=0` at finitely many frequencies, and every X,
 
@@ -31,9 +31,11 @@ from theory.arithmetic.threads import few_threads
 from theory.errors import DimensionError, InputError
 from theory.reduction.descent import Point
 from theory.reduction.frame import Frame
+from theory.reduction.frequencies import candidates
 from theory.reduction.h2_descent import channels
-from theory.reduction.hinf_descent import CERTIFIED, FIRST, Certify, candidates, orthonormal
+from theory.reduction.hinf_descent import CERTIFIED, Certify
 from theory.reduction.improvement import chosen
+from theory.reduction.schatten import FIRST, orthonormal
 from theory.systems.system import DiagonalStateSpace, System, require_stable
 
 Array = NDArray[Any]

@@ -15,7 +15,9 @@ from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
 from theory.reduction.descent import Point
 from theory.reduction.frame import Factors, Frame, Sampled
-from theory.reduction.hinf_descent import Peaks, candidates, hinf_descent
+from theory.reduction.frequencies import candidates
+from theory.reduction.hinf_descent import hinf_descent
+from theory.reduction.schatten import Peaks
 
 KINDS = {
     "standard form": {},
