@@ -12,8 +12,9 @@ from ssmreduce.methods.registry import METHODS
 from theory.errors import DimensionError, InputError, StabilityError
 from theory.norms import error_norm
 from theory.reduction.balanced_truncation import balanced_truncation
-from theory.reduction.hinf_refit import _Problem, hinf_refit
+from theory.reduction.hinf_refit import hinf_refit
 from theory.reduction.modal_truncation import modal_truncation
+from theory.reduction.output_fit import OutputFit
 from theory.systems.realization import dense
 from theory.systems.system import DiagonalStateSpace
 
@@ -114,7 +115,7 @@ def test_the_frequencies_see_the_peak(kind):
         system = diagonal(seed, closest=1e-3, n=4, **KINDS[kind])
         start = start_of(system)
         for whole, first in zip(*map(members, (system, start)), strict=True):
-            peak = _Problem(whole, first, False).peak
+            peak = OutputFit(whole, first, False).peak
             assert 0.9 * measured_error(whole, first) <= peak <= measured_error(whole, first) * (1 + SWEPT)
 
 
@@ -249,6 +250,6 @@ def test_the_lower_end_holds_far_from_the_least_error(kind, feedthrough):
     """At the start, with D far off where it is free: gradients need the change that makes C and D drop out."""
     system = square(kind)
     start = start_of(system)
-    problem = _Problem(system, start, feedthrough)
+    problem = OutputFit(system, start, feedthrough)
     rival = measured_error(system, best_on_a_grid(system, start, feedthrough)[0])
     assert 0 < problem._dual(problem.start, problem.D + 3 * problem.peak) <= rival * (1 + SWEPT)
