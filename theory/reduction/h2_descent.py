@@ -34,16 +34,23 @@ MOVES = 3.0, 30.0
 
 
 class Energy:
-    """``log(|F - F_r|_2^2 / |F|_2^2)`` of one system as a function of a point, with its gradient."""
+    """``log(|F - F_r|_2^2 / |F|_2^2)`` of one system as a function of a point, with its gradient.
+
+    Two directions that both see the present sample (``delay=0``) share lag 0: what each gets wrong there may cancel.
+    """
 
     def __init__(self, system: DiagonalStateSpace) -> None:
         C = stacked_output(system)
         self.discrete, self.paired = system.is_discrete, system.conjugate_pairs
+        both_see = system.is_discrete and system.is_bidirectional and system.delay == 0 == system.delay_reverse
+        self.present = self._present(C, system.B) if both_see else None
         self.poles, self.B, self.C = system.poles, system.B, C
         if self.paired:
             self.poles, self.B, self.C = both_halves(system.poles), both_halves(system.B, -2), both_halves(C)
         own = Point(poles=system.poles, B=system.B, C=C)
-        self.whole = self._product(self.poles, self.B, self.C, own)[0]
+        self.ways = self._product(self.poles, self.B, self.C, own)[0]
+        shared = 0.0 if self.present is None else 2.0 * float((self.present[0].conj() * self.present[1]).sum().real)
+        self.whole = self.ways + shared
 
     def _product(self, poles: Array, B: Array, C: Array, point: Point) -> tuple[float, Array, Array, Array]:
         """``<F, F_r>`` over the stored modes of the second, both halves; gradients along them with the first fixed."""
@@ -55,17 +62,33 @@ class Energy:
         along = weight * (left.T * right * growth / gap**2).sum(axis=0)
         return value, along, weight * (left / gap.T) @ B, weight * C @ (right / gap)
 
+    def _present(self, C: Array, B: Array) -> Array:
+        """What either direction adds to the present sample, (2, p, m)."""
+        seen = C.reshape(2, -1, C.shape[-1]) @ B
+        return np.asarray(2.0 * seen.real if self.paired else seen)
+
+    def _shared(self, point: Point) -> tuple[float, Array, Array]:
+        """``2 Re <e, e'>`` of what both directions get wrong in the present sample; gradients along B and C."""
+        assert self.present is not None
+        wrong = self.present - self._present(point.C, point.B)
+        other = (4.0 if self.paired else 2.0) * wrong[::-1].reshape(len(point.C), -1)  # what a change of the one meets
+        value = 2.0 * float((wrong[0].conj() * wrong[1]).sum().real)
+        return value, -point.C.conj().T @ other, -other @ point.B.conj().T
+
     def __call__(self, point: Point) -> tuple[float, Array, Array, Array]:
         """Value and gradients."""
         across = self._product(self.poles, self.B, self.C, point)
         halves = (both_halves(point.poles), both_halves(point.B, -2), both_halves(point.C)) if self.paired else (
             point.poles, point.B, point.C)  # fmt: skip
         own = self._product(*halves, point)
-        energy = self.whole - 2.0 * across[0] + own[0]
-        floor = 1e-15 * self.whole
-        size = max(energy, floor)
-        gradients = [2.0 * (mine - other) / size for mine, other in zip(own[1:], across[1:], strict=True)]
-        return float(np.log(size / self.whole)), gradients[0], gradients[1], gradients[2]
+        energy = self.ways - 2.0 * across[0] + own[0]
+        gradients = [2.0 * (mine - other) for mine, other in zip(own[1:], across[1:], strict=True)]
+        if self.present is not None:
+            value, along_b, along_c = self._shared(point)
+            energy += value
+            gradients[1:] = gradients[1] + along_b, gradients[2] + along_c
+        size = max(energy, 1e-15 * self.whole)
+        return float(np.log(size / self.whole)), gradients[0] / size, gradients[1] / size, gradients[2] / size
 
 
 @few_threads

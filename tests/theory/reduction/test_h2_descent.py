@@ -58,11 +58,28 @@ def test_continuous_time_too():
     assert after < before
 
 
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_value_is_the_energy_of_the_error(kind, paired):
+    """Of both directions together: what they get wrong in the present sample adds up, or cancels."""
+    options = {"conjugate_pairs": paired} | KINDS[kind]
+    for seed in range(3):
+        system = diagonal(seed, closest=3e-2, **options)
+        start = balanced_truncation(system, 3).system
+        for one, other in zip(members(system), members(start), strict=True):
+            value = Energy(one)
+            wanted = energy(one, other)[0]
+            assert abs(np.exp(value(Point.of(other))[0]) * value.whole - wanted) <= 1e-9 * wanted
+
+
+@pytest.mark.parametrize("ways", [{}, {"delay": 0, "delay_reverse": 0, "two_ways": True}])
 @pytest.mark.parametrize("discrete", [True, False])
 @pytest.mark.parametrize("paired", [True, False])
-def test_the_gradient_is_the_derivative(discrete, paired):
+def test_the_gradient_is_the_derivative(discrete, paired, ways):
+    if ways and not discrete:
+        pytest.skip("continuous time has no sample that two directions share")
     rng = np.random.default_rng(1)
-    system = diagonal(3, n=5, discrete=discrete, conjugate_pairs=paired, closest=1e-2)
+    system = diagonal(3, n=5, discrete=discrete, conjugate_pairs=paired, closest=1e-2, **ways)
     value = Energy(system)
     point = Point.of(balanced_truncation(system, 3).system)
     gradients = dict(zip(("poles", "B", "C"), value(point)[1:], strict=True))
