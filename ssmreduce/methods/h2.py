@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
 from ssmreduce.methods.scores import aire_scores
 from theory.errors import InputError
 from theory.reduction.balanced_truncation import balanced_truncation
-from theory.reduction.balancing import Truncation
+from theory.reduction.balancing import Remark, Truncation
 from theory.reduction.dense_descent import better_in_h2 as dense_is_better
 from theory.reduction.dense_descent import through_modes
 from theory.reduction.dense_modes import leading_modes, realized
@@ -63,6 +63,12 @@ def _found(method: Descent, system: System, order: int) -> Truncation:
     return method.descended(system, start)
 
 
+def not_improved(start: Truncation) -> Truncation:
+    """The start of a descent that found nothing certainly better, which says so."""
+    status = f"{start.status}; the descent found nothing certainly better"
+    return replace(start, status=status, remarks=(*start.remarks, Remark.NOT_IMPROVED))
+
+
 @dataclass(frozen=True, kw_only=True)
 class H2(Descent):
     """Least energy of the error that descents from balanced truncation and from the strongest modes find.
@@ -86,7 +92,7 @@ class H2(Descent):
         assert isinstance(modes, DiagonalStateSpace)
         reduced = better_in_h2(system, h2_descent(system, modes, steps=self.steps), reduced)
         if reduced is start.system:
-            return improved(start, system, reduced, f"{start.status}; the H2 descent found nothing better")
+            return not_improved(start)
         return improved(start, system, reduced, f"H2 descent from {start.status}")
 
     def descended_dense(self, system: StateSpace, start: Truncation) -> Truncation:
@@ -104,7 +110,7 @@ class H2(Descent):
             for found in (origin, through_modes(system, origin, descend)):
                 best = found if found is not best and dense_is_better(system, found, best) else best
         if best is first:
-            return improved(start, system, first, f"{start.status}; the H2 descent found nothing better")
+            return not_improved(start)
         return improved(start, system, best, f"H2 descent through the modes from {start.status}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ssmreduce.methods.h2 import Descent
+from ssmreduce.methods.h2 import Descent, not_improved
 from ssmreduce.methods.registry import METHODS, shared
 from theory.errors import InputError
 from theory.norms import error_norm
@@ -52,7 +52,7 @@ class Hinf(Descent):
             system, start.system, error_norm, steps=self.steps, energy=self._energy, origin=origin
         )
         if reduced is start.system:
-            return replace(start, status=f"{start.status}; the descent found nothing certainly better")
+            return not_improved(start)
         status = f"{self.title}{words}, compared with {start.status}"
         return replace(start, system=reduced, bound=bound, status=status, kept=None)
 
@@ -67,7 +67,7 @@ class Hinf(Descent):
         reduced = through_modes(system, first, descend)
         better, upper = (False, 0.0) if reduced is first else better_in_hinf(system, reduced, first, error_norm)
         if not better or (self._energy > 0 and not better_in_h2(system, reduced, first)):
-            return replace(start, status=f"{start.status}; the descent found nothing certainly better")
+            return not_improved(start)
         status = f"{self.title} through the modes, compared with {start.status}"
         return replace(start, system=reduced, bound=upper, status=status, kept=None)
 

@@ -22,6 +22,7 @@ class Remark(Enum):
 
     FEWER_STATES = "fewer states"  #: the order is less than asked: what was left over fits nothing better
     PARTLY_REFUSED = "partly refused"  #: more of the budget was tried, and refused for want of accuracy or stability
+    NOT_IMPROVED = "not improved"  #: a descent found nothing better than its start, which is what is returned
     FILLED_UP = "filled up"  #: channels of a batch that need fewer states than the others got states of zero gain
 
 
