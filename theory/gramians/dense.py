@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from theory.arithmetic.fixed_point import Exhausted, Work, above, bits_behind_the_point, fixed, nearest, size
 from theory.arithmetic.rounding import EPS
-from theory.errors import AccuracyError, StabilityError
+from theory.errors import AccuracyError
 from theory.gramians.balance_proof import BalanceProof, both_gramians, prove_balance
 from theory.gramians.float_proof import FloatGramians, float_gramians
 from theory.gramians.proof import Growing, Plant, ReachProof, Unproved, float_norm
+from theory.gramians.refusal import refuse_boundary, undecided, unstable
 from theory.gramians.scaling import Scaled, scaled
-from theory.systems.margin import discrete_margin, spectral_rounding
-from theory.systems.stability import proved_by_diagonal
 from theory.systems.system import StateSpace
 
 Array = NDArray[Any]
@@ -76,7 +75,7 @@ class DenseGramians:
     system: StateSpace
 
     def __post_init__(self) -> None:
-        _refuse_boundary(self.system)
+        refuse_boundary(self.system)
 
     @cached_property
     def in_floats(self) -> FloatGramians | None:
@@ -123,7 +122,7 @@ class DenseGramians:
                 return prove(_plant(units, bits, work))
             except Growing as growing:
                 if growing.proved:
-                    self.__dict__["_refusal"] = _unstable(self.system, "one of them proved to be")
+                    self.__dict__["_refusal"] = unstable(self.system, "one of them proved to be")
                     raise self.__dict__["_refusal"] from growing
                 grew = True
             except Unproved:
@@ -131,7 +130,7 @@ class DenseGramians:
             except Exhausted:
                 break
             bits *= 2
-        raise _undecided(self.system, grew)
+        raise undecided(self.system, grew)
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -268,45 +267,4 @@ def _plant(units: Scaled, bits: int, work: Work) -> Plant:
         discrete=units.discrete,
         bits=bits,
         work=work,
-    )
-
-
-def _margins(system: StateSpace) -> tuple[Array, Array]:
-    poles = system.poles
-    return poles, discrete_margin(poles) if system.is_discrete else -poles.real
-
-
-def _refuse_boundary(system: StateSpace) -> None:
-    """A pole on the boundary to its last bits counts as on it, unless the matrix is triangular: then as written."""
-    if proved_by_diagonal(system):
-        return
-    poles, margin = _margins(system)
-    vague = np.minimum(spectral_rounding(system.A), 2.0 * EPS * np.abs(poles))
-    if (np.abs(margin) <= vague).any():
-        raise _unstable(system, "or on the boundary to working precision")
-
-
-def _unstable(system: StateSpace, why: str) -> StabilityError:
-    poles, margin = _margins(system)
-    outside = margin <= max(float(margin.min()), 0.0)
-    region = "the open unit disc" if system.is_discrete else "the open left half plane"
-    return StabilityError(
-        f"not all {poles.size} poles are inside {region}, {why}; the computed pole with the smallest margin is "
-        f"{poles[int(np.argmin(margin))]:.6g}, its margin {float(margin.min()):.3g}; "
-        "take the unstable part away, or ask linf_norm",
-        poles[outside],
-        float(margin.min()),
-    )
-
-
-def _undecided(system: StateSpace, grew: bool) -> AccuracyError | StabilityError:
-    """What to say where the bits, or the time, ran out."""
-    _, margin = _margins(system)
-    if (margin < -spectral_rounding(system.A)).any() or (grew and not (margin > 0).all()):
-        return _unstable(system, "as far as rounding can tell")
-    return AccuracyError(
-        f"neither float64 nor integers of a feasible length prove the Gramians of this system of {system.n} states; "
-        f"the smallest computed margin is {float(margin.min()):.3g}: scale the states alike, reduce it in steps, or "
-        "pass it in modal (diagonal) form",
-        float(np.linalg.norm(system.A)),
     )

@@ -139,5 +139,3 @@ def _joined(form: DiagonalStateSpace, pieces: list[DiagonalStateSpace]) -> Diago
         return None if own is None else np.reshape([getattr(piece, name) for piece in pieces], own.shape)
 
     return form.replace(C=gathered("C"), C_reverse=gathered("C_reverse"), D=gathered("D"))
-
-

@@ -177,5 +177,3 @@ def _closed_form(pole: Array, margin: Array, b: Array, c: Array, discrete: bool)
 def _area(v: Array) -> Array:
     r"""``sqrt(1 - |v^T v|^2)`` of unit vectors of at most two entries, as a product: it must not cancel."""
     return 2.0 * np.abs((v[:, 0] * v[:, 1].conj()).imag) if v.shape[-1] > 1 else np.zeros(len(v))
-
-

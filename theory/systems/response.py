@@ -142,5 +142,3 @@ def _dense_response(system: StateSpace, omega: Array) -> Array:
     response[(z[:, None] == diagonal).any(1)] = complex(np.inf)
     response[np.isinf(omega)] = system.D
     return response
-
-
