@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ssmreduce.results import Findings
 from ssmreduce.view.canvas import SIZE, Paper, figure_of, literal, on
-from ssmreduce.view.losses import PANELS, SPREAD, Panel, draw, labelled, lead
+from ssmreduce.view.labels import labelled, lead
+from ssmreduce.view.losses import PANELS, SPREAD, Panel, draw
 from ssmreduce.view.states import alike, hankel_panels, pole_panels
 
 if TYPE_CHECKING:
