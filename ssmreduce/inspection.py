@@ -17,7 +17,7 @@ from ssmreduce.files.model import Model
 from ssmreduce.files.record import EARLIER, REDUCTION, one_line
 from ssmreduce.layers.formats import LAYER_FORMATS
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.view.pages import inspection_sheet
+from ssmreduce.view.model_pages import inspection_sheet
 from ssmreduce.view.table import Sheet
 from theory.reduction.balancing import real_order
 from theory.reduction.bounds import balanced_bound

@@ -141,7 +141,7 @@ def run_reduce(arguments: argparse.Namespace) -> int:
     """``ssmreduce reduce``."""
     from ssmreduce.progress import progress_bar
     from ssmreduce.reduced_model import reduce_model
-    from ssmreduce.view.pages import reduction_sheet
+    from ssmreduce.view.model_pages import reduction_sheet
 
     if arguments.orders is not None and arguments.allocation is not None:
         raise InputError("--allocation spreads a --ratio over the layers; --orders say what each layer keeps")
