@@ -8,16 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ssmreduce.results import (
-    ABOVE,
-    AGREES,
-    BELOW,
-    DISAGREES,
-    WITNESS,
-    Findings,
-    Opinion,
-    Row,
-)
+from ssmreduce.results import ABOVE, AGREES, BELOW, DISAGREES, WITNESS, Findings, Opinion, Row
 from ssmreduce.view.table import Cell, Heading, Styled
 from ssmreduce.view.text import DASH, duration, ends, number, outward, percent
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssmreduce.results import (
-    bracket_from_dict,
-    relative,
-)
+from ssmreduce.results import bracket_from_dict, relative
 from ssmreduce.view.table import Cell, Heading, Sheet, Styled
 from ssmreduce.view.text import DASH, ends, number, percent
 
