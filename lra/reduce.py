@@ -23,7 +23,9 @@ from lra.tasks import load_task
 from ssmreduce.files.record import after_reduction
 from ssmreduce.files.writing import write_files
 from ssmreduce.methods.allocation import budget_of
-from ssmreduce.recorded.recipe import Outcome, Recipe, Report, Search
+from ssmreduce.recorded.outcome import Outcome
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Report, Search
 
 RECORDED_BYTES = 2_000_000_000
 """Inputs of all layers that are held at a time, at most; longer sequences mean fewer examples."""

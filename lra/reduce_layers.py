@@ -14,7 +14,7 @@ from lra.errors import ConfigError
 from lra.reduce import network_of
 from ssmreduce.files.record import REDUCTION
 from ssmreduce.progress import silent
-from ssmreduce.recorded.recipe import Report
+from ssmreduce.recorded.search import Report
 
 
 def reduce_layers(

@@ -92,7 +92,7 @@ _WHERE = {
     "Parts": "ssmreduce.network",
     "Pass": "ssmreduce.network",
     "Recipe": "ssmreduce.recorded.recipe",
-    "Search": "ssmreduce.recorded.recipe",
+    "Search": "ssmreduce.recorded.search",
     "Outcome": "ssmreduce.recorded.outcome",
     "Stage": "ssmreduce.recorded.outcome",
     # analysis and comparison

@@ -61,7 +61,7 @@ from ssmreduce.network import Pass as Pass
 from ssmreduce.recorded.outcome import Outcome as Outcome
 from ssmreduce.recorded.outcome import Stage as Stage
 from ssmreduce.recorded.recipe import Recipe as Recipe
-from ssmreduce.recorded.recipe import Search as Search
+from ssmreduce.recorded.search import Search as Search
 from ssmreduce.reduced_model import reduce_model as reduce_model
 from ssmreduce.reduction import Reduction as Reduction
 from ssmreduce.reduction import reduce as reduce

@@ -15,7 +15,8 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, budget_of
 from ssmreduce.methods.registry import METHODS, Method
 from ssmreduce.network import Network
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Search
 from theory.errors import InputError
 
 

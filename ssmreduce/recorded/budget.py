@@ -147,9 +147,7 @@ def _whole(network: Network, rows: Array) -> Array:
     return found
 
 
-def _effect(
-    network: Network, cut: Cut, index: int, order: int, rows: Array, whole: Array, temperature: float
-) -> float:
+def _effect(network: Network, cut: Cut, index: int, order: int, rows: Array, whole: Array, temperature: float) -> float:
     logits = run_logits(network, network.parts.with_layer(index, cut(index, order)), rows)
     return measure_of(network).distance(whole, logits, temperature) if np.isfinite(logits).all() else float("inf")
 

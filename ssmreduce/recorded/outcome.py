@@ -35,6 +35,11 @@ class Candidate:
     allocation: str
     polished: bool = False
 
+    @property
+    def detail(self) -> str:
+        """Which one it is, for notes: what stands for observability, how the states are divided."""
+        return f"{self.kind}, {self.allocation} {tuple(layer.order for layer in self.refitted.layers)}"
+
     def told(self, measure: str) -> dict[str, Any]:
         """Plain values, for a record; the score under the measure's name."""
         orders = [layer.order for layer in self.final.layers]

@@ -18,7 +18,8 @@ from lra.errors import CheckpointError, ConfigError
 from lra.evaluate import evaluate
 from lra.reduce import Request, reduce_checkpoint
 from ssmreduce import shipped_checkpoint
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Search
 
 pytestmark = pytest.mark.jax
 

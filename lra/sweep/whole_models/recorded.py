@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lra.sweep.whole_models import WHOLE_MODELS, Reducer, WholeModel
 from ssmreduce.network import Network, Parts
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import pytest
 from toy_network import ToyNetwork, layer
 
 from ssmreduce.network import Parts, divergence
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Search
 from theory.errors import InputError
 
 FURTHER = 40

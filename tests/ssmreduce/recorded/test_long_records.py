@@ -10,8 +10,9 @@ from toy_network import ToyNetwork, layer
 
 from ssmreduce.recorded import stages
 from ssmreduce.recorded.budget import CURVE_EXAMPLES, curve_examples
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import spread_over
+from ssmreduce.recorded.search import Search
 from ssmreduce.recorded.stages import refit_in_sequence
 from theory.reduction.recorded_refit import refit_output
 

@@ -12,7 +12,8 @@ from toy_network import layer as square_layer
 
 from ssmreduce.network import Network
 from ssmreduce.recorded.measures import MEASURES, measure_of
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Search
 from ssmreduce.recorded.stages import fit_decoder, refit_in_sequence
 from ssmreduce.reduction import reduce
 from theory.errors import InputError, OrderError, ToleranceError

@@ -11,8 +11,9 @@ from toy_network import ToyNetwork, layer
 
 from ssmreduce.files.model import Model
 from ssmreduce.network import Network, changed, divergence
-from ssmreduce.recorded.budget import curve_orders, divide, interpolated
-from ssmreduce.recorded.recipe import Recipe, Search, spread_evenly
+from ssmreduce.recorded.budget import curve_orders, divide, interpolated, spread_evenly
+from ssmreduce.recorded.recipe import Recipe
+from ssmreduce.recorded.search import Search
 from ssmreduce.recorded.stages import fit_decoder, pair_norms, refit_in_sequence
 from ssmreduce.reduced_model import reduce_model
 from ssmreduce.reduction import reduce

@@ -14,8 +14,9 @@ from toy_network import ToyNetwork, layer
 
 from ssmreduce.network import Parts, Pass
 from ssmreduce.recorded import together
-from ssmreduce.recorded.recipe import Recipe, Search
+from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Sample
+from ssmreduce.recorded.search import Search
 from ssmreduce.recorded.together import Steps
 from theory.errors import InputError
 from theory.systems.system import DiagonalStateSpace
@@ -142,7 +143,7 @@ def test_examples_of_several_sequences_are_refused_with_the_reason() -> None:
     stages: list = []
     plain = Search(ToyNetwork([layer(1), layer(2)], count=16, L=8), replace(ONCE, together=0))
     found: list = []
-    plain._candidates(4, found, [])
-    search._together(found, stages)
+    plain._candidates(4, found, plain.finals([]))
+    search.finals(stages).together(found)
     assert [stage.name for stage in stages] == ["refused"]
     assert "sequence" in stages[0].detail
