@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import Converted, open_converted
 from lra.tasks.reading import check_labels, read_npz
 from lra.tasks.sources import find_source
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
+from lra.tasks.writer import Writer
 
 BINARY, NPZ, PICKLED = "cifar-10-batches-bin", "cifar10_gray_uint8.npz", "cifar-10-batches-py"
 FILES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import Converted, open_converted
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 from lra.tasks.vocabulary import EOS, Vocabulary
+from lra.tasks.writer import Writer
 
 FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
 FOLDERS = ("listops-1000", "lra_release/lra_release/listops-1000", "lra_release/listops-1000", "listops")

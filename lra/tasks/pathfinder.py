@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import Converted, open_converted
 from lra.tasks.image import normalised_pixels
 from lra.tasks.reading import DAMAGED, read_file, read_npy
 from lra.tasks.sources import find_source
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
+from lra.tasks.writer import Writer
 from theory.errors import MissingDependencyError
 
 LEVELS = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")

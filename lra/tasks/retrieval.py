@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import ADVICE, Converted, open_converted
 from lra.tasks.ragged import Pairs
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 from lra.tasks.vocabulary import CODE_POINTS, EOS, Vocabulary, character_counts
+from lra.tasks.writer import Writer
 
 FILES = {part: f"new_aan_pairs.{part}.tsv" for part in ("train", "eval", "test")}
 FOLDERS = ("lra_release/lra_release/tsv_data", "tsv_data", "")

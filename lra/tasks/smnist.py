@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import is_converted, open_converted
 from lra.tasks.reading import check_labels, inside, read_file, read_idx, read_npz
 from lra.tasks.splits import torch_permutation
 from lra.tasks.task import Split, Task
+from lra.tasks.writer import Writer
 
 NPZ_NAME = "mnist_uint8.npz"
 IDX_NAMES = {

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from lra.errors import ConfigError, DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import ADVICE, Converted, open_converted
 from lra.tasks.reading import check_labels, read_npz
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
+from lra.tasks.writer import Writer
 
 WORDS = (  # in the reference's order: a class is a position in this list
     *("bed", "cat", "down", "five", "forward", "go", "house", "left", "marvin", "no", "on", "right", "sheila", "tree"),

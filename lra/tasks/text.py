@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once
+from lra.tasks.conversion import convert_once
 from lra.tasks.converted import ADVICE, Converted, open_converted
 from lra.tasks.reading import check_labels, read_npz
 from lra.tasks.sources import find_source
 from lra.tasks.task import Split, Task
 from lra.tasks.vocabulary import CODE_POINTS, EOS, Vocabulary, character_counts, code_points
+from lra.tasks.writer import Writer
 
 FOLDER, NPZ = "aclImdb", "imdb_bytes.npz"
 HELP = (

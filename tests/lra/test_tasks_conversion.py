@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from lra.errors import DataError
-from lra.tasks.conversion import Writer, convert_once, fingerprint, write_converted
+from lra.tasks.conversion import convert_once, fingerprint, write_converted
 from lra.tasks.converted import Converted, file_sha256, is_converted, open_converted
 from lra.tasks.ragged import Pairs, Ragged
 from lra.tasks.reading import check_labels, read_npz
 from lra.tasks.sources import find_source
+from lra.tasks.writer import Writer
 
 
 def simple(source: Path):
@@ -212,7 +213,7 @@ def test_write_converted_into_a_named_folder(tmp_path: Path, source: Path):
 
 
 def test_stream_remap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lra.tasks.conversion.BLOCK", 3)
+    monkeypatch.setattr("lra.tasks.writer.BLOCK", 3)
     writer = Writer(tmp_path)
     stream = writer.stream("a", np.uint8)
     stream.append(np.arange(10))

@@ -230,7 +230,7 @@ def test_reviews_are_files_of_the_release(tmp_path: Path):
 
 
 def test_a_row_without_an_end_is_not_read_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lra.tasks.conversion.LONGEST_LINE", 1000)
+    monkeypatch.setattr("lra.tasks.writer.LONGEST_LINE", 1000)
     for part in ("train", "val", "test"):
         row = "( [MIN 1 ) 2 ) ] )\t1\n" if part == "train" else "1\t1\n"
         (tmp_path / f"basic_{part}.tsv").write_text("Source\tTarget\n" + row.replace("1 ) 2", "( ( ( [MIN 1 ) 2"))
