@@ -56,8 +56,9 @@ class Pass:
     moments : tuple of (mean, var)
         Statistics of what went into the batch norms, over these examples, in the order of :attr:`Parts.norms`.
     inputs : mapping of int to ndarray, shape (S, L, m)
-        Inputs of the layers that were asked for; S sequences (two for an example of a retrieval task). Layers may run
-        at rates of their own: L may differ among them, where there are no `lengths`.
+        Inputs of the layers that were asked for; S sequences, N where an example is one. Of a retrieval task an example
+        is two: all first ones come first, then all second ones. Layers may run at rates of their own: L may differ
+        among them, where there are no `lengths`.
     lengths : ndarray of int, shape (S,), or None
         Samples of each sequence that enter the layers; the rest is padding, and zero.
     """

@@ -29,7 +29,7 @@ class Recipe:
         Candidates that are polished.
     together : int
         Gauss-Newton steps, at most, on C and D of all layers at once (:mod:`ssmreduce.recorded.together`), with the
-        fitted and the further examples; 0 leaves them out. Not for signals.
+        fitted and the further examples; 0 leaves them out.
     fit_fraction : float
         Part of the examples that is fitted; the others judge.
     further : int

@@ -10,10 +10,13 @@ import pytest
 from recorded_cases import KINDS, outputs, signals, system
 from tolerance import relative, tol
 from toy_enhancer import ToyEnhancer
+from toy_enhancer import layer as enhancing
 from toy_network import ToyNetwork, layer
 
 from ssmreduce.network import Parts, Pass
 from ssmreduce.recorded import together
+from ssmreduce.recorded.aims import Signals
+from ssmreduce.recorded.derivatives import scaled
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Sample
 from ssmreduce.recorded.search import Search
@@ -37,51 +40,61 @@ class Held:
 
 
 class Linear:
-    """Logits are fixed sums over the outputs of one system: derivatives along C and D hold however far one goes."""
+    """Logits are fixed sums over the outputs of one system: derivatives along C and D hold however far one goes.
 
-    def __init__(self, item: DiagonalStateSpace, classes: int = 3) -> None:
-        self.u, self.lengths = signals(item)
-        self.weights = np.random.default_rng(5).standard_normal((classes, *self.u.shape[1:]))
+    An example is one sequence, or several: all first ones come first.
+    """
+
+    def __init__(self, item: DiagonalStateSpace, classes: int = 3, ways: int = 1) -> None:
+        self.u, self.lengths = signals(item, N=5 if ways == 1 else 2 * ways)
+        self.weights = np.random.default_rng(5).standard_normal((ways, classes, *self.u.shape[1:]))
         self.parts = Parts(layers=(Held(item),))
-        self.count = len(self.u)
+        self.ways, self.count = ways, len(self.u) // ways
 
     def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
-        u, lengths = self.u[rows], self.lengths[rows]
+        which = self._sequences(rows)
+        u, lengths = self.u[which], self.lengths[which]
         y = outputs(parts.layers[0].system, u, lengths)
-        return Pass(logits=np.einsum("klp,nlp->nk", self.weights, y), inputs=dict.fromkeys(record, u), lengths=lengths)
+        logits = np.einsum("wklp,wnlp->nk", self.weights, y.reshape(self.ways, -1, *y.shape[1:]))
+        return Pass(logits=logits, inputs=dict.fromkeys(record, u), lengths=lengths)
 
     def gradients(self, parts: Parts, rows: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
-        inside = np.arange(self.u.shape[1]) < self.lengths[rows][:, None]
-        return (np.einsum("nk,klp->nlp", v, self.weights) * inside[..., None],)
+        inside = np.arange(self.u.shape[1]) < self.lengths[self._sequences(rows)][:, None]
+        felt = np.einsum("nk,wklp->wnlp", v, self.weights)
+        return (felt.reshape(-1, *felt.shape[2:]) * inside[..., None],)
+
+    def _sequences(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows + k * self.count for k in range(self.ways)])
 
 
+@pytest.mark.parametrize("ways", [1, 2])
 @pytest.mark.parametrize("held", [10**9, 1])
 @pytest.mark.parametrize("kind", REAL)
 def test_derivatives_are_differences_and_scales_are_energies(
-    kind: str, held: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    kind: str, held: int, ways: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one piece, and example by example."""
+    """In one piece, and example by example; of one sequence, and of two."""
     monkeypatch.setattr(together, "HELD_BYTES", held)
     item = system(kind)
     if kind == "real poles":  # as they are stored: nothing there has an imaginary part
         item = item.replace(B=item.B.real + 0j, C=item.C.real + 0j)
-    network = Linear(item)
+    network = Linear(item, ways=ways)
     rows = np.arange(network.count)
     steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0,)), 0)
     roots = rng.standard_normal((len(rows), 3, 2))
     (columns,) = steps.columns(network.parts, roots, [0])
-    blocks, written = together._scaled(columns, True)
-    step = rng.standard_normal(blocks.shape[1])
+    blocks, written = scaled(columns, True)
+    step = rng.standard_normal(blocks.shape[2])
     moved = written(item, step)
     before, after = (network.run(Parts(layers=(Held(one),)), rows).logits for one in (item, moved))
     told = np.einsum("nkr,nk->nr", roots, after - before)
-    assert relative((blocks @ step).reshape(told.shape), told) <= ROUNDED
+    assert relative(blocks @ step, told) <= ROUNDED
     assert np.array_equal(moved.poles, item.poles)
     assert np.array_equal(moved.B, item.B)
     # C alone, along what has energy
     step[-np.size(np.asarray(columns.energy)) :] = 0
     change = outputs(written(item, step), network.u, network.lengths) - outputs(item, network.u, network.lengths)
-    alive = np.abs(blocks).max(axis=0) > 0
+    alive = np.abs(blocks).max(axis=(0, 1)) > 0
     assert np.square(change).sum() == pytest.approx(np.square(step[alive]).sum(), rel=1e-6)
 
 
@@ -108,10 +121,49 @@ def test_without_feedthrough_d_stays() -> None:
         assert np.array_equal(one.D, whole.D)
 
 
-def test_signals_are_refused_with_the_reason() -> None:
-    network = ToyEnhancer([layer(1, H=1), layer(2, H=1)])
-    found = Search(network, replace(ONCE, observability=("exact",))).reduce(4)
-    assert any(stage.name == "refused" and "signals" in stage.detail for stage in found.stages)
+@pytest.mark.parametrize("seed", [1, 5])
+def test_of_signals_a_step_is_better_or_not_taken_too(seed: int) -> None:
+    network = ToyEnhancer([enhancing(seed, 1, 3), enhancing(seed + 1, 3, 3)])
+    plain = Search(network, replace(ONCE, together=0)).reduce(4)
+    found = Search(network, ONCE).reduce(4)
+    assert found.divergence < plain.divergence  # here it is better
+    assert not any(stage.name == "refused" for stage in found.stages)
+
+
+def test_what_is_known_of_the_gradient_is_the_difference_of_the_error(rng: np.random.Generator) -> None:
+    """Of half the squared error of the signals, along C and D of both layers."""
+    network = ToyEnhancer([enhancing(1, 2, 2, silent=False), enhancing(3, 2, 2, silent=False)])
+    network.x = network.x.repeat(2, axis=2)  # as many inputs as outputs: D moves
+    rows = np.arange(network.count)
+    parts = network.parts.with_layer(0, network.parts.layers[0].keep(range(4)))
+    parts = parts.with_layer(1, parts.layers[1].keep(range(3)))
+    steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0, 1)), 0)
+    wanted, got = (network.run(one, rows).logits for one in (network.parts, parts))
+    faced = steps.aim.faced(got, wanted)
+    for index, columns in zip((0, 1), steps.columns(parts, faced.residual[..., None], [0, 1]), strict=True):
+        blocks, written = scaled(columns, True)
+        known = blocks.sum(axis=(0, 1), dtype=float)
+        along, layer = known / np.linalg.norm(known), parts.layers[index]
+        others = parts.layers
+        changed = []
+        for step in (-1e-4, 1e-4):
+            moved = Held(written(layer.system, step * along))
+            trial = replace(parts, layers=(*others[:index], moved, *others[index + 1 :]))
+            changed.append(float(np.square(wanted - network.run(trial, rows).logits).sum()))
+        before, after = changed
+        assert (before - after) / 4e-4 == pytest.approx(known @ along, rel=1e-4)
+
+
+def test_directions_of_signals_stand_for_all() -> None:
+    """Their squares add up to the identity in the mean, and their number is that of one pass over some hundred."""
+    aim = Signals(10, np.random.default_rng(0))
+    drawn = aim.faced(np.zeros((10, 4, 1)), np.ones((10, 4, 1)))
+    flat = drawn.directions.reshape(10, 4, -1)
+    assert flat.shape[-1] == 60
+    mean = np.einsum("nir,njr->ij", flat, flat) / 10
+    assert np.abs(mean - np.eye(4)).max() <= 5 / np.sqrt(600)
+    assert np.array_equal(drawn.residual, np.ones((10, 4, 1)))
+    assert not drawn.missing.any()
 
 
 def test_one_class_and_signals_that_are_not_finite_are_refused_with_the_reason() -> None:
@@ -132,18 +184,18 @@ def test_one_class_and_signals_that_are_not_finite_are_refused_with_the_reason()
         steps.best(smaller, lambda parts: 0.0)
 
 
-def test_examples_of_several_sequences_are_refused_with_the_reason() -> None:
-    class Pairs(ToyNetwork):
+def test_layers_that_see_unequally_many_sequences_are_refused_with_the_reason() -> None:
+    class Odd(ToyNetwork):
         def run(self, parts: Parts, rows: np.ndarray, record: Sequence[int] = ()) -> Pass:
             found = super().run(parts, rows, record)
-            inputs = {index: np.concatenate([values, values]) for index, values in found.inputs.items()}
+            inputs = {index: np.concatenate([values] * (1 + index)) for index, values in found.inputs.items()}
             return replace(found, inputs=inputs)
 
-    search = Search(Pairs([layer(1), layer(2)], count=16, L=8), ONCE)
+    search = Search(Odd([layer(1), layer(2)], count=16, L=8), ONCE)
     stages: list = []
     plain = Search(ToyNetwork([layer(1), layer(2)], count=16, L=8), replace(ONCE, together=0))
     found: list = []
     plain._candidates(4, found, plain.finals([]))
     search.finals(stages).together(found)
     assert [stage.name for stage in stages] == ["refused"]
-    assert "sequence" in stages[0].detail
+    assert "1, 2 sequences an example" in stages[0].detail
