@@ -102,8 +102,8 @@ class Signals:
         return Faced(directions=drawn / np.sqrt(self.directions), missing=missing, residual=wanted - outputs)
 
 
-def aim_of(measure: Measure, outputs: Array, rng: np.random.Generator) -> Aim:
-    """What is aimed at with outputs of a measure.
+def aim_of(measure: Measure, channels: int, examples: int, rng: np.random.Generator) -> Aim:
+    """What is aimed at with the outputs of so many examples, of so many classes or channels.
 
     Raises
     ------
@@ -111,5 +111,5 @@ def aim_of(measure: Measure, outputs: Array, rng: np.random.Generator) -> Aim:
         They say nothing.
     """
     if isinstance(measure, Divergence):
-        return Predictions(outputs.shape[-1], rng)
-    return Signals(len(outputs), rng)
+        return Predictions(channels, rng)
+    return Signals(examples, rng)

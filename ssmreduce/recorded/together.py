@@ -81,9 +81,10 @@ class Steps:
             raise InputError(f"the layers see {', '.join(f'{each:g}' for each in sorted(ways))} sequences an example")
         (each,) = ways
         length = int(each) * max(values.shape[1] for values in seen.inputs.values())
-        self.aim = aim_of(measure_of(network), seen.logits, np.random.default_rng(seed))
-        most = min(EQUATIONS // self.aim.directions, SAMPLES // length + 1)
-        self.rows = sample.rows[spread_over(len(sample.rows), most)]
+        count = min(len(sample.rows), SAMPLES // length + 1)
+        self.aim = aim_of(measure_of(network), seen.logits.shape[-1], count, np.random.default_rng(seed))
+        count = min(count, EQUATIONS // self.aim.directions)
+        self.rows = sample.rows[spread_over(len(sample.rows), count)]
         held = 8 * int(each) * sum(values.shape[1] * values.shape[2] for values in seen.inputs.values())
         size = max(1, HELD_BYTES // (held * (2 + self.aim.directions)))
         size -= size % ROUND if size > ROUND else 0

@@ -5,7 +5,8 @@ Every number is computed from the rows, and rounded so that the sentence stays t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from ssmreduce.results import Findings, Row
 from ssmreduce.view.text import outward
@@ -25,16 +26,38 @@ def verdict(findings: Findings) -> str:
         return "No verdict: no method delivered a reduction whose error is certified."
     exact = [order for order, row in winners.items() if row.error is not None and row.error.upper == 0]
     lossy = [row for order, row in winners.items() if order not in exact]
-    parts = []
-    for method in dict.fromkeys(row.method for row in lossy):
-        rows = [row for row in lossy if row.method == method]
-        far = [times for row in rows if (times := over_floor(row)) is not None]
-        distance = f" (at most {_range(far, 1)} times the floor)" if far else ""
-        parts.append(f"{called(rows[0])} at {_orders([row.order for row in rows])}{distance}")
-    words = [f"Smallest certified error: {'; '.join(parts)}."] if parts else []
+    whose = ", of the worst channel" if findings.subject.get("batch") else ""
+    parts = _by_method(lossy, over_floor, "the floor")
+    words = [f"Smallest certified error{whose}: {parts}."] if parts else []
+    parts = _by_method(_in_the_median(findings), _median, "its own floor")
+    words += [f"In the median channel: {parts}."] if parts else []
     words += [_last(findings, winners)]
     words += [f"At {_orders(exact)} nothing is lost."] if exact else []
     return " ".join(filter(None, words))
+
+
+def _by_method(rows: Sequence[Row], times: Callable[[Row], float | None], floor: str) -> str:
+    """Who is best at which orders, and how far from the floor."""
+    parts = []
+    for method in dict.fromkeys(row.method for row in rows):
+        mine = [row for row in rows if row.method == method]
+        far = [value for row in mine if (value := times(row)) is not None]
+        distance = f" (at most {_range(far, 1)} times {floor})" if far else ""
+        parts.append(f"{called(mine[0])} at {_orders([row.order for row in mine])}{distance}")
+    return "; ".join(parts)
+
+
+def _in_the_median(findings: Findings) -> list[Row]:
+    """Of a batch the row of each order whose median channel has the smallest error over its floor, as figures show."""
+    rows = [row for row in findings.rows if _median(row) is not None]
+    orders = dict.fromkeys(row.order for row in rows)
+    return [min((row for row in rows if row.order == order), key=lambda row: _median(row) or 0.0) for order in orders]
+
+
+def _median(row: Row) -> float | None:
+    """Error over the floor in the median channel; None where there is no such number, or nothing is lost."""
+    middle = row.channels["over_floor"][2] if row.delivered and row.channels.get("over_floor") else math.nan
+    return middle if math.isfinite(middle) and middle > 0 else None
 
 
 def called(row: Row) -> str:

@@ -60,6 +60,10 @@ def h2_refit(system: SystemLike, reduced: SystemLike, *, feedthrough: bool = Fal
 
     Notes
     -----
+    Poles of `reduced` that are nearer to each other than about the square root of the unit of rounding, relative to
+    their margin, reach nearly the same states; what rounding cannot tell apart there keeps what it had, and the result
+    is the least only up to that.
+
     Cost O((n + r)^3). In continuous time a feedthrough of the error makes its norm infinite and is left out.
     """
     system, reduced = as_system(system), as_system(reduced)

@@ -15,6 +15,7 @@ from contract_cases import KINDS
 
 from ssmreduce import Comparison, compare
 from ssmreduce.results import Row
+from ssmreduce.view.losses import PANELS, curves
 from theory.errors import InputError, MissingDependencyError, ToleranceError
 from theory.norms.bracket import Bracket
 
@@ -32,11 +33,11 @@ def row(method: str, order: int, upper: float | None, floor: float = 1.0, lower:
     return Row(method=method, order=order, floor=floor, error=error)
 
 
-def made(*rows: Row, violations: tuple[str, ...] = ()) -> Comparison:
+def made(*rows: Row, violations: tuple[str, ...] = (), batch: bool = False) -> Comparison:
     one = np.ones(1)
     subject = {
         "kind": "S5", "states": 8, "real_states": 16, "inputs": 1, "outputs": 1, "dt": 1.0, "real": True,
-        "precision": "float32",
+        "precision": "float32", "batch": batch,
     }  # fmt: skip
     return Comparison(
         subject=subject, norm=Bracket(9.0, 10.0, 0.0), rows=rows, hsv=one, poles=one, margin=one, violations=violations
@@ -78,7 +79,8 @@ def test_the_best_within_a_tolerance_has_the_smallest_order(comparison: Comparis
 def test_the_verdict_says_the_numbers_of_the_rows(comparison: Comparison) -> None:
     words = comparison.verdict
     assert str(comparison).splitlines()[-1] == words
-    assert words.startswith("Smallest certified error:")
+    assert words.startswith("Smallest certified error")
+    assert ("median channel" in words) == bool(comparison.subject["batch"])
     page = comparison.to_html()
     assert page.index(words.replace("'", "&#x27;")) < page.index("<table")
     best = {
@@ -118,6 +120,25 @@ def test_words_of_made_up_rows() -> None:
     assert made(row("a", 2, None)).verdict.startswith("No verdict: no method delivered")
     assert made().verdict.startswith("No verdict: no method delivered")
     assert made(row("a", 2, 4.0), violations=("floor",)).verdict.startswith("No verdict: a law")
+
+
+def test_words_of_a_batch_name_the_worst_channel_and_the_median_one() -> None:
+    """In the median as the main panel of the figure shows it; there another method may be the best."""
+    spread = {"a": [1.0, 1.2, 1.5, 1.9, 2.5], "b": [1.1, 1.5, 1.75, 1.8, 2.0]}
+    rows = [
+        replace(row(name, order, 2 * values[4] * order, 2.0), channels={"over_floor": [order * x for x in values]})
+        for order in (1, 2)
+        for name, values in spread.items()
+    ]
+    exact = replace(row("a", 4, 0.0, 0.0), channels={"over_floor": [np.nan] * 5})
+    found = made(*rows, exact, batch=True)
+    assert found.verdict == (
+        "Smallest certified error, of the worst channel: b at orders 1, 2 (at most 2.00 to 4.00 times the floor). In "
+        "the median channel: a at orders 1, 2 (at most 1.50 to 3.00 times its own floor). At order 4 nothing is lost."
+    )
+    drawn = curves(found, PANELS["over_floor"])
+    shown = {curve.names[0]: dict(zip(curve.orders, curve.values, strict=True)) for curve in drawn}
+    assert all(shown["a"][order] == 1.5 * order < shown["b"][order] for order in (1, 2))
 
 
 def test_a_choice_says_whether_the_next_one_may_be_better() -> None:
