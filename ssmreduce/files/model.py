@@ -333,6 +333,8 @@ def _changes(
             raise InputError(
                 f"layer {name}: the replacement is stored as {new.form!r}, the model's layers as {old.form!r}"
             )
+        if new is old:
+            continue
         arrays = new.to_params()
         if "D" in arrays and "D" not in paths and np.any(arrays["D"]):
             raise InputError(f"layer {name} has no D, and its replacement has one: keep D at 0 (only C and the states)")

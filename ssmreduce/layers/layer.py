@@ -234,6 +234,7 @@ class SSMLayer:
         given = outputs(self, system)
         form, fields = LAYER_FORMATS[self.form], {key: getattr(self, key) for key in ARRAYS}
         held, before, after = self.to_params(), form.encode(fields, self.dtype), form.encode(fields | given, self.dtype)
+        held = form.as_changed(held, self.dtype)
         # encoding rounds logarithms: an array that the outputs do not touch is taken as it lies
         source = {key: held[key] if np.array_equal(before[key], value) else value for key, value in after.items()}
         return self.replace(**form.decode(source), source=source)

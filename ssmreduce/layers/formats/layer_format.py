@@ -103,6 +103,10 @@ class LayerFormat(Protocol):
         """Stored arrays of the states `index`, bit for bit."""
         ...
 
+    def as_changed(self, raw: Arrays, dtype: np.dtype[Any]) -> Arrays:
+        """The same layer by the arrays that are written of a changed one; the arrays themselves nearly everywhere."""
+        ...
+
     def remarks(self, raw: Mapping[str, Array]) -> dict[str, float]:
         """What a reader should know of how these arrays became the fields; empty where they are the fields."""
         ...
@@ -135,6 +139,10 @@ class Recognized:
     def missing(self, raw: Mapping[str, Array]) -> list[str]:
         """See :class:`LayerFormat`."""
         return [key for key in self.keys if key not in raw]
+
+    def as_changed(self, raw: Arrays, dtype: np.dtype[Any]) -> Arrays:
+        """See :class:`LayerFormat`."""
+        return raw
 
     def remarks(self, raw: Mapping[str, Array]) -> dict[str, float]:
         """See :class:`LayerFormat`."""

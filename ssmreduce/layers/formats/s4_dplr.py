@@ -38,9 +38,11 @@ class LowRank(TorchS4D):
 
     def select(self, raw: Arrays, index: Array) -> Arrays:
         """See :class:`LayerFormat`; of the diagonal layer, in whose coordinates states can be told apart."""
-        if f"{self.prefix}P" in raw:
-            raw = self.encode(self.decode(raw), self._plain(raw)[f"{self.prefix}{self.real}"].dtype)
-        return super().select(raw, index)
+        return super().select(self.as_changed(raw, self._plain(raw)[f"{self.prefix}{self.real}"].dtype), index)
+
+    def as_changed(self, raw: Arrays, dtype: np.dtype[Any]) -> Arrays:
+        """See :class:`LayerFormat`; those of the diagonal layer, by the same names but with other numbers."""
+        return self.encode(self.decode(raw), dtype) if f"{self.prefix}P" in raw else raw
 
     def remarks(self, raw: Mapping[str, Array]) -> dict[str, float]:
         """How well the layer could be diagonalised: the largest condition number of a channel's eigenvectors."""

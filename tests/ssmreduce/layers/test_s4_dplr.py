@@ -89,6 +89,8 @@ def test_the_kernel_is_that_of_the_dense_recurrence(transform: str, shape: dict,
     again = layer_from_params(written, dt_transform=transform, discretization="bilinear")
     assert again.form == {"softplus": "s4d-v4", "exp": "s4d-v4-exp"}[transform]
     assert np.abs(responses(again, 100) - expected).max() < 10 * room
+    refitted = layer.with_outputs(layer.system)  # of the diagonal layer, not of the arrays that came
+    assert np.abs(responses(refitted, 100) - expected).max() < 10 * room
     kept = layer.keep(np.arange(layer.order))
     assert np.abs(responses(kept, 100) - expected).max() < 10 * room
     assert not kept.remarks
@@ -171,6 +173,8 @@ def test_earlier_versions_have_the_same_content(decay: str, rng: np.random.Gener
     layer = layer_from_params(old)
     assert np.array_equal(responses(layer, 50), responses(plain, 50))
     assert layer.remarks == plain.remarks
+    refitted = layer.with_outputs(layer.system)
+    assert np.abs(responses(refitted, 50) - responses(layer, 50)).max() < 1e-12
     kept = layer.keep([0, 1])
     assert key + "inv_A_real" in kept.to_params()
     again = layer_from_params(kept.to_params(), discretization="bilinear")
