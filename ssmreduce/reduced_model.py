@@ -15,6 +15,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.allocation import ALLOCATIONS, Allocation, budget_of
 from ssmreduce.methods.registry import METHODS, Method
 from ssmreduce.network import Network
+from ssmreduce.recorded.changed_form import require_changed_form
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.search import Search
 from theory.errors import InputError
@@ -101,6 +102,7 @@ def reduce_model(
         )
     if network is not None:
         _require_the_same(model, network)
+        require_changed_form(network)
     if network is not None and method is None:
         if orders is not None or allocation is not None:
             raise InputError(

@@ -91,6 +91,23 @@ def s4d_params(rng: np.random.Generator, form: str, H: int = 4, N: int = 5, dtyp
     return {key: value.astype(dtype) for key, value in raw.items()}
 
 
+def s4_params(
+    rng: np.random.Generator, H: int = 4, N: int = 4, *, copies: int = 4, rank: int = 1, channels: int = 1, L: int = 60
+) -> dict[str, np.ndarray]:
+    """Poles on a line as the code starts with; a low-rank term large enough to make some of them real."""
+    imag = np.pi * np.arange(N) * np.ones((copies, 1)) * rng.uniform(0.5, 1.0, (copies, 1))
+    return {
+        "kernel.inv_dt": np.log(rng.uniform(0.05, 0.2, (H, 1))),
+        "kernel.A_real": np.log(0.5) + 0.2 * rng.standard_normal((copies, N)),
+        "kernel.A_imag": imag,
+        "kernel.P": rng.standard_normal((rank, copies, N, 2)) * np.linspace(0.2, 3.0, copies)[:, None, None],
+        "kernel.B": rng.standard_normal((1, copies, N, 2)),
+        "kernel.C": rng.standard_normal((channels, H, N, 2)),
+        "kernel.l_kernel": np.array(L),
+        "D": rng.standard_normal((1, H)),
+    }
+
+
 S4D_OPTIONS: dict[str, dict[str, Any]] = {
     "s4d-minimal": {},
     "s4d-jax": {},

@@ -324,15 +324,17 @@ def _changes(
                 f"layer {name} is {old.kind} with {old.n_channels} channels, "
                 f"its replacement {new.kind} with {new.n_channels}"
             )
+        written = LAYER_FORMATS[old.form].written_as
+        if new.form not in (old.form, written):
+            raise InputError(
+                f"layer {name}: the replacement is stored as {new.form!r}, the model's layers as {old.form!r}: pass "
+                f"layer.in_form({written!r}), or replace the layers of model.in_form({new.form!r})"
+            )
         for key, value in old.options().items():
             if new.options()[key] != value:
                 raise InputError(
                     f"layer {name}: the replacement has {key}={new.options()[key]}, the model {key}={value}"
                 )
-        if new.form != old.form:
-            raise InputError(
-                f"layer {name}: the replacement is stored as {new.form!r}, the model's layers as {old.form!r}"
-            )
         if new is old:
             continue
         arrays = new.to_params()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from network_page import PAGE, SNIPPETS, TORCH, run
 from toy_enhancer import ToyEnhancer
 from toy_network import ToyNetwork
 from toy_network import layer as toy_layer
@@ -17,16 +17,7 @@ import ssmreduce
 from ssmreduce.recorded.stages import refit_in_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "bring_your_own_network.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
-TORCH = [snippet for snippet in SNIPPETS if snippet.startswith("# needs torch\n")]
 CHECKPOINT = ROOT.parent / "shared" / "data" / "checkpoints" / "s4d_ppg_module_prefix.pth"
-
-
-def run(snippets: list[str], **space: Any) -> dict[str, Any]:
-    for snippet in snippets:
-        exec(compile(snippet, "bring_your_own_network.md", "exec"), space)
-    return space
 
 
 @pytest.fixture(scope="module")

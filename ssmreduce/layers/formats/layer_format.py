@@ -61,6 +61,8 @@ class LayerFormat(Protocol):
         Which code has which of them.
     stores_fields : bool
         Whether the fields are stored as they are (rounded to the precision), or through logarithms and the like.
+    written_as : str
+        Name of the format in which a changed layer is written: its own nearly everywhere.
     """
 
     name: str
@@ -78,6 +80,9 @@ class LayerFormat(Protocol):
     discretizations: tuple[str, ...]
     ambiguity: str
     stores_fields: bool
+
+    @property
+    def written_as(self) -> str: ...  # noqa: D102
 
     def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
         """Whether arrays with the anchor, under these options, are of this format and of no other."""
@@ -115,6 +120,7 @@ class LayerFormat(Protocol):
 class Recognized:
     """What most formats do: the stated options choose, and all keys must be there."""
 
+    name: str
     keys: tuple[str, ...]
     beside: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -126,6 +132,11 @@ class Recognized:
     discretizations: tuple[str, ...] = ()
     ambiguity: str = ""
     stores_fields: bool = False
+
+    @property
+    def written_as(self) -> str:
+        """See :class:`LayerFormat`."""
+        return self.name
 
     def recognizes(self, raw: Mapping[str, Array], options: Mapping[str, Any]) -> bool:
         """See :class:`LayerFormat`."""

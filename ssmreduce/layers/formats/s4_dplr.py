@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ssmreduce.layers.formats.layer_format import Array, Arrays, expect, paired
-from ssmreduce.layers.formats.s4d_torch import TRANSFORMS, TorchS4D, Version3, Version4
+from ssmreduce.layers.formats.s4d_torch import TRANSFORMS, TorchS4D, Version3, Version4, Version4Exp
 from theory.errors import DimensionError, InputError
 
 CONDITION_LIMIT = 1e8
@@ -31,6 +31,12 @@ class LowRank(TorchS4D):
 
     fixed: Mapping[str, Any] = {**TorchS4D.fixed, "discretization": "bilinear"}
     length: str
+    diagonal: type[TorchS4D]
+
+    @property
+    def written_as(self) -> str:
+        """See :class:`LayerFormat`: the S4D of the same version."""
+        return self.diagonal(self.real_transform).name
 
     def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:
         """See :class:`LayerFormat`; arrays without ``P`` are those of a layer that was changed already."""
@@ -74,7 +80,8 @@ class LowRank(TorchS4D):
         if not (condition <= CONDITION_LIMIT).all():
             raise InputError(
                 f"the eigenvectors of channel {int(np.argmax(condition))} have condition number {condition.max():.3g}, "
-                f"past the limit {CONDITION_LIMIT:.3g}: a diagonal layer would not have the kernel of this S4 layer"
+                f"past the limit {CONDITION_LIMIT:.3g}: a diagonal layer would not have the kernel of this S4 layer. "
+                "S4 starts so (HiPPO): train A and P with the rest, or train S4D"
             )
         B = np.linalg.solve(V, np.concatenate([plain["B"].real, plain["B"].imag], axis=1)[..., None])[..., 0]
         half = 0.5 * np.exp(plain["log_step"]) * Lambda
@@ -96,13 +103,14 @@ class DPLR(LowRank, Version4):
     anchor, length = "kernel.P", "kernel.l_kernel"
     beside: tuple[str, ...] = ("kernel.inv_dt",)
     keys = (*Version4.keys, "kernel.P", "kernel.l_kernel")
+    diagonal = Version4
 
 
 class DPLRExp(DPLR):
     """Step sizes through the exponential."""
 
     name, title = "s4-exp", "S4, diagonal plus low rank (PyTorch, version 4, dt_transform=exp); written as S4D"
-    softplus = False
+    softplus, diagonal = False, Version4Exp
     stated: Mapping[str, Any] = {"dt_transform": "exp"}
 
 
@@ -114,6 +122,7 @@ class Earlier(LowRank, Version3):
     beside: tuple[str, ...] = ("kernel.kernel.inv_w_real",)
     keys = (*(f"kernel.kernel.{key}" for key in ("P", "L", "C", "log_dt", "B", "inv_w_real", "w_imag")), "D")
     optional = ("kernel.kernel.Q",)
+    diagonal = Version3
 
     def _plain(self, raw: Mapping[str, Array]) -> Arrays:
         key, names = self.prefix, {self.decay: self.real, "w_imag": self.imag}

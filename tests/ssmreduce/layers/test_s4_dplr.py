@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layer_cases import s4_params, s4d_params
 
 import ssmreduce
 from ssmreduce.command_line.parser import main
@@ -14,23 +15,6 @@ from theory.errors import DimensionError, InputError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "checkpoints"
 EPS = np.finfo(np.float64).eps
-
-
-def s4_params(
-    rng: np.random.Generator, H: int = 4, N: int = 4, *, copies: int = 4, rank: int = 1, channels: int = 1, L: int = 60
-) -> dict[str, np.ndarray]:
-    """Poles on a line as the code starts with; a low-rank term large enough to make some of them real."""
-    imag = np.pi * np.arange(N) * np.ones((copies, 1)) * rng.uniform(0.5, 1.0, (copies, 1))
-    return {
-        "kernel.inv_dt": np.log(rng.uniform(0.05, 0.2, (H, 1))),
-        "kernel.A_real": np.log(0.5) + 0.2 * rng.standard_normal((copies, N)),
-        "kernel.A_imag": imag,
-        "kernel.P": rng.standard_normal((rank, copies, N, 2)) * np.linspace(0.2, 3.0, copies)[:, None, None],
-        "kernel.B": rng.standard_normal((1, copies, N, 2)),
-        "kernel.C": rng.standard_normal((channels, H, N, 2)),
-        "kernel.l_kernel": np.array(L),
-        "D": rng.standard_normal((1, H)),
-    }
 
 
 def kernels(raw: dict[str, np.ndarray], transform: str, length: int) -> np.ndarray:
@@ -125,6 +109,17 @@ def test_what_is_written_is_an_s4d_file(
         assert again.layers[1].discretization == "bilinear"
         assert "layers.0.layer.kernel.P" not in again.tree
         assert np.array_equal(responses(again.layers[1], 50), responses(small.layers[1], 50))
+        twice = model.replace_layers(again.layers)  # the S4D of the same code lies where S4 lay
+        assert all(value.tobytes() == again.tree[key].tobytes() for key, value in twice.tree.items())
+        assert twice.tree.keys() == again.tree.keys()
+        assert np.array_equal(responses(twice.layers[1], 50), responses(small.layers[1], 50))
+    for form in ("s4d-v3", "s4d-minimal"):
+        others = [layer.in_form(form) for layer in model.layers]
+        with pytest.raises(InputError, match=rf"layer.in_form\('s4d-v4-exp'\), or .* model.in_form\('{form}'\)"):
+            model.replace_layers(others)
+        assert model.in_form(form).replace_layers(others).layers[0].form == form
+    layers = [layer.in_form("s4d-v4-exp") for layer in model.layers]
+    assert model.replace_layers(layers).layers[0].form == "s4d-v4-exp"
 
 
 def test_options_and_arrays_that_contradict_are_refused(rng: np.random.Generator) -> None:
@@ -141,6 +136,28 @@ def test_options_and_arrays_that_contradict_are_refused(rng: np.random.Generator
         layer_from_params({**raw, "kernel.l_kernel": np.array(-3)}, dt_transform="exp")
     with pytest.raises(DimensionError, match="P"):
         layer_from_params({**raw, "kernel.P": raw["kernel.P"][:, :3]}, dt_transform="exp")
+
+
+def test_one_that_no_diagonal_layer_stands_for_is_refused() -> None:
+    """HiPPO-LegS as S4 starts with it: a triangular matrix, its eigenvectors as good as dependent."""
+    N = 16
+    i = np.arange(2 * N)
+    root = np.sqrt(2 * i + 1.0)
+    skew = 0.5 * np.outer(root, root) * np.sign(i[None, :] - i[:, None])
+    imag, V = np.linalg.eigh(-1j * skew)
+    P = (V.conj().T @ np.sqrt(i + 0.5))[imag < 0]
+    raw = {
+        "kernel.inv_dt": np.log([[0.01]]),
+        "kernel.A_real": np.full((1, N), np.log(0.5)),
+        "kernel.A_imag": -imag[imag < 0][None],
+        "kernel.P": np.stack([P.real, P.imag], axis=-1)[None, None],
+        "kernel.B": np.ones((1, 1, N, 2)),
+        "kernel.C": np.ones((1, 1, N, 2)),
+        "kernel.l_kernel": np.array(0),
+        "D": np.ones((1, 1)),
+    }
+    with pytest.raises(InputError, match=r"channel 0 have condition number .* past the limit 1e\+08: .* train A"):
+        layer_from_params(raw, dt_transform="exp")
 
 
 @pytest.mark.data
@@ -187,8 +204,6 @@ def test_earlier_versions_have_the_same_content(decay: str, rng: np.random.Gener
 
 
 def test_a_diagonal_layer_before_version_3(rng: np.random.Generator) -> None:
-    from layer_cases import s4d_params
-
     raw = s4d_params(rng, "s4d-v3")
     plain = layer_from_params(raw, discretization="zoh")
     for decay in ("inv_w_real", "log_w_real"):
