@@ -7,9 +7,7 @@ go through ``ssmreduce.reduce``, which is what users call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from itertools import pairwise
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from contract_cases import (
     LAYERS,
     NAMES,
     applies,
+    each_truncation_once,
     exact_margin,
     gains,
     measured_error,
@@ -267,22 +266,6 @@ def tolerances_are_met_with_as_few_states_as_meet_them(method, kind):
             less = None
         fewer = less is not None and less.order > 0 and meets(less, rtol)
         assert not fewer, f"order {found.order - 1} meets {rtol:.3g} as well"
-
-
-@contextmanager
-def each_truncation_once(method):
-    """Within, a method remembers what it makes of a source at an order: all tolerances ask for the same few."""
-    family, known = type(METHODS.find(method)), {}
-    compute = family.truncate
-
-    def truncate(self, source, order, **data):
-        key = (self, id(source), order)
-        if key not in known:
-            known[key] = compute(self, source, order, **data)
-        return known[key]
-
-    with patch.object(family, "truncate", truncate):
-        yield
 
 
 def meets(found, rtol):
