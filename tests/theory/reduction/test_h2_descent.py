@@ -51,7 +51,7 @@ def test_continuous_time_too():
     system = diagonal(5, closest=1e-1, discrete=False)
     start = balanced_truncation(system, 3).system
     found = h2_descent(system, start)
-    omega = np.linspace(-2000, 2000, 400001)
+    omega = np.linspace(-2000, 2000, 100001)
     before, after = (
         (np.abs(response(system, omega) - response(one, omega)) ** 2).sum(axis=(1, 2)).sum() for one in (start, found)
     )

@@ -83,7 +83,7 @@ def test_residualization_is_that_of_slicot(ports, time, seed):
 
 
 @pytest.mark.parametrize("time", TIMES)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])  # the norms of dense errors are proved in integers, which takes its time
 @pytest.mark.parametrize("ports", PORTS)
 def test_the_hankel_norm_is_that_of_slicot(ports, time, seed):
     """Of one input and output the optimum is unique but for its feedthrough; else both attain the same error."""
