@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from network_page import TORCH, TORCH_S4, run
+from network_page import PAGE, TORCH, TORCH_S4, run
+from pulse_waves import pulse_waves
 
 import ssmreduce
 from theory.errors import InputError
 
-CHECKPOINT = Path(__file__).resolve().parents[3] / "shared" / "data" / "checkpoints" / "s4_dplr_ppg.pth"
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = ROOT.parent / "shared" / "data" / "checkpoints" / "s4_dplr_ppg.pth"
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,20 @@ def test_the_network_of_s4d_is_refused_with_advice(page: dict[str, Any]) -> None
         ssmreduce.reduce_model(page["model"], ratio=0.75, network=network)
 
 
+def test_the_measured_figures_are_those_of_the_record() -> None:
+    """The table of other people's S4: every row from its record, which says what was run."""
+    record = json.loads((ROOT / "docs" / "recorded" / "foreign_s4.json").read_text(encoding="utf-8"))
+    table = PAGE.split("| states removed | method |")[2].split("\n\n")[0].splitlines()[2:]
+    assert len(table) == len(record["rows"])
+    for line, row in zip(table, record["rows"], strict=True):
+        kept = sum(row["orders"])
+        assert row["removed"] == 1 - kept / record["states"]
+        told = f"| {row['divergence']:.3f} | {100 * row['changed']:.1f} % |"
+        assert line == f"| {100 * row['removed']:.3g} % | {row['method']} | {kept} {told}"
+    assert f"{record['counts']}" in PAGE
+    assert sum(record["counts"]) == record["test_examples"] == 60
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not CHECKPOINT.exists(), reason="needs ../shared/data/checkpoints")
 def test_a_checkpoint_of_other_people(page: dict[str, Any], torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +142,7 @@ def test_a_checkpoint_of_other_people(page: dict[str, Any], torch: Any, monkeypa
     model = ssmreduce.load(CHECKPOINT, dt_transform="exp")
     module = S4Model(1, 4, 128, 4, d_state=64, length=3000)
     module.load_state_dict(torch.load(CHECKPOINT, map_location="cpu", weights_only=True)["model"])
-    torch.manual_seed(1)
-    x = torch.cumsum(0.1 * torch.randn(4, 200, 1), dim=1)
+    x = torch.as_tensor(pulse_waves(4, 200, seed=1))
     network, rows = page["S4Network"](module, model, x), np.arange(4)
     whole = logits_of(module, x)
     np.testing.assert_allclose(network.run(network.parts, rows).logits, whole, atol=1e-4)
