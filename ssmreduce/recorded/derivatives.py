@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssmreduce.network import Pass
-from theory.systems.scan import aligned_states, channels_of, real_output, record, with_real_output
+from theory.systems.scan import Record, aligned_states, real_output, with_real_output
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
@@ -40,16 +39,15 @@ class Columns:
     gram: Any = 0.0
     energy: Any = 0.0
 
-    def add(self, system: DiagonalStateSpace, seen: Pass, index: int, felt: Sequence[Array], examples: int) -> None:
-        """Add a batch of `examples`: of layer `index` its inputs in `seen`, and a gradient for each combination.
+    def add(self, system: DiagonalStateSpace, given: Record, felt: Sequence[Array], examples: int) -> None:
+        """Add a batch of `examples`: a layer's inputs, and a gradient for each combination.
 
         An example of several sequences has its sum over them: all first ones come first, then all second ones.
         """
         found = Columns()
-        u = record(seen.inputs[index], seen.lengths, channels_of(system, system.m))
-        for some, states in aligned_states(system, u):
+        for some, states in aligned_states(system, given):
             g = np.stack([gradients[some] for gradients in felt], axis=1)  # (s, R, L, p)
-            found._add(g, states, u.values[some], bool(system.batch_shape))
+            found._add(g, states, given.values[some], bool(system.batch_shape))
         self.gram, self.energy = self.gram + found.gram, self.energy + found.energy
         for mine, pieces in ((self.along_c, found.along_c), (self.along_d, found.along_d)):
             if pieces:

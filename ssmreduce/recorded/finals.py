@@ -73,13 +73,13 @@ class Finals:
         return replace(item, score=score, refitted=polished, final=final, polished=True)
 
     def together(self, found: list[Candidate]) -> None:
-        """C and D of all layers at once, from the best candidate; each step that the judge likes is one more."""
+        """All layers at once, from the best candidate; each step that the judge likes is one more."""
         item = min(found, key=score_of)
         if not self.recipe.together:
             return
         try:
             seen, recipe = self.recording.whole, self.recipe
-            steps = Steps(self.judge.network, self.more, seen, recipe.seed, recipe.feedthrough)
+            steps = Steps(self.judge.network, self.more, seen, recipe.seed, recipe.feedthrough, recipe.polish > 0)
             for _ in range(self.recipe.together):
                 self.report(f"all layers at once: {item.detail}")
                 score, parts = steps.best(item.final, self.judge.distance)

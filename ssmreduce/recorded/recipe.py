@@ -24,12 +24,12 @@ class Recipe:
     feedthrough : bool
         Whether D is fitted, too; False for layers whose code has none.
     polish : int
-        Gauss-Newton steps on poles and B; 0 leaves them out.
+        Gauss-Newton steps on poles and B, layer by layer; 0 leaves them out, and poles and B as they were cut.
     finalists : int
         Candidates that are polished.
     together : int
-        Gauss-Newton steps, at most, on C and D of all layers at once (:mod:`ssmreduce.recorded.together`), with the
-        fitted and the further examples; 0 leaves them out.
+        Gauss-Newton steps, at most, on all layers at once (:mod:`ssmreduce.recorded.together`), with the fitted and
+        the further examples: on C and D, and, unless `polish` is 0, on poles and B; 0 leaves them out.
     fit_fraction : float
         Part of the examples that is fitted; the others judge.
     further : int
@@ -46,7 +46,7 @@ class Recipe:
     feedthrough: bool = True
     polish: int = 8
     finalists: int = 3
-    together: int = 3
+    together: int = 5
     fit_fraction: float = 0.5
     further: int = 0
     seed: int = 0

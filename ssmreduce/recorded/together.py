@@ -1,4 +1,4 @@
-r"""C and D of all layers at once, towards what the whole model puts out: Gauss-Newton steps through the network.
+r"""All layers at once, towards what the whole model puts out: Gauss-Newton steps through the network.
 
 Layer by layer each output is fitted to the whole model's, as if all that a layer gets wrong counted alike. Here only
 what reaches the outputs counts. With z the outputs of the reduced model on recorded examples, w the whole model's
@@ -11,12 +11,13 @@ that moves the layers' outputs little. Parameters are many, directions few: with
 parameters whose second sum is :math:`|\delta|^2`, m what is missing along them, and g what of the gradient is known
 exactly, :math:`\delta=B^*a+g/\mu` with :math:`(BB^*+\mu I)a=m-Bg/\mu`.
 
-Poles and B stay bit for bit.
+Where poles and B move, too, they are further parameters, in scales of their own (:mod:`ssmreduce.recorded.moves`); a
+step of C and D alone is tried beside every one of all. Else they stay bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,14 @@ from numpy.typing import NDArray
 from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.aims import aim_of
+from ssmreduce.recorded.blocks import Block, solved
 from ssmreduce.recorded.derivatives import Columns, scaled
 from ssmreduce.recorded.measures import measure_of
+from ssmreduce.recorded.moves import Moves
 from ssmreduce.recorded.recording import Sample, spread_over
-from theory.errors import AccuracyError, InputError, require_finite
+from ssmreduce.recorded.stages import REFUSALS, written
+from theory.errors import InputError, require_finite
+from theory.systems.scan import Record, channels_of, record
 from theory.systems.system import DiagonalStateSpace
 
 Array = NDArray[Any]
@@ -42,8 +47,11 @@ HELD_BYTES = 500_000_000
 ROUND = 100
 """Examples at a time are a multiple of so many, where more are held: networks that compile see one size of batch."""
 
-DAMPINGS = (3.0, 1.0, 0.3, 0.1)
+DAMPINGS = (10.0, 3.0, 1.0, 0.3, 0.1)
 """Values of mu, relative to the mean diagonal of the matrix that is solved with; the judge chooses."""
+
+MOVED = 500_000_000
+"""Adjoint states, at most, of all samples, layers and directions: with more, poles and B stay."""
 
 
 def _is_real(layer: SSMLayer) -> bool:
@@ -65,6 +73,8 @@ class Steps:
         Of the random directions.
     feedthrough : bool
         Whether D moves, where a layer has as many inputs as outputs.
+    poles : bool
+        Whether poles and B move, as long as :data:`MOVED` allows it.
 
     Raises
     ------
@@ -72,10 +82,12 @@ class Steps:
         These steps cannot be taken on this network; the reason.
     """
 
-    def __init__(self, network: Network, sample: Sample, seen: Pass, seed: int, feedthrough: bool = True) -> None:
+    def __init__(
+        self, network: Network, sample: Sample, seen: Pass, seed: int, feedthrough: bool = True, poles: bool = False
+    ) -> None:
         if not all(map(_is_real, network.parts.layers)):
             raise InputError("a layer is a complex system")
-        self.network, self.feedthrough = network, feedthrough
+        self.network, self.feedthrough, self.poles = network, feedthrough, poles
         ways = {len(values) / len(seen.logits) for values in seen.inputs.values()}
         if len(ways) > 1 or any(each % 1 for each in ways):
             raise InputError(f"the layers see {', '.join(f'{each:g}' for each in sorted(ways))} sequences an example")
@@ -111,47 +123,58 @@ class Steps:
         outputs = self._outputs(parts)
         require_finite(**{"outputs of the reduced model": outputs})
         faced = self.aim.faced(outputs, self.wanted)
-        drawn = faced.directions.shape[-1]
         combined = [faced.directions] if faced.residual is None else [faced.directions, faced.residual[..., None]]
-        moving = [i for i, layer in enumerate(parts.layers) if layer is not self.network.parts.layers[i]]
-        blocks, known, back = [], [], []
-        for index, columns in zip(moving, self.columns(parts, np.concatenate(combined, axis=-1), moving), strict=True):
-            along, undo = scaled(columns, self._feeds_through(parts.layers[index]))
-            blocks.append(along[:, :drawn].reshape(-1, along.shape[2]))
-            known.append(along[:, drawn:].sum(axis=(0, 1), dtype=float))
-            back.append(undo)
-        normal = sum((one @ one.T).astype(float) for one in blocks) + np.zeros((len(faced.missing.ravel()),) * 2)
-        mean = float(np.trace(normal)) / len(normal)
-        if not mean > 0:
-            return
-        met = sum(one @ exact for one, exact in zip(blocks, known, strict=True))
-        for damping in DAMPINGS:
-            mu = damping * mean
-            weights = np.linalg.solve(normal + mu * np.eye(len(normal)), faced.missing.ravel() - met / mu)
-            trial = parts
-            try:
-                for index, one, exact, undo in zip(moving, blocks, known, back, strict=True):
-                    layer = parts.layers[index]
-                    step = one.T @ weights.astype(np.float32) + exact / mu
-                    trial = trial.with_layer(index, layer.with_outputs(undo(layer.system, step)))
-            except AccuracyError:
-                continue
-            yield trial
+        changing = [i for i, layer in enumerate(parts.layers) if layer is not self.network.parts.layers[i]]
+        columns, moves = self.columns(parts, np.concatenate(combined, axis=-1), changing)
+        alone, full = [], []
+        for index, one, move in zip(changing, columns, moves, strict=True):
+            blocks, write = scaled(one, self._feeds_through(parts.layers[index]))
+            alone.append(Block.of(index, blocks, faced, write))
+            if move is not None:
+                size = float(np.sqrt(np.square(blocks, dtype=float).sum(axis=(0, 1)).mean()))
+                full.append(Block.of(index, move.scaled(size), faced, move.written, moves=True))
+        for chosen in [alone + full, alone] if full else [alone]:
+            for steps in solved(chosen, faced.missing.ravel(), DAMPINGS):
+                try:
+                    yield self._after(parts, chosen, steps)
+                except REFUSALS:
+                    continue
 
-    def columns(self, parts: Parts, combined: Array, moving: list[int]) -> list[Columns]:
-        """Derivatives of R combinations (N, ..., R) of the outputs along C and D of the layers `moving`."""
-        found = [Columns() for _ in moving]
-        start = 0
+    @staticmethod
+    def _after(parts: Parts, blocks: Sequence[Block], steps: Sequence[Array]) -> Parts:
+        """The parts after steps along some blocks; poles and B, where they do not move, bit for bit."""
+        for block, step in zip(blocks, steps, strict=True):
+            layer = parts.layers[block.index]
+            system = block.write(layer.system, step)
+            better = written(layer, system) if block.moves else layer.with_outputs(system)
+            parts = parts.with_layer(block.index, better)
+        return parts
+
+    def columns(
+        self, parts: Parts, combined: Array, changing: Sequence[int]
+    ) -> tuple[list[Columns], list[Moves | None]]:
+        """Derivatives of R combinations (N, ..., R) of the outputs along C and D of layers, and along poles and B."""
+        found, start = [Columns() for _ in changing], 0
+        moves: list[Moves | None] = [None for _ in changing]
         for rows in self.chunks:
             part = combined[start : start + len(rows)].astype(np.float32)
-            start += len(rows)
-            seen = self.network.run(parts, rows, record=moving)
+            seen = self.network.run(parts, rows, record=changing)
             felt = [self.network.gradients(parts, rows, part[..., r]) for r in range(part.shape[-1])]
-            for index, columns in zip(moving, found, strict=True):
-                system = parts.layers[index].system
+            for k, index in enumerate(changing):
+                system, mine = parts.layers[index].system, [gradients[index] for gradients in felt]
                 assert isinstance(system, DiagonalStateSpace)
-                columns.add(system, seen, index, [gradients[index] for gradients in felt], len(rows))
-        return found
+                given = record(seen.inputs[index], seen.lengths, channels_of(system, system.m))
+                found[k].add(system, given, mine, len(rows))
+                if start == 0 and system.conjugate_pairs and self._may_move(parts, changing, given, len(felt)):
+                    moves[k] = Moves(system, given)
+                if (move := moves[k]) is not None:
+                    move.add(system, given, mine, len(rows))
+            start += len(rows)
+        return found, moves
+
+    def _may_move(self, parts: Parts, changing: Sequence[int], given: Record, directions: int) -> bool:
+        states = sum(parts.layers[index].system.poles.size for index in changing)
+        return self.poles and states * len(self.rows) * given.values.shape[1] * directions <= MOVED
 
     def _feeds_through(self, layer: SSMLayer) -> bool:
         system = layer.system

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.reduction.experiment import Experiment
+from theory.reduction.pole_steps import moved_system, principal_inputs, slowest_decay
 from theory.reduction.recorded_refit import Refit, fit_output
 from theory.reduction.sensitivities import normal_equations
 from theory.systems.given import SystemLike, as_system
@@ -26,14 +27,8 @@ from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
-LEAST_DECAY = 0.2
-"""A step leaves at least this part of ``log|pole|``: poles never reach the circle."""
-LARGEST_MOVE = 0.3
-"""Largest change of ``log(pole)`` in one step, and of a row of B relative to its norm."""
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Levenberg-Marquardt damping, relative to the diagonal of the normal matrix, tried from the first until one helps."""
-SLOWEST = 0.01
-"""Decay over the longest sequence below which no pole is moved: the record does not see it, other inputs may."""
 MOST_PARAMETERS = 400
 """Complex parameters of poles and B together: the normal matrix has four times as many squared entries."""
 NUDGE = 0.1
@@ -102,12 +97,12 @@ def gauss_newton(
         if np.sum(nudged.after) < np.sum(found.after):
             found = nudged
     most = min(input_directions, max(4, MOST_PARAMETERS // max(system.n, 1) - 1))
-    directions = None if system.batch_shape else _principal(given, most)
+    directions = None if system.batch_shape else principal_inputs(given, most)
     rows, chosen = _sampled(given, samples // 4 if system.batch_shape else samples, seed)
     few = Record(values=given.values[rows], lengths=given.lengths[rows])
     few_targets = Record(values=target.values[rows], lengths=target.lengths[rows])
     tried = Experiment.of(system, few.values, few_targets.values, few.lengths) if system.batch_shape else experiment
-    damping, slowest = 0, SLOWEST / max(1, int(given.lengths.max(initial=1)))
+    damping, slowest = 0, slowest_decay(given)
     for step in range(iterations):
         normal, gradient = normal_equations(found.system, few, few_targets, directions, chosen)
         better, damping = _better(
@@ -123,15 +118,6 @@ def gauss_newton(
         if gain < SMALLEST_GAIN:
             break
     return Fit(system=found.system, errors=tuple(errors), energy=found.energy)
-
-
-def _principal(given: Record, most: int) -> Array:
-    """Orthonormal directions of the inputs with the largest second moment, (m, q)."""
-    flat = given.values[given.mask]
-    values, vectors = np.linalg.eigh(flat.T @ flat)
-    order = np.argsort(values)[::-1][:most]
-    kept = order[values[order] > 1e-10 * max(values.max(), np.finfo(float).tiny)]
-    return np.asarray(vectors[:, kept])
 
 
 def _off_the_axis(system: DiagonalStateSpace) -> DiagonalStateSpace:
@@ -167,7 +153,7 @@ def _better(
     def moved(damping: float) -> DiagonalStateSpace:
         added = (damping * np.maximum(diagonal, floor) + np.finfo(float).tiny)[..., None]
         step = np.linalg.solve(normal + added * np.eye(normal.shape[-1]), gradient[..., None])[..., 0]
-        return _moved(found.system, step, directions, slowest)
+        return moved_system(found.system, step, directions, slowest)
 
     if found.system.batch_shape:
         best = fit(found.system, tried)
@@ -193,25 +179,3 @@ def _merged(one: Refit, other: Refit) -> Refit:
     names = ("poles", "B", "C", "D") + (("C_reverse",) if one.system.is_bidirectional else ())
     system = one.system.replace(**{name: chosen(name) for name in names})
     return replace(one, system=system, after=np.where(take, other.after, one.after))
-
-
-def _moved(system: DiagonalStateSpace, step: Array, directions: Array | None, slowest: float) -> DiagonalStateSpace:
-    """The system after a step, held inside the circle; no pole decays by less than `slowest` a sample that did not."""
-    H, n = step.shape[0], system.n
-    change = step.reshape(H, n, -1, 2)
-    complex_step = change[..., 0] + 1j * change[..., 1]
-    complex_step = complex_step if system.batch_shape else complex_step[0]
-    with np.errstate(divide="ignore"):
-        logarithm = np.log(np.where(system.poles == 0, 1e-30, system.poles))
-    move = complex_step[..., -1]
-    move = move * np.minimum(1.0, LARGEST_MOVE / np.maximum(np.abs(move), np.finfo(float).tiny))
-    new = logarithm + move
-    least = np.maximum(-LEAST_DECAY * logarithm.real, np.minimum(slowest, -logarithm.real))
-    new = np.minimum(new.real, -least) + 1j * new.imag
-    if directions is None:
-        return system.replace(poles=np.exp(new))
-    added = complex_step[..., :-1] @ directions.T
-    size = np.linalg.norm(system.B, axis=-1, keepdims=True)
-    length = np.linalg.norm(added, axis=-1, keepdims=True)
-    added = added * np.minimum(1.0, LARGEST_MOVE * size / np.maximum(length, np.finfo(float).tiny))
-    return system.replace(poles=np.exp(new), B=system.B + added)

@@ -82,7 +82,7 @@ def test_derivatives_are_differences_and_scales_are_energies(
     rows = np.arange(network.count)
     steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0,)), 0)
     roots = rng.standard_normal((len(rows), 3, 2))
-    (columns,) = steps.columns(network.parts, roots, [0])
+    ((columns,), _) = steps.columns(network.parts, roots, [0])
     blocks, written = scaled(columns, True)
     step = rng.standard_normal(blocks.shape[2])
     moved = written(item, step)
@@ -140,7 +140,7 @@ def test_what_is_known_of_the_gradient_is_the_difference_of_the_error(rng: np.ra
     steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0, 1)), 0)
     wanted, got = (network.run(one, rows).logits for one in (network.parts, parts))
     faced = steps.aim.faced(got, wanted)
-    for index, columns in zip((0, 1), steps.columns(parts, faced.residual[..., None], [0, 1]), strict=True):
+    for index, columns in enumerate(steps.columns(parts, faced.residual[..., None], [0, 1])[0]):
         blocks, written = scaled(columns, True)
         known = blocks.sum(axis=(0, 1), dtype=float)
         along, layer = known / np.linalg.norm(known), parts.layers[index]
