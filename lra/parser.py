@@ -119,8 +119,8 @@ def parser() -> argparse.ArgumentParser:
     reduce.add_argument("--seed", type=int, default=0, help="of the choice of examples")
     reduce.add_argument("--clip-eigs", action="store_true",
                         help="hold unstable poles inside the circle, as S5's clip_eigs does; what that changes is told")
-    told = "Gauss-Newton steps on C and D of all layers at once (3)"
-    reduce.add_argument("--together", type=int, default=3, metavar="N", help=told)
+    told = "Gauss-Newton steps on all layers at once, at most (5)"
+    reduce.add_argument("--together", type=int, default=5, metavar="N", help=told)
     reduce.add_argument("--polish", type=int, default=8, metavar="N", help="Gauss-Newton steps on poles and B (8)")
     reduce.add_argument("--no-refit", action="store_true", help="leave C and D as truncation gives them")
     reduce.add_argument("--no-norms", action="store_true", help="leave the statistics of the batch norms alone")

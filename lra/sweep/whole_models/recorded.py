@@ -28,7 +28,7 @@ class Recorded(WholeModel):
     norms: bool = True
     decoder: bool = True
     polish: int = 8
-    together: int = 3
+    together: int = 5
 
     def reducer(self, network: Network, seed: int) -> Reducer:
         """Effects of the layers are measured once for all budgets."""
