@@ -47,7 +47,7 @@ HELD_BYTES = 500_000_000
 ROUND = 100
 """Examples at a time are a multiple of so many, where more are held: networks that compile see one size of batch."""
 
-DAMPINGS = (10.0, 3.0, 1.0, 0.3, 0.1)
+DAMPINGS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 """Values of mu, relative to the mean diagonal of the matrix that is solved with; the judge chooses."""
 
 MOVED = 500_000_000
