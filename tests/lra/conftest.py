@@ -26,6 +26,9 @@ else:
     jax.config.update("jax_compilation_cache_dir", _compiled.name)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # The processes that it starts read what it has compiled. They write nothing: no compilation takes so long.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1000000"
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
