@@ -254,14 +254,13 @@ def measured_error(system, reduced):
         return np.linalg.norm(response(system, grid) - response(reduced, grid), 2, axis=(1, 2))
 
     values = gain(omega)
-    best = values.max()
-    for peak in np.argsort(values)[-3:]:
-        low, high = omega[max(peak - 1, 0)], omega[min(peak + 1, omega.size - 1)]
-        for _ in range(4):
-            fine = np.linspace(low, high, 17)
-            found = gain(fine)
-            best, top = max(best, found.max()), int(found.argmax())
-            low, high = fine[max(top - 1, 0)], fine[min(top + 1, 16)]
+    best, peaks = values.max(), np.argsort(values)[-3:]
+    low, high = omega[np.maximum(peaks - 1, 0)], omega[np.minimum(peaks + 1, omega.size - 1)]
+    for _ in range(4):
+        fine = np.linspace(low, high, 17)
+        found = gain(fine.ravel()).reshape(fine.shape)
+        best, top, each = max(best, found.max()), found.argmax(axis=0), np.arange(peaks.size)
+        low, high = fine[np.maximum(top - 1, 0), each], fine[np.minimum(top + 1, 16), each]
     return best
 
 
