@@ -80,14 +80,14 @@ def decoder(network: Parted, parts: Parts, rows: np.ndarray, ridge: float) -> np
 
 def test_more_examples_come_closer_on_examples_that_nothing_has_seen():
     """Eight fitted examples of a decoder of six numbers are few: over networks, the further ones win elsewhere."""
-    gains = []
+    gains, more = [], 60
     for seed in range(8):
-        network = Parted(16 + 200 + 200, seed)
-        unseen = np.arange(216, 416)
+        network = Parted(16 + 2 * more, seed)
+        unseen = np.arange(16 + more, network.count)
         wanted = network.run(network.parts, unseen).logits
-        known = first(network, 216)
+        known = first(network, 16 + more)
         few = Search(first(network, 16), PLAIN).reduce(3)
-        many = Search(known, replace(PLAIN, further=200)).reduce(3)
+        many = Search(known, replace(PLAIN, further=more)).reduce(3)
         few, many = (divergence(wanted, network.run(one.parts, unseen).logits) for one in (few, many))
         gains.append(few / many)
     assert np.exp(np.mean(np.log(gains))) > 1.0
