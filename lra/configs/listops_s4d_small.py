@@ -1,7 +1,7 @@
 """S4D, bidirectional, on ListOps with shorter trees (21 to 199 tokens), for two CPU cores.
 
-Paper     Gu, Goel, Gupta, Re 2022 (S4D): 6 layers of H 256, 2 stored states a channel, 40 epochs of 96,000 trees of 501 to
-          1999 tokens; the trees here come from the same distribution, kept if shorter; 8 stored states a channel
+Paper     Gu, Goel, Gupta, Re 2022 (S4D): 6 layers of H 256, 2 stored states a channel, 40 epochs of 96,000 trees of 501
+          to 1999 tokens; the trees here come from the same distribution, kept if shorter; 8 stored states a channel
 Command   python -m lra data listops FOLDER/listops-small --train 40000 --validation 2000 --test 2000 --min-length 20 \\
               --max-length 200 --seed 0
           python -m lra train listops_s4d_small --workdir runs/listops_s4d_small --data FOLDER

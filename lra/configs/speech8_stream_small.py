@@ -1,6 +1,7 @@
 """S5, one direction, on eight spoken words at 8 kHz (8000 samples), for two CPU cores: a model that can stream.
 
-Paper     Smith, Warrington, Linderman 2023 (S5), table D.1: 35 words at 16 kHz, both directions, 6 layers, H 96, 40 epochs
+Paper     Smith, Warrington, Linderman 2023 (S5), table D.1: 35 words at 16 kHz, both directions, 6 layers, H 96,
+          40 epochs
 Command   python -m lra train speech8_stream_small --workdir runs/speech8_stream_small --data FOLDER
 Expect    accuracy: see lra/README.md (391 steps an epoch)
 """
