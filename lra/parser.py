@@ -121,7 +121,8 @@ def parser() -> argparse.ArgumentParser:
                         help="hold unstable poles inside the circle, as S5's clip_eigs does; what that changes is told")
     told = "Gauss-Newton steps on all layers at once, at most (5)"
     reduce.add_argument("--together", type=int, default=5, metavar="N", help=told)
-    reduce.add_argument("--polish", type=int, default=8, metavar="N", help="Gauss-Newton steps on poles and B (8)")
+    told = "Gauss-Newton steps on poles and B (8); 0: both stay as they were cut"
+    reduce.add_argument("--polish", type=int, default=8, metavar="N", help=told)
     reduce.add_argument("--no-refit", action="store_true", help="leave C and D as truncation gives them")
     reduce.add_argument("--no-norms", action="store_true", help="leave the statistics of the batch norms alone")
     reduce.add_argument("--no-decoder", action="store_true", help="leave the decoder alone")

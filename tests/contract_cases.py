@@ -1,7 +1,7 @@
 """What the contract is held on: layers and systems of every kind, and what must come out, by routes of its own.
 
 Nothing here calls the code under test: responses are the definition of the transfer function in plain complex
-arithmetic, Hankel singular values come from the closed-form Gramians in 50 digits, scores from the papers' formulas.
+arithmetic, Hankel singular values come from the closed-form Gramians in 50 digits. Scores are in contract_formulas.
 """
 
 from __future__ import annotations
@@ -353,60 +353,3 @@ def present(kind):
     """Stored states that are numerically there, in the channel that has most: sigma_i > N eps sigma_1."""
     most = max(int((own > own.size * EPS * own[0]).sum()) for own, _ in true_values(kind))
     return -(-most // real_states(kind, 1))
-
-
-# --- what each state is worth, by the papers' formulas ---------------------------------------------------------------
-
-
-def exact_margin(system):
-    """``1 - |pole|`` (``-Re``) of the poles as they are."""
-    with mpmath.workdps(DIGITS):
-        if system.is_discrete:
-            return np.array([float(1 - abs(mpmath.mpmathify(complex(pole)))) for pole in system.poles])
-    return -system.poles.real
-
-
-def norms(system):
-    """``|pole|, 1-|pole|, ||b||`` and the root mean square of the directions' ``||c||``."""
-    b, c = np.linalg.norm(system.B, axis=-1), np.linalg.norm(system.C, axis=-2)
-    if system.C_reverse is not None:
-        c = np.sqrt((c**2 + np.linalg.norm(system.C_reverse, axis=-2) ** 2) / 2)
-    return np.abs(system.poles), exact_margin(system), b, c
-
-
-def last_energy(system):
-    _, margin, b, c = norms(system)
-    return (c * b / margin) ** 2
-
-
-def released_energy(system):
-    _, margin, b, c = norms(system)
-    if system.C_reverse is not None:  # / 2 ** 2 in the code, and no square
-        c = np.sqrt((np.linalg.norm(system.C, axis=-2) + np.linalg.norm(system.C_reverse, axis=-2)) / 4)
-    return (c * b) ** 2 / (margin**2 + 1e-8)
-
-
-def impulse_energy(system):
-    radius, margin, b, c = norms(system)
-    return (c * b) ** 2 / (margin * (1 + radius) if system.is_discrete else 2 * margin)
-
-
-def magnitude(system):
-    radius, _, b, c = norms(system)
-    return radius * b * c
-
-
-def gains(system):
-    """Of every state alone, by sweeping: from below."""
-    alone = [system.keep([i]) for i in range(system.n)]
-    return np.array([measured_error(one, one.replace(B=0 * one.B)) for one in alone])
-
-
-FORMULAS = {
-    "last": last_energy,
-    "last_released": released_energy,
-    "aire": impulse_energy,
-    "lamp": magnitude,
-    "magnitude": magnitude,
-    "modal": gains,
-}

@@ -12,14 +12,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from contract_cases import (
-    FORMULAS,
     KINDS,
     LAYERS,
     NAMES,
     applies,
     each_truncation_once,
-    exact_margin,
-    gains,
     measured_error,
     members,
     orders,
@@ -34,6 +31,7 @@ from contract_cases import (
     true_values,
     values_lost,
 )
+from contract_formulas import FORMULAS, exact_margin, gains
 from tolerance import EPS
 
 from ssmreduce.layers.layer import SSMLayer

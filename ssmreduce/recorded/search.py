@@ -2,9 +2,9 @@ r"""A whole model with fewer states that acts like the whole one on what it sees
 
 Candidates (what stands for observability, how the budget is spread) are truncated, refitted layer by layer, their norms
 paired and, if wanted, their decoder corrected; what is done to the best of them is in
-:mod:`ssmreduce.recorded.finals`. What counts is the
-divergence of the logits from the whole model's on held-out, unlabelled examples, or the relative squared error of its
-output signals (:mod:`ssmreduce.recorded.measures`); every stage is kept only if it lowers that.
+:mod:`ssmreduce.recorded.finals`. What counts is the divergence of the logits from the whole model's on held-out,
+unlabelled examples, or the relative squared error of its output signals (:mod:`ssmreduce.recorded.measures`); every
+stage is kept only if it lowers that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ from ssmreduce.recorded.measures import Measure
 from ssmreduce.recorded.outcome import Candidate, Outcome, Stage
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Recording, Sample
-from ssmreduce.recorded.stages import (
-    REFUSALS,
-    refit_in_sequence,
-    truncated,
-)
+from ssmreduce.recorded.stages import REFUSALS, refit_in_sequence, truncated
 from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
 
 Array = NDArray[Any]
