@@ -18,6 +18,7 @@ from ssmreduce.network import Network
 from ssmreduce.recorded.changed_form import require_changed_form
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.search import Search
+from ssmreduce.running_order import RunningOrder
 from theory.errors import InputError
 
 
@@ -64,8 +65,9 @@ def reduce_model(
     progress : callable, optional, keyword only
         Called as ``progress(done, total, what)``.
     network : Network, optional, keyword only
-        The model as it runs, with examples. Only the layers are changed, unless the recipe is followed and the network
-        has ``with_parts(parts) -> Model``: then norms and decoder are corrected, too.
+        The model as it runs, with examples; the layers of its ``parts`` are the model's in the order in which they
+        run, which need not be that of the file. Only the layers are changed, unless the recipe is followed and the
+        network has ``with_parts(parts) -> Model``: then norms and decoder are corrected, too.
     recipe : Recipe, optional, keyword only
         The choices of the recipe.
     known : mutable mapping, optional, keyword only
@@ -100,8 +102,8 @@ def reduce_model(
         raise InputError(
             "give either ratio (fraction of states to remove), budget (states to keep) or orders (states of each layer)"
         )
+    order = RunningOrder(model.layers, network)
     if network is not None:
-        _require_the_same(model, network)
         require_changed_form(network)
     if network is not None and method is None:
         if orders is not None or allocation is not None:
@@ -109,11 +111,12 @@ def reduce_model(
                 "with a network and no method the recipe chooses allocation and orders: give ratio or budget, or name "
                 "a method, as method='balanced'"
             )
-        return _from_record(model, ratio, budget, network, replace(recipe or Recipe(), seed=seed), progress, known)
+        recipe = replace(recipe or Recipe(), seed=seed)
+        return _from_record(model, ratio, budget, network, order, recipe, progress, known)
     if recipe is not None or known is not None:
         raise InputError("a recipe, and what is known of it, goes with a network, and is a method of its own")
     chosen = METHODS.find("balanced" if method is None else method)
-    layers = model.layers
+    layers = order.running(model.layers)
     report = progress or (lambda done, total, what: None)
     cuts = Cuts(layers, chosen, seed, network)
     effects: dict[str, float] = {}
@@ -121,7 +124,7 @@ def reduce_model(
     if orders is not None:
         if allocation is not None:
             raise InputError("an allocation spreads a ratio or a budget; orders say what each layer keeps")
-        asked = _checked_orders(orders, len(layers))
+        asked = tuple(order.running(_checked_orders(orders, len(layers))))
     else:
         default: str | Allocation = chosen.allocation if network is None else "measured"
         rule = ALLOCATIONS.find(default if allocation is None else allocation)
@@ -131,25 +134,26 @@ def reduce_model(
         asked = cuts.spread(rule, states, effects, lambda text: report(0, len(layers), text))
         spread = {"allocation": rule.name, "ratio": ratio, "budget": int(states)}
     reductions = []
-    for i, (layer, order) in enumerate(zip(layers, asked, strict=True)):
-        report(i, len(layers), f"layer {i} to {order} of {layer.order} states")
-        reductions.append(cuts.at_most(i, order) if orders is None else cuts.exactly(i, order))
+    for i, (layer, share) in enumerate(zip(layers, asked, strict=True)):
+        report(i, len(layers), f"layer {i} to {share} of {layer.order} states")
+        reductions.append(cuts.at_most(i, share) if orders is None else cuts.exactly(i, share))
         _ = reduced_layer(reductions[-1])  # what its code base cannot hold is said at once
     report(len(layers), len(layers), "done")
     copies = {
-        prefix: [
+        prefix: order.filed([
             _alike(twin, reduction.order, chosen, seed + i, **cuts.data(i))
-            for i, (twin, reduction) in enumerate(zip(twins, reductions, strict=True))
-        ]
+            for i, (twin, reduction) in enumerate(zip(order.running(twins), reductions, strict=True))
+        ])
         for prefix, twins in model.copies.items()
-    }
+    }  # fmt: skip
+    reductions = order.filed(reductions)
     smaller = model.replace_layers([reduced_layer(reduction) for reduction in reductions], copies)
     record = {
         "method": chosen.name,
         **spread,
         "seed": seed,
-        "orders_before": [layer.order for layer in layers],
-        "orders_asked": list(asked),
+        "orders_before": [layer.order for layer in model.layers],
+        "orders_asked": order.filed(asked),
         "orders": [reduction.order for reduction in reductions],
         "methods": [reduction.method for reduction in reductions],
         "bounds": [float(np.max(reduction.bound)) for reduction in reductions],
@@ -157,7 +161,8 @@ def reduce_model(
     }
     if effects:
         record["effects"] = {
-            key.lstrip("/"): effect if np.isfinite(effect) else None for key, effect in effects.items()
+            f"{order.place(int(index))}/{states}": effect if np.isfinite(effect) else None
+            for (index, states), effect in ((key.lstrip("/").split("/"), effect) for key, effect in effects.items())
         }
     return smaller.with_training(after_reduction(model.training, record))
 
@@ -167,6 +172,7 @@ def _from_record(
     ratio: float | None,
     budget: int | None,
     network: Network,
+    order: RunningOrder,
     recipe: Recipe,
     progress: Callable[[int, int, str], None] | None,
     known: MutableMapping[str, float] | None,
@@ -180,19 +186,11 @@ def _from_record(
     assert states is not None
     outcome = search.reduce(int(states))
     parts = outcome.parts
-    smaller = network.with_parts(parts) if writes else model.replace_layers(parts.layers)  # type: ignore[attr-defined]
-    record = outcome.record(model.layers) | {"ratio": ratio, "budget": int(states), "recipe": asdict(recipe)}
+    filed = order.filed(parts.layers)
+    smaller = network.with_parts(parts) if writes else model.replace_layers(filed)  # type: ignore[attr-defined]
+    record = outcome.record(network.parts.layers) | {"ratio": ratio, "budget": int(states), "recipe": asdict(recipe)}
+    record |= {name: order.filed(record[name]) for name in ("orders_before", "orders", "bounds")}
     return smaller.with_training(after_reduction(model.training, record))
-
-
-def _require_the_same(model: Model, network: Network) -> None:
-    """Refuse a network that does not run the model's layers."""
-    running, held = ([(layer.order, layer.n_channels) for layer in one.layers] for one in (network.parts, model))
-    if running != held:
-        raise InputError(
-            f"the network runs layers of {running} (states, channels), the model has {held}: make the network of this "
-            "model"
-        )
 
 
 def _checked_orders(orders: int | Sequence[int], layers: int) -> tuple[int, ...]:

@@ -22,6 +22,10 @@ from theory.systems.system import DiagonalStateSpace, StateSpace, System
 
 Array = NDArray[Any]
 
+MANY = 200
+"""Real states above which not every number is tried: without one, two more real poles may have met, so that a block
+needs two stored states less."""
+
 
 def balanced_truncation(
     system: SystemLike,
@@ -45,9 +49,10 @@ def balanced_truncation(
     system : StateSpace or DiagonalStateSpace
         Stable. A diagonal system gives a diagonal system: the balanced one is re-diagonalized, a pair of complex poles
         takes one stored state and so does a real pole; the most real states whose poles fit into `order` stored ones
-        are kept. ``delay=0``: ``(poles, B, C)`` are reduced, ``D`` and the delay kept. Bidirectional: both directions
-        together, outputs stacked, and the bound doubles. A batch keeps its axes; channels that need fewer states
-        than `order` are filled up with states of zero gain.
+        are kept (of more than 200 real states perhaps a few less: not every number is tried). ``delay=0``:
+        ``(poles, B, C)`` are reduced, ``D`` and the delay kept. Bidirectional: both directions together, outputs
+        stacked, and the bound doubles. A batch keeps its axes; channels that need fewer states than `order` are filled
+        up with states of zero gain.
     order : int, optional
         Stored states to keep, ``0 <= order <= n``; ``n`` returns the system itself, 0 its feedthrough alone.
     rtol : float, optional
@@ -195,9 +200,11 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
     failure: Exception | None = None
     root = np.sqrt(shared.hsv[:most])
     nearly_A = (shared.left[:, :most] / root).conj().T @ (A_right[:, :most] / root)
-    for k in range(most, 0, -1):
+    k = most + 1
+    while (k := k - 1) > 0:
         # poles alone, of a leading block, are cheap, and tell most of the k that do not fit
-        if k > order and np.count_nonzero(np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0) > order:
+        if k > order and (excess := np.count_nonzero(np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0) - order) > 0:
+            k -= (excess - 1) // 2 if k > MANY else 0
             continue
         A_r, B_r, C_r, uncertainty = project(shared.left, shared.hsv, shared.right, k, A_right, B, C)
         if not system.conjugate_pairs:
