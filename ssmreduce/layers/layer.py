@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ssmreduce.layers.conversion import converted
 from ssmreduce.layers.families import CLIP, FAMILIES, Family, discrete
 from ssmreduce.layers.fields import ARRAYS, check_options, checked_arrays, indices
-from ssmreduce.layers.formats import LAYER_FORMATS
+from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.layers.inversion import CANDIDATES, invert, outputs
 from theory.errors import InputError, StabilityError
 from theory.systems import discrete_modes as rules
@@ -125,6 +125,11 @@ class SSMLayer:
     def family(self) -> Family:
         """What layers of this kind have in common."""
         return FAMILIES[self.kind]
+
+    @property
+    def format(self) -> LayerFormat:
+        """How its code base stores it, and what that can hold."""
+        return LAYER_FORMATS[self.form]
 
     @property
     def remarks(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
 from ssmreduce.methods.time_limited import require_diagonal_discrete
 from theory.errors import InputError
@@ -86,7 +87,9 @@ class Empirical(Method):
         P = recorded_reachability(system, signals.values, signals.lengths)
         Q = self._observability(system, P, signals.values.shape[1], gradients, lengths)
         found = pair_truncation(system, order, P, Q, balancing=shared(system))
-        return refitted(system, found, signals.values, signals.lengths, self.ridge if self.refit else None)
+        ridge = self.ridge if self.refit else None
+        with_D = not isinstance(source, SSMLayer) or source.format.feeds_through
+        return refitted(system, found, signals.values, signals.lengths, ridge, with_D)
 
     def _observability(
         self, system: DiagonalStateSpace, P: Array, horizon: int, gradients: ArrayLike | None, lengths: Any
@@ -106,8 +109,9 @@ class Empirical(Method):
 
 
 def refitted(
-    system: DiagonalStateSpace, found: Truncation, inputs: Array, lengths: Array, ridge: float | None
-) -> Truncation:
+    system: DiagonalStateSpace, found: Truncation, inputs: Array, lengths: Array, ridge: float | None,
+    with_D: bool = True,
+) -> Truncation:  # fmt: skip
     """The truncation with C and D fitted to the record (unless `ridge` is None), and its error there, measured."""
     reduced = found.system
     assert isinstance(reduced, DiagonalStateSpace)
@@ -116,7 +120,7 @@ def refitted(
     energy = energy if system.batch_shape else energy.sum()
     if reduced is system:
         return replace(found, diagnostics={**found.diagnostics, "recorded": _relative(0.0 * energy, energy)})
-    square = system.m == system.p and (system.conjugate_pairs or system.D.dtype.kind == "c")
+    square = with_D and system.m == system.p and (system.conjugate_pairs or system.D.dtype.kind == "c")
     if ridge is None or not reduced.n:
         error = mean_error(reduced, inputs, wanted, lengths)
         return replace(found, diagnostics={**found.diagnostics, "recorded": _relative(error, energy)})

@@ -32,12 +32,15 @@ class Columns:
         Derivatives of R combinations of the outputs of each example.
     gram, energy : ndarray
         Of the states, (K, K) or one a channel, and of the inputs, (ports,), summed over time and sequences.
+    real : bool
+        Whether C stays real: it sees the real parts of the states alone.
     """
 
     along_c: list[Array] = field(default_factory=list)
     along_d: list[Array] = field(default_factory=list)
     gram: Any = 0.0
     energy: Any = 0.0
+    real: bool = False
 
     def add(self, system: DiagonalStateSpace, given: Record, felt: Sequence[Array], examples: int) -> None:
         """Add a batch of `examples`: a layer's inputs, and a gradient for each combination.
@@ -47,6 +50,8 @@ class Columns:
         found = Columns()
         for some, states in aligned_states(system, given):
             g = np.stack([gradients[some] for gradients in felt], axis=1)  # (s, R, L, p)
+            if self.real:
+                states[..., system.n :] = 0.0
             found._add(g, states, given.values[some], bool(system.batch_shape))
         self.gram, self.energy = self.gram + found.gram, self.energy + found.energy
         for mine, pieces in ((self.along_c, found.along_c), (self.along_d, found.along_d)):

@@ -49,12 +49,18 @@ class Finals:
 
     def run(self, found: list[Candidate]) -> None:
         """All of them, from the best of the candidates; what they give is appended."""
-        for item in sorted(found, key=score_of)[: self.recipe.finalists if self.recipe.polish else 0]:
+        for item in sorted(found, key=score_of)[: self.polishes]:
             found.append(self.polished(item))
         if found:
             self.together(found)
         if found and self.recipe.further and (self.recipe.norms or self.recipe.decoder):
             found.append(self.on_more(min(found, key=score_of)))
+
+    @property
+    def polishes(self) -> int:
+        """How many candidates are polished: none where poles and B stay."""
+        moves = any(layer.format.projects for layer in self.judge.network.parts.layers)
+        return self.recipe.finalists if self.recipe.polish and moves else 0
 
     def finished(self, parts: Parts, detail: str) -> tuple[Parts, float]:
         """Norms, then decoder, fitted on the recording; each if the judge likes it."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.measures import measure_of
 from theory.errors import InputError
@@ -88,6 +89,10 @@ class Recording(Sample):
             channels = channels_of(layer.system, layer.system.m)
             record(found.inputs[index], found.lengths, channels, f"recorded inputs of layer {index}")
         return found
+
+    def fits_feedthrough(self, layer: SSMLayer) -> bool | None:
+        """Whether the diagonal of D of a layer is fitted; None: where it has as many inputs as outputs."""
+        return self.feedthrough if layer.format.feeds_through else False
 
     def inputs(self, index: int) -> Array:
         """Inputs of a layer, (S, L, m)."""

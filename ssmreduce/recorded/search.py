@@ -66,6 +66,7 @@ class Search:
         D = None if self.recipe.feedthrough else False
         self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed, D)
         self.more = Sample(network, np.concatenate([self.recording.rows, np.arange(count, network.count)]))
+        self.projects = any(layer.format.projects for layer in network.parts.layers)
         self._curves: dict[str, Any] = {}
         self.refused: dict[int, str] = {}
 
@@ -79,6 +80,11 @@ class Search:
         """What the whole model says of the held-out examples."""
         return self._judge.wanted
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What stands for observability; where states are selected in every layer it plays no part, and one will do."""
+        return self.recipe.observability if self.projects else ("selection",)
+
     def report(self, what: str) -> None:
         """Count a step."""
         self._report(self._done, max(self._total, self._done), what)
@@ -86,9 +92,9 @@ class Search:
 
     def _plan(self) -> None:
         """Steps of the next reduction: curves that are not measured yet, candidates, finalists."""
-        kinds, sizes = self.recipe.observability, [layer.order for layer in self.network.parts.layers]
+        kinds, sizes = self.kinds, [layer.order for layer in self.network.parts.layers]
         fresh = sum(len(curve_orders(n)) for kind in kinds if kind not in self._curves for n in sizes)
-        self._total = self._done + fresh + 2 * len(kinds) + (self.recipe.finalists if self.recipe.polish else 0)
+        self._total = self._done + fresh + 2 * len(kinds) + self.finals([]).polishes
         self._total += bool(self.recipe.further) + self.recipe.together
 
     def judge(self, parts: Parts) -> float:
@@ -166,7 +172,7 @@ class Search:
     def _candidates(self, budget: int, found: list[Candidate], finals: Finals) -> None:
         """Build, refit and judge every candidate; what cannot be built falls out."""
         seen: set[Any] = set()
-        for kind in self.recipe.observability:
+        for kind in self.kinds:
             for name, orders in self.allocations(kind, budget).items():
                 if (kind, orders) in seen:
                     continue

@@ -12,6 +12,7 @@ from ssmreduce.layers.layer import SSMLayer
 from ssmreduce.network import Network, Parts, Pass
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.recording import Recording, Sample, spread_over
+from ssmreduce.recorded.selection import selected
 from theory.errors import AccuracyError, InputError, OrderError, StabilityError
 from theory.reduction.gauss_newton import gauss_newton
 from theory.reduction.gramian_pairs import pair_truncation
@@ -35,6 +36,8 @@ def truncated(recording: Recording, index: int, kind: str, order: int) -> SSMLay
     layer = recording.parts.layers[index]
     if order >= layer.order:
         return layer
+    if not layer.format.projects:
+        return selected(recording, index, order)
     found = pair_truncation(
         layer.system, order, recording.reachability[index], recording.observability(index, kind), bounds=False
     )
@@ -53,7 +56,8 @@ def refitted_alone(recording: Recording, index: int, layer: SSMLayer, sequences:
     """C and D of one layer fitted on the whole model's own record of it, on some `sequences` of it."""
     if layer is recording.parts.layers[index]:
         return layer
-    fit = fit_output(layer.system, recording.experiment(index, sequences), feedthrough=recording.feedthrough)
+    D, real = recording.fits_feedthrough(layer), layer.format.real_outputs
+    fit = fit_output(layer.system, recording.experiment(index, sequences), feedthrough=D, real_outputs=real)
     return layer.with_outputs(fit.system)
 
 
@@ -72,12 +76,13 @@ def refit_in_sequence(recording: Recording, parts: Parts, *, iterations: int = 0
         else:
             seen = recording.network.run(parts, recording.rows, record=(index,))
         record = (seen.inputs[index], recording.outputs(index), seen.lengths)
-        D = recording.feedthrough
+        D, real = recording.fits_feedthrough(layer), layer.format.real_outputs
         try:
-            if iterations:
+            if iterations and layer.format.projects:
                 better = written(layer, _polished(layer.system, record, iterations, D))
             else:
-                better = layer.with_outputs(refit_output(layer.system, *record, feedthrough=D).system)
+                fit = refit_output(layer.system, *record, feedthrough=D, real_outputs=real)
+                better = layer.with_outputs(fit.system)
             parts = parts.with_layer(index, better)
         except REFUSALS:
             continue  # the layer stays as it was: the judge sees what that is worth

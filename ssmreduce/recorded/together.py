@@ -154,7 +154,7 @@ class Steps:
         self, parts: Parts, combined: Array, changing: Sequence[int]
     ) -> tuple[list[Columns], list[Moves | None]]:
         """Derivatives of R combinations (N, ..., R) of the outputs along C and D of layers, and along poles and B."""
-        found, start = [Columns() for _ in changing], 0
+        found, start = [Columns(real=parts.layers[index].format.real_outputs) for index in changing], 0
         moves: list[Moves | None] = [None for _ in changing]
         for rows in self.chunks:
             part = combined[start : start + len(rows)].astype(np.float32)
@@ -165,7 +165,8 @@ class Steps:
                 assert isinstance(system, DiagonalStateSpace)
                 given = record(seen.inputs[index], seen.lengths, channels_of(system, system.m))
                 found[k].add(system, given, mine, len(rows))
-                if start == 0 and system.conjugate_pairs and self._may_move(parts, changing, given, len(felt)):
+                free = system.conjugate_pairs and parts.layers[index].format.projects
+                if start == 0 and free and self._may_move(parts, changing, given, len(felt)):
                     moves[k] = Moves(system, given)
                 if (move := moves[k]) is not None:
                     move.add(system, given, mine, len(rows))
@@ -179,4 +180,4 @@ class Steps:
     def _feeds_through(self, layer: SSMLayer) -> bool:
         system = layer.system
         assert isinstance(system, DiagonalStateSpace)
-        return self.feedthrough and (bool(system.batch_shape) or system.m == system.p)
+        return self.feedthrough and layer.format.feeds_through and (bool(system.batch_shape) or system.m == system.p)

@@ -203,7 +203,7 @@ def _truncate_diagonal(shared: Balancing, order: int, condition_limit: float) ->
     k = most + 1
     while (k := k - 1) > 0:
         # poles alone, of a leading block, are cheap, and tell most of the k that do not fit
-        if k > order and (excess := np.count_nonzero(np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0) - order) > 0:
+        if k > order and (excess := int((np.linalg.eigvals(nearly_A[:k, :k]).imag >= 0).sum()) - order) > 0:
             k -= (excess - 1) // 2 if k > MANY else 0
             continue
         A_r, B_r, C_r, uncertainty = project(shared.left, shared.hsv, shared.right, k, A_right, B, C)

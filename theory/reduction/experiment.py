@@ -10,7 +10,7 @@ to rounding of the largest term. The sums without states are those of every syst
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -169,8 +169,15 @@ class Moments:
             residual=residual if batch else float(residual[0]), energy=experiment.energy, batch=batch,
         )  # fmt: skip
 
-    def solve(self, ridge: float, feedthrough: bool) -> tuple[Array, Array]:
-        """Return the corrections of ``[C, C_reverse]`` (..., p, K) and of d (p,) or (H,)."""
+    def solve(self, ridge: float, feedthrough: bool, seen: int | None = None) -> tuple[Array, Array]:
+        """Return the corrections of ``[C, C_reverse]`` (..., p, K) and of d (p,) or (H,).
+
+        Of the columns of C only the first `seen` change, where that is given.
+        """
+        if seen is not None:
+            of_these = replace(self, xx=self.xx[:, :seen, :seen], xu=self.xu[:, :seen], xr=self.xr[:, :seen])
+            some, d = of_these.solve(ridge, feedthrough)
+            return np.concatenate([some, np.zeros((*some.shape[:-1], self.xx.shape[1] - seen))], axis=-1), d
         H, K, p = self.xr.shape
         size = np.sqrt(np.maximum(np.diagonal(self.xx, axis1=-2, axis2=-1).real, 0.0))
         size = np.where(size > 0, size, 1.0)

@@ -24,6 +24,7 @@ from theory.systems.scan import (
     channels_of,
     real_output,
     record,
+    require_real_output,
     require_scannable,
     with_real_output,
 )
@@ -53,6 +54,7 @@ def refit_output(
     *,
     ridge: float = 1e-6,
     feedthrough: bool | None = None,
+    real_outputs: bool = False,
 ) -> Refit:
     r"""Fit C (of both directions) and the diagonal of D to recorded inputs and outputs.
 
@@ -68,6 +70,8 @@ def refit_output(
         Added to the normal matrix after its columns were scaled to one; relative, dimensionless.
     feedthrough : bool, keyword only
         Whether the diagonal of D is fitted too; where left out, if there are as many inputs as outputs.
+    real_outputs : bool, keyword only
+        Whether C, which is real, stays so: the best real one. Of a system in conjugate pairs with one direction.
 
     Returns
     -------
@@ -79,19 +83,23 @@ def refit_output(
     StabilityError, DimensionError, InputError
     """
     system = as_system(system, diagonal=True)
-    return fit_output(system, Experiment.of(system, inputs, outputs, lengths), ridge=ridge, feedthrough=feedthrough)
+    experiment = Experiment.of(system, inputs, outputs, lengths)
+    return fit_output(system, experiment, ridge=ridge, feedthrough=feedthrough, real_outputs=real_outputs)
 
 
 def fit_output(
-    system: DiagonalStateSpace, experiment: Experiment, *, ridge: float = 1e-6, feedthrough: bool | None = None
-) -> Refit:
+    system: DiagonalStateSpace, experiment: Experiment, *, ridge: float = 1e-6, feedthrough: bool | None = None,
+    real_outputs: bool = False,
+) -> Refit:  # fmt: skip
     """:func:`refit_output` for many systems of one experiment: what no system changes is summed once."""
     require_stable(system)
     feedthrough = system.m == system.p if feedthrough is None else feedthrough
     if feedthrough and system.m != system.p:
         raise DimensionError("a diagonal feedthrough needs as many inputs as outputs", D=system.D.shape)
+    if real_outputs:
+        require_real_output(system)
     moments = Moments.of(system, experiment)
-    correction, d = moments.solve(ridge, feedthrough)
+    correction, d = moments.solve(ridge, feedthrough, system.n if real_outputs else None)
     D = system.D
     if feedthrough:
         D = D + (d[:, None, None] if system.batch_shape else np.diag(d))

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.errors import DimensionError
-from theory.systems.scan import real_output, with_real_output
+from theory.systems.scan import real_output, require_real_output, with_real_output
 from theory.systems.system import DiagonalStateSpace, require_stable
 
 Array = NDArray[Any]
 
 
 def recorded_selection(
-    system: DiagonalStateSpace, order: int, moments: Array, *, regularization: float = 1e-9
+    system: DiagonalStateSpace, order: int, moments: Array, *, regularization: float = 1e-9, real_outputs: bool = False
 ) -> tuple[DiagonalStateSpace, Array]:
     r"""Drop states until `order` are left, each time the one that costs least; C is the least squares one.
 
@@ -36,6 +36,8 @@ def recorded_selection(
         :func:`theory.systems.scan.aligned_states`: both directions side by side for a bidirectional system.
     regularization : float, keyword only
         Relative to the mean of the diagonal after scaling it to one.
+    real_outputs : bool, keyword only
+        Whether C, which is real, stays so: it sees the real parts of the states, and these alone stand for each other.
 
     Returns
     -------
@@ -46,13 +48,17 @@ def recorded_selection(
     """
     require_stable(system)
     blocks = (2 if system.conjugate_pairs else 1) * (2 if system.is_bidirectional else 1)
-    n = system.n
+    n, D = system.n, system.D
     if moments.shape != (blocks * n, blocks * n):
         raise DimensionError(f"moments must have shape {(blocks * n, blocks * n)}", moments=moments.shape)
+    output = real_output(system)
+    if real_outputs:
+        require_real_output(system)
+        blocks, moments, output = 1, moments[:n, :n], output[:, :n]
     size = np.sqrt(np.maximum(np.diagonal(moments).real, 0.0))
     size = np.where(size > 0, size, 1.0)
     scaled = moments / size[:, None] / size[None, :] + regularization * np.eye(blocks * n)
-    inverse, output = np.linalg.inv(scaled), real_output(system) * size
+    inverse, output = np.linalg.inv(scaled), output * size
     alive = np.arange(n)
     while alive.size > order:
         places = np.arange(blocks)[:, None] * alive.size + np.arange(alive.size)  # (blocks, states)
@@ -64,4 +70,7 @@ def recorded_selection(
         output = output[:, rest] - output[:, gone] @ S[j] @ inverse[np.ix_(gone, rest)]
         inverse = inverse[np.ix_(rest, rest)] - inverse[np.ix_(rest, gone)] @ S[j] @ inverse[np.ix_(gone, rest)]
         alive, size = np.delete(alive, j), size[rest]
-    return with_real_output(system.keep(alive), output / size, system.D), alive
+    output = output / size
+    if real_outputs:
+        output = np.concatenate([output, np.zeros_like(output)], axis=1)
+    return with_real_output(system.keep(alive), output, D), alive

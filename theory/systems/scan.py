@@ -210,6 +210,12 @@ def real_output(system: DiagonalStateSpace) -> Array:
     return np.concatenate(parts, axis=-1)
 
 
+def require_real_output(system: DiagonalStateSpace) -> None:
+    """Refuse a system whose C is not real, or of which nothing follows: the first n columns are then all of C."""
+    if not system.conjugate_pairs or system.is_bidirectional or np.any(system.C.imag):
+        raise InputError("C stays real only where it is: in conjugate pairs, with one direction")
+
+
 def with_real_output(system: DiagonalStateSpace, output: Array, D: Array) -> DiagonalStateSpace:
     """Undo :func:`real_output`; a real state has no imaginary part to be seen."""
     halves = np.split(output, 2, axis=-1) if system.is_bidirectional else [output]

@@ -30,6 +30,7 @@ class Attenuate(Recognized):
     name, kind, title = "attenuate", "s5", "aTENNuate"
     anchor, beside = "log_dt", ("A", "B", "C")
     keys = ("A", "B", "C", "log_dt")
+    projects, real_outputs, feeds_through = False, True, False
     fixed: Mapping[str, Any] = {
         "conj_sym": False, "clip_eigs": False, "discretization": "dirac", "delay": 0, "step_rescale": 1.0,
     }  # fmt: skip

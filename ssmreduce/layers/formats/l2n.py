@@ -36,6 +36,7 @@ class ContractingLayer(Recognized):
     anchor, beside = "rho_raw", ("theta", "K12_raw", "K21_raw", "K22_raw")
     keys = ("rho_raw", "theta", "K12_raw", "K21_raw", "K22_raw", "log_gamma")
     optional = ("S",)
+    projects = False
     fixed: Mapping[str, Any] = {
         "conj_sym": True, "clip_eigs": False, "discretization": "dirac", "delay": 1, "step_rescale": 1.0,
     }  # fmt: skip

@@ -61,6 +61,9 @@ class LayerFormat(Protocol):
         Which code has which of them.
     stores_fields : bool
         Whether the fields are stored as they are (rounded to the precision), or through logarithms and the like.
+    projects, real_outputs, feeds_through : bool
+        Whether it holds every diagonal system of its ports, as reduced ones are (up to D); whether C is real; whether
+        there is a D.
     written_as : str
         Name of the format in which a changed layer is written: its own nearly everywhere.
     """
@@ -80,6 +83,9 @@ class LayerFormat(Protocol):
     discretizations: tuple[str, ...]
     ambiguity: str
     stores_fields: bool
+    projects: bool
+    real_outputs: bool
+    feeds_through: bool
 
     @property
     def written_as(self) -> str: ...  # noqa: D102
@@ -132,6 +138,9 @@ class Recognized:
     discretizations: tuple[str, ...] = ()
     ambiguity: str = ""
     stores_fields: bool = False
+    projects: bool = True
+    real_outputs: bool = False
+    feeds_through: bool = True
 
     @property
     def written_as(self) -> str:

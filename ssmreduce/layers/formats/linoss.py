@@ -37,6 +37,7 @@ class ImplicitLinOSS(Recognized):
     anchor = "A_diag"
     beside: tuple[str, ...] = ("B", "C", "steps")
     keys: tuple[str, ...] = ("A_diag", "B", "C", "D", "steps")
+    projects = False
     fixed: Mapping[str, Any] = {
         "conj_sym": True, "clip_eigs": False, "discretization": "dirac", "delay": 0, "step_rescale": 1.0,
     }  # fmt: skip

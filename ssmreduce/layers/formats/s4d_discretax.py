@@ -21,6 +21,7 @@ class DiscretaxS4D(MinimalS4D):
     anchor = _THEIRS
     keys = ("kernel.C", "kernel.log_dt", _THEIRS, "kernel.A_imag")
     optional = ()
+    feeds_through = False
     complex_keys = ("kernel.C",)
 
     def decode(self, raw: Mapping[str, Array]) -> dict[str, Any]:

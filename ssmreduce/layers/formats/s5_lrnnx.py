@@ -32,6 +32,7 @@ class LrnnxS5(Recognized):
     name, kind, title = "s5-lrnnx", "s5", "S5 (lrnnx)"
     anchor, beside = "log_dt", ("A", "B", "C", "D")
     keys = ("A", "B", "C", "D", "log_dt")
+    projects = False
     fixed: Mapping[str, Any] = {"conj_sym": False, "clip_eigs": False, "delay": 0}
     discretizations: tuple[str, ...] = ("zoh", "dirac")
     ambiguity = " (lrnnx: as configured; its 'bilinear' has a sign reversed, and poles outside of the circle)"

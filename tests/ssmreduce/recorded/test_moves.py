@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from toy_enhancer import ToyEnhancer
 from toy_enhancer import layer as enhancing
 from toy_network import ToyNetwork, layer
 
+from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.network import Parts
 from ssmreduce.recorded import moves, together
 from ssmreduce.recorded.aims import Faced
@@ -32,6 +34,7 @@ class Held:
     """A layer that computes a system as it is."""
 
     system: DiagonalStateSpace
+    format: ClassVar[LayerFormat] = LAYER_FORMATS["s5"]
 
 
 @pytest.mark.parametrize("budget", [10**9, 1])

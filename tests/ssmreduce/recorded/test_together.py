@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from toy_enhancer import ToyEnhancer
 from toy_enhancer import layer as enhancing
 from toy_network import ToyNetwork, layer
 
+from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.network import Parts, Pass
 from ssmreduce.recorded import together
 from ssmreduce.recorded.aims import Signals
@@ -34,6 +36,7 @@ class Held:
     """A system that takes another output matrix."""
 
     system: DiagonalStateSpace
+    format: ClassVar[LayerFormat] = LAYER_FORMATS["s5"]
 
     def with_outputs(self, system: DiagonalStateSpace) -> Held:
         return Held(system)
