@@ -8,9 +8,9 @@ from typing import Any
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "bring_your_own_network.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
-TORCH, TORCH_S4 = (
+TORCH, TORCH_S4, TORCH_DENOISER = (
     [snippet for snippet in SNIPPETS if snippet.startswith(f"# needs {what}\n")]
-    for what in ("torch", "torch and S4Block")
+    for what in ("torch", "torch and S4Block", "torch and Denoiser")
 )
 
 
