@@ -71,17 +71,21 @@ def collect(folder: Path) -> None:
 
 
 def _collected(record: str, paths: Sequence[Path]) -> None:
-    rows, wholes = [], {}
+    """Models that were swept anew replace what is held of them; the others stay, with the commit that measured them."""
+    held = recorded(record)
+    wholes, rows = dict(held["wholes"]), list(held["rows"])
     for path in paths:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        name = held["subject"]["checkpoint"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name = found["subject"]["checkpoint"]
         wholes[name] = {
-            "accuracy": held["whole"]["accuracy"],
-            **{key: held["subject"][key] for key in ("classes", "examples", "sha256", "split")},
+            "accuracy": found["whole"]["accuracy"],
+            **{key: found["subject"][key] for key in ("classes", "examples", "sha256", "split")},
+            "commit": commit(),
         }
-        rows += [{"checkpoint": name} | {key: _short(row[key]) for key in KEPT} for row in held["rows"]]
+        rows = [row for row in rows if row["checkpoint"] != name]
+        rows += [{"checkpoint": name} | {key: _short(row[key]) for key in KEPT} for row in found["rows"]]
     command = "python docs/experiment.py run --data FOLDER --sweeps DIR; python docs/experiment.py collect --sweeps DIR"
-    write(record, {"command": command, "machine": machine(), "commit": commit(), "wholes": wholes, "rows": rows})
+    write(record, {"command": command, "machine": machine(), "wholes": wholes, "rows": rows})
 
 
 def _short(value: Any) -> Any:

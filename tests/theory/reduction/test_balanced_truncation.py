@@ -1,5 +1,7 @@
 """Balanced and modal truncation: what is special to them (the laws of all methods are in tests/contract)."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -215,3 +217,27 @@ def test_modal_truncation_needs_modes():
 def test_representation():
     found = balanced_truncation(DiagonalStateSpace([0.5, 0.2j], np.ones((2, 1)), np.ones((1, 2))), 1)
     assert repr(found).startswith("Truncation(order=1, bound=")
+
+
+@pytest.mark.parametrize("order", [40, 60, 80])
+def test_of_many_states_not_every_number_is_tried_and_few_are_lost(
+    order: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Near the real axis, where many poles of a reduced system are real."""
+    n, module = 120, sys.modules[balanced_truncation.__module__]
+    poles = np.exp(-(10.0 ** rng.uniform(-3, 0, n)) + 1j * rng.uniform(0, 0.2, n))
+    B, C = gaussian(rng, n, 3), gaussian(rng, 3, n)
+    system = DiagonalStateSpace(poles, B, C, np.zeros((3, 3)), dt=1.0, delay=0)
+    balancing, tried, plain = balance(system), [], np.linalg.eigvals
+    monkeypatch.setattr(np.linalg, "eigvals", lambda A: tried.append(len(A)) or plain(A))
+    found = {}
+    for name, many in (("each", 10**9), ("some", 50)):
+        monkeypatch.setattr(module, "MANY", many)
+        tried.clear()
+        found[name] = balanced_truncation(system, order, balancing=balancing), len(tried)
+    (each, all_tried), (some, some_tried) = found["each"], found["some"]
+    assert each.order <= order
+    assert some.order <= order
+    assert each.diagnostics["states"] - 4 <= some.diagnostics["states"] <= each.diagnostics["states"]
+    assert some_tried <= all_tried
+    assert sweep(system, some.system).max() <= some.bound
