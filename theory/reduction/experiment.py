@@ -132,6 +132,25 @@ def _channel_sums(system: DiagonalStateSpace, experiment: Experiment) -> tuple[A
     return found
 
 
+ROUNDING = 1e-10
+"""Part of a state's energy in its real or imaginary part that is taken for rounding of stored numbers (1e-5 of it)."""
+
+
+def sizes(energies: Array, paired: int) -> Array:
+    """What columns are divided by: their own size; where nearly all of a state lies in its other part, that of it.
+
+    The imaginary part of a state whose pole is real but for rounding is rounding; divided by its own size it would be
+    fitted with coefficients that no arithmetic stands. States in conjugate pairs: `paired` of them, else 0.
+    """
+    energies = np.maximum(energies, 0.0)
+    if paired:
+        states = energies.reshape(*energies.shape[:-1], -1, 2, paired)
+        both = states.sum(axis=-2, keepdims=True)
+        energies = np.where(states > ROUNDING * both, states, both).reshape(energies.shape)
+    size = np.sqrt(energies)
+    return np.asarray(np.where(size > 0, size, 1.0))
+
+
 @dataclass(kw_only=True)
 class Moments:
     """Sums over all samples: states with states, with inputs, with residuals; (H, ...) with H = 1 for one system."""
@@ -144,6 +163,8 @@ class Moments:
     residual: Any
     energy: Any
     batch: bool
+    paired: int = 0
+    """Stored states, of which the columns are real and imaginary parts, in one direction or two; 0: complex columns."""
 
     @classmethod
     def of(cls, system: DiagonalStateSpace, experiment: Experiment) -> Moments:
@@ -167,6 +188,7 @@ class Moments:
             xx=xx, xu=xu, uu=np.diagonal(uu, axis1=1, axis2=2).real, xr=xr,
             ur=np.diagonal(ur, axis1=1, axis2=2) if square else np.zeros((ur.shape[0], ur.shape[2])),
             residual=residual if batch else float(residual[0]), energy=experiment.energy, batch=batch,
+            paired=system.n if system.conjugate_pairs else 0,
         )  # fmt: skip
 
     def solve(self, ridge: float, feedthrough: bool, seen: int | None = None) -> tuple[Array, Array]:
@@ -175,12 +197,11 @@ class Moments:
         Of the columns of C only the first `seen` change, where that is given.
         """
         if seen is not None:
-            of_these = replace(self, xx=self.xx[:, :seen, :seen], xu=self.xu[:, :seen], xr=self.xr[:, :seen])
+            of_these = replace(self, xx=self.xx[:, :seen, :seen], xu=self.xu[:, :seen], xr=self.xr[:, :seen], paired=0)
             some, d = of_these.solve(ridge, feedthrough)
             return np.concatenate([some, np.zeros((*some.shape[:-1], self.xx.shape[1] - seen))], axis=-1), d
         H, K, p = self.xr.shape
-        size = np.sqrt(np.maximum(np.diagonal(self.xx, axis1=-2, axis2=-1).real, 0.0))
-        size = np.where(size > 0, size, 1.0)
+        size = sizes(np.diagonal(self.xx, axis1=-2, axis2=-1).real, self.paired)
         normal = self.xx / size[:, :, None] / size[:, None, :] + ridge * np.eye(K)
         right = self.xr / size[:, :, None]
         if not feedthrough:

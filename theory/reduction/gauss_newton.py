@@ -33,6 +33,8 @@ MOST_PARAMETERS = 400
 """Complex parameters of poles and B together: the normal matrix has four times as many squared entries."""
 NUDGE = 0.1
 """Angle given to a real pole, in units of its margin: a stored state then carries two real directions."""
+REAL = 1e-4
+"""Angle to the real axis, in units of the margin, up to which a pole is real: its imaginary part says nothing."""
 SMALLEST_GAIN = 1e-4
 """A step that lowers the error by less than this part of it ends the iteration."""
 
@@ -92,10 +94,11 @@ def gauss_newton(
     fit = partial(fit_output, ridge=ridge, feedthrough=feedthrough)
     found = fit(system, experiment)
     errors = [found.before, found.after]
-    if (system.poles.imag == 0).any():
+    if _on_the_axis(system).any():
         nudged = fit(_off_the_axis(found.system), experiment)
         if np.sum(nudged.after) < np.sum(found.after):
             found = nudged
+            errors.append(found.after)
     most = min(input_directions, max(4, MOST_PARAMETERS // max(system.n, 1) - 1))
     directions = None if system.batch_shape else principal_inputs(given, most)
     rows, chosen = _sampled(given, samples // 4 if system.batch_shape else samples, seed)
@@ -122,8 +125,13 @@ def gauss_newton(
 
 def _off_the_axis(system: DiagonalStateSpace) -> DiagonalStateSpace:
     """Real poles get a small angle."""
-    turn = np.where(system.poles.imag == 0, NUDGE * system.margin, 0.0)
+    turn = np.where(_on_the_axis(system), NUDGE * system.margin, 0.0)
     return system.replace(poles=system.poles * np.exp(1j * turn))
+
+
+def _on_the_axis(system: DiagonalStateSpace) -> Array:
+    """Which poles are real, as far as the record can tell: storage turns a negative one off the axis by rounding."""
+    return np.asarray(np.abs(np.sin(np.angle(system.poles))) <= REAL * system.margin)
 
 
 def _sampled(given: Record, samples: int, seed: int) -> tuple[Array, Array]:

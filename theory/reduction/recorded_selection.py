@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.errors import DimensionError
+from theory.reduction.experiment import sizes
 from theory.systems.scan import real_output, require_real_output, with_real_output
 from theory.systems.system import DiagonalStateSpace, require_stable
 
@@ -55,8 +56,7 @@ def recorded_selection(
     if real_outputs:
         require_real_output(system)
         blocks, moments, output = 1, moments[:n, :n], output[:, :n]
-    size = np.sqrt(np.maximum(np.diagonal(moments).real, 0.0))
-    size = np.where(size > 0, size, 1.0)
+    size = sizes(np.diagonal(moments).real, n if system.conjugate_pairs and not real_outputs else 0)
     scaled = moments / size[:, None] / size[None, :] + regularization * np.eye(blocks * n)
     inverse, output = np.linalg.inv(scaled), output * size
     alive = np.arange(n)

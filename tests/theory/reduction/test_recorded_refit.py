@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from recorded_cases import KINDS, outputs, signals, system
+from strategies import gaussian
 
 from theory.errors import DimensionError
 from theory.gramians.recorded import recorded_reachability
 from theory.reduction.gauss_newton import gauss_newton
 from theory.reduction.gramian_pairs import pair_truncation
 from theory.reduction.recorded_refit import refit_output
+from theory.reduction.recorded_selection import recorded_selection
 from theory.systems.scan import real_output, with_real_output
+from theory.systems.system import DiagonalStateSpace
 
 
 def mean_error(item, u, y, lengths):
@@ -105,3 +108,22 @@ def test_records_must_fit_together():
         refit_output(small, u, y[:, :-1], lengths)
     with pytest.raises(DimensionError):
         refit_output(small, u, y[..., :1], lengths)
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-17, 1e-12, 1e-8])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_fitted_stands_single_precision(sign: int, off: float) -> None:
+    """Poles that are real but for the rounding of what stores them: kernels by ``exp(k log pole)``, as models run."""
+    rng = np.random.default_rng(3)
+    u, n = np.cumsum(rng.standard_normal((4, 80, 2)), axis=1), 4
+    poles = np.array([0.97, 0.9, 0.5, 0.2]) * sign * np.exp(1j * off)
+    B, C = rng.standard_normal((n, 2)) + 0j, gaussian(rng, 2, n)
+    item = DiagonalStateSpace(poles, B, C, np.zeros((2, 2)), dt=1.0, delay=0)
+    found = refit_output(item, u, rng.standard_normal((4, 80, 2)), feedthrough=False).system
+    selected = recorded_selection(found, 3, recorded_reachability(found, u, None))[0]
+    for one in (found, selected):
+        wanted, k = outputs(one, u, np.full(4, 80)), np.arange(80)
+        powers = np.exp(np.log(one.poles.astype(np.complex64))[:, None] * k).astype(np.complex64)
+        h = 2 * np.einsum("pn,nl,nm->lpm", one.C.astype(np.complex64), powers, one.B.astype(np.complex64)).real
+        y = np.stack([np.einsum("kpm,skm->sp", h[: t + 1], u[:, t::-1]) for t in k], axis=1)
+        assert np.abs(y - wanted).max() <= 1e-3 * np.abs(wanted).max()
