@@ -56,11 +56,11 @@ def run(data: str, folder: Path, only: Sequence[str]) -> None:
             print(path.stem, *rules, flush=True)
             named = [method.format(L=load(path).options["L"]) for method in methods]
             sweep(path, ratios=ratios, methods=named, allocations=rules, seeds=SEEDS, data=data, examples=EXAMPLES,
-                  folder=folder / path.stem, jobs=1)  # fmt: skip
+                  folder=folder / path.stem, jobs=1, clip_eigs=True)  # fmt: skip
     for path in paths:
         print(path.stem, "allocations", flush=True)
         sweep(path, ratios=RULE_RATIOS, methods=("balanced",), allocations=RULES, data=data, examples=EXAMPLES,
-              split="validation", folder=folder / f"{path.stem}-allocations", jobs=1)  # fmt: skip
+              split="validation", folder=folder / f"{path.stem}-allocations", jobs=1, clip_eigs=True)  # fmt: skip
 
 
 def collect(folder: Path) -> None:

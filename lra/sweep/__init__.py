@@ -29,6 +29,7 @@ def sweep(
     time: bool = False,
     folder: str | Path | None = None,
     jobs: int | None = None,
+    clip_eigs: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Sweep:
     """Reduce a trained model in every way that was asked for, and measure each.
@@ -61,6 +62,9 @@ def sweep(
         Where ``sweep.csv`` and ``sweep.json`` are kept up to date. Rows that are there are not computed again.
     jobs : int, optional
         Processes that certify errors; by default what ``joblib.parallel_config`` says, else this process alone.
+    clip_eigs : bool
+        Whether unstable poles are held inside of the circle, as S5's own ``clip_eigs`` does: the whole model of the
+        sweep is then the clipped one.
     progress : callable, optional
         Called as ``progress(done, total, what)``.
 
@@ -74,6 +78,8 @@ def sweep(
         A ratio, a method, an allocation, a number that cannot be; or the folder holds a sweep of something else.
     CheckpointError, DataError
         The model or the data cannot be read, or do not belong together.
+    StabilityError
+        The model has unstable poles, and they are not to be clipped.
     BusyError
         Another process works in the folder.
 
@@ -90,5 +96,6 @@ def sweep(
         data=data,
         folder=None if folder is None else Path(folder),
         jobs=jobs,
+        clip_eigs=clip_eigs,
         progress=progress,
     )

@@ -50,6 +50,7 @@ def add_sweep_command(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--time", action="store_true", help="time the models at their own size, too: compiles each")
     add("--jobs", type=int, metavar="N", help="processes that certify errors (default: one a core)")
+    add("--clip-eigs", action="store_true", help="hold unstable poles inside the circle, as S5's clip_eigs does")
     add("--quiet", action="store_true", help="no progress")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="folder for sweep.csv, sweep.json, sweep.png")
 
@@ -72,6 +73,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
                 time=arguments.time,
                 folder=folder,
                 jobs=cores() if arguments.jobs is None else arguments.jobs,
+                clip_eigs=arguments.clip_eigs,
                 progress=report,
             )
     except KeyboardInterrupt:

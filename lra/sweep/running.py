@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lra.clipping import load_stable
 from lra.errors import ConfigError
 from lra.network import LraNetwork
 from lra.sweep.certifying import RTOL, Certified
@@ -24,7 +25,7 @@ from lra.sweep.reducing import REFUSALS, Candidate, Reducing
 from lra.sweep.result import Row, Sweep
 from lra.sweep.storage import Storage, held
 from lra.tasks.task import Task
-from ssmreduce import Model, load
+from ssmreduce import Model
 from ssmreduce.methods.allocation import budget_of
 from ssmreduce.network import Parts
 from ssmreduce.progress import silent
@@ -59,10 +60,11 @@ def run(
     data: str | None = None,
     folder: Path | None = None,
     jobs: int | None = None,
+    clip_eigs: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Sweep:
     """Do what is missing; see `lra.sweep.sweep`."""
-    model = load(checkpoint)
+    model = load_stable(checkpoint, clip_eigs)
     task = task_of(model.options, data, str(checkpoint))
     report = progress or silent
     with held(folder):

@@ -61,3 +61,25 @@ def test_a_stable_model_is_not_touched() -> None:
     assert not model.options.get("clip_eigs", False)
     for layer, same in zip(model.layers, ssmreduce.load(DIGITS).layers, strict=True):
         np.testing.assert_array_equal(layer.poles, same.poles)
+
+
+def test_a_sweep_is_refused_with_the_way_on_or_clipped(unstable: Path, tmp_path: Path, capsys: Any) -> None:
+    words = [
+        "sweep",
+        str(unstable),
+        "--ratios",
+        "0,0.25",
+        "--methods",
+        "balanced",
+        "--examples",
+        "60",
+        "--quiet",
+        "--jobs",
+        "1",
+    ]
+    assert main([*words, "-o", str(tmp_path / "refused")]) != 0
+    assert "--clip-eigs" in capsys.readouterr().err
+    assert main([*words, "-o", str(tmp_path / "swept"), "--clip-eigs"]) == 0
+    rows = json.loads((tmp_path / "swept" / "sweep.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["ratio"] for row in rows] == [0.0, 0.25]
+    assert all(row["accuracy"] > 0.9 and np.isfinite(row["error_upper"]) for row in rows)
