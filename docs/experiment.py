@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ def family(method: str) -> str:
     return method.partition("(")[0]
 
 
+def model_of(checkpoint: str) -> str:
+    """Checkpoints that differ in the seed of their training alone are one model."""
+    return re.sub(r"_seed\d+$", "", checkpoint)
+
+
 def loss(record: Mapping[str, Any], row: Mapping[str, Any]) -> float:
     """Share of what the whole model has above chance that is lost: 0 nothing, 1 everything."""
     whole = record["wholes"][row["checkpoint"]]
@@ -145,15 +151,15 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 def correlations(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Rank correlation of each measure with the loss: pooled, over redrawn sets of models, within models."""
     rows = measured(record)
-    names = sorted({row["checkpoint"] for row in rows})
-    losses = {name: [loss(record, row) for row in rows if row["checkpoint"] == name] for name in names}
+    names = sorted({model_of(row["checkpoint"]) for row in rows})
+    losses = {name: [loss(record, row) for row in rows if model_of(row["checkpoint"]) == name] for name in names}
     generator, found = np.random.default_rng(SEED), {}
     draws = generator.integers(0, len(names), (DRAWS, len(names)))
     times = (draws[:, :, None] == np.arange(len(names))).sum(axis=1)
     weights = times[:, np.repeat(np.arange(len(names)), [len(losses[name]) for name in names])].astype(float)
     every_loss = np.concatenate([losses[name] for name in names])
     for key in MEASURES:
-        values = {name: [row[key] for row in rows if row["checkpoint"] == name] for name in names}
+        values = {name: [row[key] for row in rows if model_of(row["checkpoint"]) == name] for name in names}
         every_value = np.concatenate([values[name] for name in names])
         low, high = np.percentile(weighted_spearman(every_value, every_loss, weights), [5, 95])
         within = [spearman(values[name], losses[name]) for name in names]
@@ -197,13 +203,20 @@ def correlation_table(record: Mapping[str, Any]) -> str:
 
 def rules(record: Mapping[str, Any]) -> str:
     """A line an allocation, best first: percent lost of what lies above chance, over models and ratios."""
-    losses: dict[str, list[float]] = {}
-    for row in record["rows"]:
-        if row["accuracy"] is not None:
-            losses.setdefault(row["allocation"], []).append(100 * loss(record, row))
+    losses = {rule: list(by_point.values()) for rule, by_point in rule_losses(record).items()}
     ranked = sorted(losses.items(), key=lambda item: float(np.mean(item[1])))
     lines = [[f"`{rule}`", f"{np.mean(found):.1f}", f"{max(found):.1f}"] for rule, found in ranked]
     return _table(["allocation", "mean loss, % of what lies above chance", "worst"], lines)
+
+
+def rule_losses(record: Mapping[str, Any]) -> dict[str, dict[tuple[str, float], float]]:
+    """Of each allocation, by model and ratio: the loss in percent, the mean over the seeds of a model's training."""
+    found: dict[str, dict[tuple[str, float], list[float]]] = {}
+    for row in record["rows"]:
+        if row["accuracy"] is not None:
+            point = (model_of(row["checkpoint"]), row["ratio"])
+            found.setdefault(row["allocation"], {}).setdefault(point, []).append(100 * loss(record, row))
+    return {rule: {point: float(np.mean(each)) for point, each in points.items()} for rule, points in found.items()}
 
 
 def published(record: Mapping[str, Any]) -> str:

@@ -108,12 +108,22 @@ def test_what_is_read_off_is_there(
             data_free = np.mean([[found[method][name] for name in models] for method in DATA_FREE], axis=1).max()
             assert np.mean(list(found["empirical"].values())) > data_free + 10
         if ratio <= 0.75:
-            assert sum(found["balanced"][name] >= max(found["last"][name], found["aire"][name]) for name in models) >= 4
+            assert (
+                5
+                <= sum(found["balanced"][name] >= max(found["last"][name], found["aire"][name]) for name in models)
+                <= 7
+            )
             assert max(DATA_FREE, key=lambda method: found[method]["speech8_small_s5"]) == "aire"
         else:
             assert max(DATA_FREE, key=lambda method: found[method]["speech8_small_s5"]) == "last"
         if ratio in (0.6, 0.75):
-            assert found["magnitude"]["digits_s5"] == max(found[method]["digits_s5"] for method in DATA_FREE)
+            digits = [name for name in models if name.startswith("digits")]
+            best = [found["magnitude"][name] == max(found[method][name] for method in DATA_FREE) for name in digits]
+            assert (sum(best), len(best)) == (3 if ratio == 0.6 else 1, 3)
+        if ratio == 0.5:
+            others = [name for name in models if not name.startswith("digits")]
+            rows = [{"checkpoint": name, "accuracy": found["magnitude"][name] / 100} for name in others]
+            assert (sum(experiment.loss(record, row) > 0.5 for row in rows), len(rows)) == (3, 7)
         if ratio >= 0.5:
             twins = ("smnist_small_s5", "smnist_small_s5_hankel")
             gained = [found[method][twins[1]] - found[method][twins[0]] for method in found]
@@ -122,10 +132,16 @@ def test_what_is_read_off_is_there(
     assert lost["changed"] > lost["recorded_error"] > max(lost["error_upper"], lost["h2_error"])
 
 
-def test_the_default_allocation_is_the_best_that_no_scale_moves(experiment: ModuleType) -> None:
+def test_the_default_allocation_is_one_of_the_two_best_that_no_scale_moves(experiment: ModuleType) -> None:
+    """And between the two lies less than the standard error of their difference."""
     lines = experiment.rules(experiment.recorded("allocations")).splitlines()[2:]
     ranked = [line.split("|")[1].strip(" `") for line in lines]
-    assert next(rule for rule in ranked if rule not in ("global", "global_magnitude", "abs2")) == "time_limited"
+    unmoved = [rule for rule in ranked if rule not in ("global", "global_magnitude", "abs2")]
+    assert set(unmoved[:2]) == {"time_limited", "uniform"}
+    losses = experiment.rule_losses(experiment.recorded("allocations"))
+    gaps = [losses["uniform"][point] - losses["time_limited"][point] for point in losses["uniform"]]
+    assert abs(np.mean(gaps)) < np.std(gaps, ddof=1) / np.sqrt(len(gaps))
+    assert len({model for model, _ in losses["uniform"]}) == 9  # "nine trained models"
     assert set(ranked[-2:]) == {"global", "abs2"}
     from ssmreduce.methods.registry import METHODS
 
