@@ -124,7 +124,7 @@ def measure(data: str, path: Path) -> None:
         parts = ssmreduce.Parts(layers=tuple(by_name[layer.name] for layer in judge.parts.layers))
         rest = judge.run(parts, np.arange(TESTED)).logits - whole
         row = {"removed": removed, "method": method, "orders": [layer.order for layer in parts.layers],
-               "snr": round(float(10 * np.log10(np.square(whole).sum() / np.square(rest).sum())), 1),
+               "snr": round(float(10 * np.log10(np.square(whole).sum() / np.square(rest).sum())), 1) + 0.0,
                "processor": round(used() - start)}  # fmt: skip
         rows.append(row)
         print(row, flush=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from network_page import TORCH_DENOISER, run
+from network_page import PAGE, TORCH_DENOISER, run
 
 import ssmreduce
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +101,18 @@ def test_the_file_that_its_own_code_runs_does_what_is_said(page: dict[str, Any],
         )
         assert set(new) <= set(old)
         assert after[f"{name}.C"].dtype == torch.float32
+
+
+def test_the_measured_figures_are_those_of_the_record() -> None:
+    """The table of aTENNuate's denoiser: every row from its record, which says what was run."""
+    record = json.loads((ROOT / "docs" / "recorded" / "denoiser.json").read_text(encoding="utf-8"))
+    table = PAGE.split("| states removed | method | states left | signal over what changed |")[1].split("\n\n")[0]
+    lines = table.strip().splitlines()[1:]
+    assert len(lines) == len(record["rows"])
+    for line, row in zip(lines, record["rows"], strict=True):
+        kept = sum(row["orders"])
+        assert kept <= 4096 * (1 - row["removed"]) + 1e-9
+        assert line == f"| {100 * row['removed']:.3g} % | {row['method']} | {kept} | {row['snr']:.1f} dB |"
+    assert f"{record['input_snr']:.1f} to {record['output_snr']:.1f} dB" in PAGE
+    assert f"{record['steps']} steps" in PAGE
+    assert record["agreement"] < 1e-5 * record["largest"]
