@@ -74,5 +74,5 @@ def _same(one: SSMLayer, other: SSMLayer) -> bool:
     """Whether two layers are the same system, state by state."""
     if (one.order, one.n_channels, one.is_bidirectional) != (other.order, other.n_channels, other.is_bidirectional):
         return False
-    pairs = [(getattr(one.system, name), getattr(other.system, name)) for name in ("poles", "B", "C", "D")]
+    pairs = [(getattr(one.system, name), getattr(other.system, name)) for name in ("poles", "B", "C", "C_reverse", "D")]
     return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
