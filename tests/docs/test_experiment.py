@@ -120,10 +120,13 @@ def test_what_is_read_off_is_there(
             digits = [name for name in models if name.startswith("digits")]
             best = [found["magnitude"][name] == max(found[method][name] for method in DATA_FREE) for name in digits]
             assert (sum(best), len(best)) == (3 if ratio == 0.6 else 1, 3)
+        if ratio in (0.6, 0.75):
+            permuted = {method: found[method]["psmnist_small_s5"] for method in ("aire", "magnitude", "empirical")}
+            assert max(permuted["aire"], permuted["magnitude"]) > permuted["empirical"] + 15
         if ratio == 0.5:
             others = [name for name in models if not name.startswith("digits")]
             rows = [{"checkpoint": name, "accuracy": found["magnitude"][name] / 100} for name in others]
-            assert (sum(experiment.loss(record, row) > 0.5 for row in rows), len(rows)) == (3, 7)
+            assert (sum(experiment.loss(record, row) > 0.5 for row in rows), len(rows)) == (4, 9)
         if ratio >= 0.5:
             twins = ("smnist_small_s5", "smnist_small_s5_hankel")
             gained = [found[method][twins[1]] - found[method][twins[0]] for method in found]
@@ -132,16 +135,16 @@ def test_what_is_read_off_is_there(
     assert lost["changed"] > lost["recorded_error"] > max(lost["error_upper"], lost["h2_error"])
 
 
-def test_the_default_allocation_is_one_of_the_two_best_that_no_scale_moves(experiment: ModuleType) -> None:
-    """And between the two lies less than the standard error of their difference."""
+def test_the_default_allocation_is_the_best_that_no_scale_moves(experiment: ModuleType) -> None:
+    """Ahead of the next by more than the standard error of their difference, and by less than two."""
     lines = experiment.rules(experiment.recorded("allocations")).splitlines()[2:]
     ranked = [line.split("|")[1].strip(" `") for line in lines]
     unmoved = [rule for rule in ranked if rule not in ("global", "global_magnitude", "abs2")]
-    assert set(unmoved[:2]) == {"time_limited", "uniform"}
+    assert unmoved[:2] == ["time_limited", "uniform"]
     losses = experiment.rule_losses(experiment.recorded("allocations"))
     gaps = [losses["uniform"][point] - losses["time_limited"][point] for point in losses["uniform"]]
-    assert abs(np.mean(gaps)) < np.std(gaps, ddof=1) / np.sqrt(len(gaps))
-    assert len({model for model, _ in losses["uniform"]}) == 9  # "nine trained models"
+    assert 1 < np.mean(gaps) / (np.std(gaps, ddof=1) / np.sqrt(len(gaps))) < 2
+    assert len({model for model, _ in losses["uniform"]}) == 11  # "eleven trained models"
     assert set(ranked[-2:]) == {"global", "abs2"}
     from ssmreduce.methods.registry import METHODS
 
