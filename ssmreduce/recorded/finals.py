@@ -13,6 +13,7 @@ from ssmreduce.recorded.judge import Judge
 from ssmreduce.recorded.outcome import Candidate, Stage
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Recording, Sample
+from ssmreduce.recorded.selection import projects
 from ssmreduce.recorded.stages import refit_in_sequence
 from ssmreduce.recorded.together import Steps
 from theory.errors import InputError
@@ -59,8 +60,7 @@ class Finals:
     @property
     def polishes(self) -> int:
         """How many candidates are polished: none where poles and B stay."""
-        moves = any(layer.format.projects for layer in self.judge.network.parts.layers)
-        return self.recipe.finalists if self.recipe.polish and moves else 0
+        return self.recipe.finalists if self.recipe.polish and projects(self.judge.network) else 0
 
     def finished(self, parts: Parts, detail: str) -> tuple[Parts, float]:
         """Norms, then decoder, fitted on the recording; each if the judge likes it."""

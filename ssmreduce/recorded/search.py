@@ -23,6 +23,7 @@ from ssmreduce.recorded.measures import Measure
 from ssmreduce.recorded.outcome import Candidate, Outcome, Stage
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Recording, Sample
+from ssmreduce.recorded.selection import projects
 from ssmreduce.recorded.stages import REFUSALS, refit_in_sequence, truncated
 from theory.errors import ConvergenceError, InputError, OrderError, ToleranceError
 
@@ -66,7 +67,6 @@ class Search:
         D = None if self.recipe.feedthrough else False
         self.recording = Recording(network, np.sort(shuffled[:cut]), self.recipe.seed, D)
         self.more = Sample(network, np.concatenate([self.recording.rows, np.arange(count, network.count)]))
-        self.projects = any(layer.format.projects for layer in network.parts.layers)
         self._curves: dict[str, Any] = {}
         self.refused: dict[int, str] = {}
 
@@ -83,7 +83,7 @@ class Search:
     @property
     def kinds(self) -> tuple[str, ...]:
         """What stands for observability; where states are selected in every layer it plays no part, and one will do."""
-        return self.recipe.observability if self.projects else ("selection",)
+        return self.recipe.observability if projects(self.network) else ("selection",)
 
     def report(self, what: str) -> None:
         """Count a step."""

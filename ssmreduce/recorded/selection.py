@@ -6,9 +6,15 @@ import numpy as np
 
 from ssmreduce.layers.formats.layer_format import NotClosedError
 from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.network import Network
 from ssmreduce.recorded.recording import Recording
 from theory.errors import InputError
 from theory.reduction.recorded_selection import recorded_selection
+
+
+def projects(network: Network) -> bool:
+    """Whether any layer of a network can hold a projection."""
+    return any(layer.format.projects for layer in network.parts.layers)
 
 
 def selected(recording: Recording, index: int, order: int) -> SSMLayer:

@@ -219,19 +219,20 @@ def test_representation():
     assert repr(found).startswith("Truncation(order=1, bound=")
 
 
-@pytest.mark.parametrize("order", [40, 60, 80])
+@pytest.mark.parametrize("order", [22, 31, 40])
 def test_of_many_states_not_every_number_is_tried_and_few_are_lost(
-    order: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Near the real axis, where many poles of a reduced system are real."""
+    rng = np.random.default_rng(0)
     n, module = 120, sys.modules[balanced_truncation.__module__]
-    poles = np.exp(-(10.0 ** rng.uniform(-3, 0, n)) + 1j * rng.uniform(0, 0.2, n))
+    poles = np.exp(-(10.0 ** rng.uniform(-3, 0, n)) + 1j * rng.uniform(0, 0.002, n))
     B, C = gaussian(rng, n, 3), gaussian(rng, 3, n)
     system = DiagonalStateSpace(poles, B, C, np.zeros((3, 3)), dt=1.0, delay=0)
     balancing, tried, plain = balance(system), [], np.linalg.eigvals
     monkeypatch.setattr(np.linalg, "eigvals", lambda A: tried.append(len(A)) or plain(A))
     found = {}
-    for name, many in (("each", 10**9), ("some", 50)):
+    for name, many in (("each", 10**9), ("some", 20)):
         monkeypatch.setattr(module, "MANY", many)
         tried.clear()
         found[name] = balanced_truncation(system, order, balancing=balancing), len(tried)
@@ -239,5 +240,5 @@ def test_of_many_states_not_every_number_is_tried_and_few_are_lost(
     assert each.order <= order
     assert some.order <= order
     assert each.diagnostics["states"] - 4 <= some.diagnostics["states"] <= each.diagnostics["states"]
-    assert some_tried <= all_tried
+    assert some_tried < all_tried
     assert sweep(system, some.system).max() <= some.bound
