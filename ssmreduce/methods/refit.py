@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ssmreduce.methods.registry import METHODS, Method, Source, system_of
+from ssmreduce.layers.layer import SSMLayer
+from ssmreduce.methods.registry import METHODS, Method, Source, require_feedthrough, system_of
 from theory.errors import InputError
 from theory.norms import error_norm
 from theory.reduction.balancing import Truncation, balance, real_order
@@ -110,6 +111,8 @@ class Refit(Method):
         """Whatever its start does."""
         self._first().applies(source)
         system = system_of(source)
+        if self.feedthrough and isinstance(source, SSMLayer):
+            require_feedthrough(source, self.name, "feedthrough=False")
         if self.feedthrough and system.p != system.m:
             raise InputError(f"D has no diagonal to fit: {system.p} outputs of {system.m} inputs; feedthrough=False")
         if self.feedthrough and (isinstance(system, StateSpace) or (self.norm == "h2" and not system.is_discrete)):

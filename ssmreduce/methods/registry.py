@@ -168,6 +168,15 @@ def system_of(source: Source) -> System:
 
 
 @lru_cache(maxsize=8)  # the layers of a model: their budget is spread first, then they are reduced
+def require_feedthrough(layer: SSMLayer, method: str, instead: str) -> None:
+    """Refuse a layer whose code base has no D, for a method that fits one."""
+    if not layer.format.feeds_through:
+        raise InputError(
+            f"the method {method!r} changes D, and a layer of {layer.format.title} has none; take {instead}, or reduce "
+            "layer.system, whose result is a system"
+        )
+
+
 def shared(system: System) -> Balancing:
     """Return what all methods and orders of one system share: Hankel singular values, and the balancing factors."""
     return balance(system)

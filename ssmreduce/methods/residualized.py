@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.methods.registry import METHODS, Method, Source, shared, system_of
+from ssmreduce.methods.registry import METHODS, Method, Source, require_feedthrough, shared, system_of
 from theory.errors import InputError
 from theory.reduction.at_rest import at_rest
 from theory.reduction.balancing import Truncation
@@ -24,7 +24,8 @@ class Residualized(Method):
     Attributes
     ----------
     feedthrough : {"writable", "dense", "diagonal", "kept"}
-        What may change of ``D``. "writable": all of it, in a layer its diagonal, which is all that layers store.
+        What may change of ``D``. "writable": all of it, in a layer its diagonal, which is all that layers store (in a
+        layer whose code base has no D, nothing).
     condition_limit : float
         Largest eigenvector condition number that the way back to a diagonal system accepts.
     start : str
@@ -93,6 +94,8 @@ class Residualized(Method):
         """Refuse a dense feedthrough where only a diagonal can be stored, and what the start refuses."""
         if self._first is not None:
             self._first.applies(source)
+        if self.feedthrough in ("dense", "diagonal") and isinstance(source, SSMLayer):
+            require_feedthrough(source, self.name, "feedthrough='writable', which keeps it")
         if self.feedthrough == "dense" and isinstance(source, SSMLayer) and system_of(source).m > 1:
             raise InputError(
                 f"the method {self.name!r} needs a system: a layer stores the diagonal of D; take "
@@ -102,7 +105,9 @@ class Residualized(Method):
     def truncate(self, source: Source, order: int) -> Truncation:
         """Residualize to `order` stored states."""
         system = system_of(source)
-        wanted: Feedthrough = "diagonal" if isinstance(source, SSMLayer) else "dense"
+        wanted: Feedthrough = "dense"
+        if isinstance(source, SSMLayer):
+            wanted = "diagonal" if source.format.feeds_through else "kept"
         if self.feedthrough != "writable":
             wanted = self.feedthrough
         if self._first is not None:
