@@ -114,8 +114,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     reduce.add_argument("--examples", type=int, metavar="N",
                         help="half are fitted, half judge (400; of sequences under 784 samples more, up to 1600)")
-    reduce.add_argument("--decoder-examples", type=int, default=1000, metavar="N",
-                        help="further ones for norms, decoder and `--together` of the chosen model (1000)")
+    reduce.add_argument("--decoder-examples", type=int, metavar="N",
+                        help="further ones for norms, decoder and `--together` of the chosen model (1000; of "
+                             "sequences under 4000 samples more, up to 4000)")
     reduce.add_argument("--seed", type=int, default=0, help="of the choice of examples")
     reduce.add_argument("--clip-eigs", action="store_true",
                         help="hold unstable poles inside the circle, as S5's clip_eigs does; what that changes is told")

@@ -26,11 +26,14 @@ from ssmreduce.methods.allocation import budget_of
 from ssmreduce.recorded.outcome import Outcome
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.search import Report, Search
+from ssmreduce.recorded.together import SAMPLES
 
 RECORDED_BYTES = 2_000_000_000
 """Inputs of all layers that are held at a time, at most; longer sequences mean fewer examples."""
 EXAMPLES, MOST_EXAMPLES = 400, 1600
 """Where none are asked for; of sequences shorter than 784 samples more, so that as many samples are seen."""
+FURTHER, MOST_FURTHER = 1000, 4000
+"""Further ones where none are asked for; of short sequences more."""
 METHOD = "recorded"
 """The whole recipe; any other name is a method of :data:`ssmreduce.METHODS` that needs no data."""
 
@@ -49,9 +52,9 @@ class Request:
         The fewest states that change at most this part of the held-out predictions.
     examples : int, optional
         Of the training split; half are fitted, half judge. Left out: :func:`usual_examples`.
-    decoder_examples : int
+    decoder_examples : int, optional
         Further ones, on which all layers at once, norms and decoder of the chosen model are fitted again
-        (:attr:`Recipe.further`).
+        (:attr:`Recipe.further`). Left out: :func:`usual_further`.
     recipe : Recipe
     """
 
@@ -59,7 +62,7 @@ class Request:
     budget: int | None = None
     max_change: float | None = None
     examples: int | None = None
-    decoder_examples: int = 1000
+    decoder_examples: int | None = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
@@ -69,7 +72,7 @@ class Request:
             raise ConfigError(f"--ratio is the fraction of states to remove, 0 <= ratio < 1, got {self.ratio}")
         if self.examples is not None and self.examples < 4:
             raise ConfigError(f"--examples must be at least 4, got {self.examples}")
-        if self.decoder_examples < 0:
+        if self.decoder_examples is not None and self.decoder_examples < 0:
             raise ConfigError(f"--decoder-examples must be at least 0, got {self.decoder_examples}")
 
 
@@ -78,8 +81,13 @@ def usual_examples(length: int) -> int:
     return min(MOST_EXAMPLES, max(EXAMPLES, EXAMPLES * 784 // length))
 
 
+def usual_further(length: int) -> int:
+    """Further ones where none are asked for: as many as four steps on all layers at once can take, each others."""
+    return min(MOST_FURTHER, max(FURTHER, 4 * SAMPLES // length))
+
+
 def network_of(
-    model: ssmreduce.Model, data: str | None, examples: int | None, further: int, seed: int
+    model: ssmreduce.Model, data: str | None, examples: int | None, further: int | None, seed: int
 ) -> tuple[LraNetwork, dict[str, Any]]:
     """Return the model with unlabelled examples of its training split, and what the record says about them.
 
@@ -100,7 +108,7 @@ def network_of(
     affordable = max(4, RECORDED_BYTES // max(1, 4 * task.L * width) * 2)
     count = min(usual_examples(task.L) if examples is None else examples, len(task.train), affordable)
     drawn = np.random.default_rng(seed).permutation(len(task.train))
-    further = min(further, len(task.train) - count)
+    further = min(usual_further(task.L) if further is None else further, len(task.train) - count)
     rows = np.concatenate([np.sort(drawn[:count]), np.sort(drawn[count : count + further])])
     batch = task.batch(task.train, rows)
     del batch["y"]  # labels: nothing after this line could read them
@@ -133,8 +141,8 @@ def reduce_checkpoint(
         raise ConfigError(f"the folder {output.parent} is not there: make it first")
     model = load_stable(path, clip_eigs)
     recipe = request.recipe
-    further = request.decoder_examples if recipe.norms or recipe.decoder or recipe.together else 0
-    network, told = network_of(model, data, request.examples, further, recipe.seed)
+    wanted = recipe.norms or recipe.decoder or recipe.together
+    network, told = network_of(model, data, request.examples, request.decoder_examples if wanted else 0, recipe.seed)
     partial = Partial(output.with_name(output.stem + ".partial.json"), _key(Path(path), request, told))
     told |= clipping_effect(path, network)
     recipe = dataclasses.replace(recipe, further=told["further"])

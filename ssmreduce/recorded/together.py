@@ -13,6 +13,9 @@ exactly, :math:`\delta=B^*a+g/\mu` with :math:`(BB^*+\mu I)a=m-Bg/\mu`.
 
 Where poles and B move, too, they are further parameters, in scales of their own (:mod:`ssmreduce.recorded.moves`); a
 step of C and D alone is tried beside every one of all. Else they stay bit for bit.
+
+A step costs as much as it has examples. Where there are more than one step can take, each takes others, until all have
+been seen: what the next step asks for, the last one has not been fitted to.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from ssmreduce.recorded.blocks import Block, solved
 from ssmreduce.recorded.derivatives import Columns, scaled
 from ssmreduce.recorded.measures import measure_of
 from ssmreduce.recorded.moves import Moves
-from ssmreduce.recorded.recording import Sample, spread_over
+from ssmreduce.recorded.recording import Sample
 from ssmreduce.recorded.stages import REFUSALS, written
 from theory.errors import InputError, require_finite
 from theory.systems.scan import Record, channels_of, record
@@ -54,6 +57,25 @@ MOVED = 500_000_000
 """Adjoint states, at most, of all samples, layers and directions: with more, poles and B stay."""
 
 
+class Turns:
+    """Which of `total` examples a step takes, `count` at a time: others each time, all before any comes again.
+
+    They are the same ones in every step where `count` are all of them.
+    """
+
+    def __init__(self, total: int, count: int, seed: int) -> None:
+        self._order, self._count, self._start = np.random.default_rng(seed).permutation(total), min(count, total), 0
+
+    @property
+    def now(self) -> Array:
+        """Positions, in order."""
+        return np.sort(np.take(self._order, np.arange(self._start, self._start + self._count), mode="wrap"))
+
+    def next(self) -> None:
+        """The next step's."""
+        self._start = (self._start + self._count) % len(self._order)
+
+
 def _is_real(layer: SSMLayer) -> bool:
     return isinstance(layer.system, DiagonalStateSpace) and layer.system.is_real
 
@@ -66,11 +88,11 @@ class Steps:
     network : Network
         Whose layers are real.
     sample : Sample
-        Examples; as many of them are used as :data:`EQUATIONS` and :data:`SAMPLES` allow.
+        Examples; a step uses as many of them as :data:`EQUATIONS` and :data:`SAMPLES` allow, the next step others.
     seen : Pass
         Of the whole model, with the inputs of all layers: says how long they are.
     seed : int
-        Of the random directions.
+        Of the random directions, and of which step uses which examples.
     feedthrough : bool
         Whether D moves, where a layer has as many inputs as outputs.
     poles : bool
@@ -96,18 +118,29 @@ class Steps:
         count = min(len(sample.rows), SAMPLES // length + 1)
         self.aim = aim_of(measure_of(network), seen.logits.shape[-1], count, np.random.default_rng(seed))
         count = min(count, EQUATIONS // self.aim.directions)
-        self.rows = sample.rows[spread_over(len(sample.rows), count)]
+        self.turns = Turns(len(sample.rows), count, seed)
         held = 8 * int(each) * sum(values.shape[1] * values.shape[2] for values in seen.inputs.values())
         size = max(1, HELD_BYTES // (held * (2 + self.aim.directions)))
-        size -= size % ROUND if size > ROUND else 0
-        self.chunks = [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
-        self.wanted = self._outputs(network.parts)
+        self._size = size - (size % ROUND if size > ROUND else 0)
+        self._each = int(each)
+        self._sample, self._known = sample, (np.array([], dtype=int), np.array([]))
 
-    def _outputs(self, parts: Parts) -> Array:
-        return measure_of(self.network).centred(self.network.run(parts, self.rows).logits.astype(float))
+    @property
+    def rows(self) -> Array:
+        """Examples of the next step."""
+        return np.asarray(self._sample.rows[self.turns.now])
+
+    def _outputs(self, parts: Parts, rows: Array) -> Array:
+        return measure_of(self.network).centred(self.network.run(parts, rows).logits.astype(float))
+
+    def _wanted(self, rows: Array) -> Array:
+        """What the whole model says; run once as long as the examples are the same."""
+        if not np.array_equal(self._known[0], rows):
+            self._known = rows, self._outputs(self.network.parts, rows)
+        return self._known[1]
 
     def best(self, parts: Parts, distance: Callable[[Parts], float]) -> tuple[float, Parts]:
-        """The trial with the least distance, and that; infinite where there is none.
+        """The trial with the least distance, and that; infinite where there is none. The next step has its turn.
 
         Raises
         ------
@@ -116,13 +149,14 @@ class Steps:
         """
         tried = [(distance(trial), k, trial) for k, trial in enumerate(self.trials(parts))]
         score, _, trial = min(tried, key=lambda one: one[:2], default=(np.inf, 0, parts))
+        self.turns.next()
         return score, trial
 
     def trials(self, parts: Parts) -> Iterator[Parts]:
         """Parts after a step from here, one for each damping; without those that storage cannot hold."""
-        outputs = self._outputs(parts)
+        outputs = self._outputs(parts, self.rows)
         require_finite(**{"outputs of the reduced model": outputs})
-        faced = self.aim.faced(outputs, self.wanted)
+        faced = self.aim.faced(outputs, self._wanted(self.rows))
         combined = [faced.directions] if faced.residual is None else [faced.directions, faced.residual[..., None]]
         changing = [i for i, layer in enumerate(parts.layers) if layer is not self.network.parts.layers[i]]
         columns, moves = self.columns(parts, np.concatenate(combined, axis=-1), changing)
@@ -156,7 +190,7 @@ class Steps:
         """Derivatives of R combinations (N, ..., R) of the outputs along C and D of layers, and along poles and B."""
         found, start = [Columns(real=parts.layers[index].format.real_outputs) for index in changing], 0
         moves: list[Moves | None] = [None for _ in changing]
-        for rows in self.chunks:
+        for rows in (self.rows[first : first + self._size] for first in range(0, len(self.rows), self._size)):
             part = combined[start : start + len(rows)].astype(np.float32)
             seen = self.network.run(parts, rows, record=changing)
             felt = [self.network.gradients(parts, rows, part[..., r]) for r in range(part.shape[-1])]
@@ -175,7 +209,8 @@ class Steps:
 
     def _may_move(self, parts: Parts, changing: Sequence[int], given: Record, directions: int) -> bool:
         states = sum(parts.layers[index].system.poles.size for index in changing)
-        return self.poles and states * len(self.rows) * given.values.shape[1] * directions <= MOVED
+        samples = len(self.rows) * self._each * given.values.shape[1]
+        return self.poles and states * samples * directions <= MOVED
 
     def _feeds_through(self, layer: SSMLayer) -> bool:
         system = layer.system

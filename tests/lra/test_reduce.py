@@ -76,7 +76,8 @@ def test_the_record_names_every_step_and_its_data(half: Path) -> None:
     training = json.loads(half.with_suffix(".json").read_text())["training"]
     record = training["reduction"]
     assert record["method"] == "recorded"
-    examples = {"examples": 60, "further": 1000, "seed": 0, "labels": False}
+    further = len(module.load_task("digits", None, {}).train) - 60  # all that are left
+    examples = {"examples": 60, "further": further, "seed": 0, "labels": False}
     assert record["data"] == {"task": "digits", "split": "train"} | examples
     assert record["orders"] == [layer.order for layer in ssmreduce.load(half).layers]
     assert {"refit", "decoder"} & {stage["name"] for stage in record["stages"]}
@@ -231,6 +232,15 @@ def test_short_sequences_are_seen_more_often() -> None:
     assert module.usual_examples(1) == 1600
     network, told = module.network_of(ssmreduce.load(DIGITS), None, None, 0, 0)
     assert network.count == told["examples"] == len(module.load_task("digits", None, {}).train) == 1257
+
+
+def test_further_examples_are_as_many_as_four_steps_can_take() -> None:
+    """Within limits: of long sequences a thousand, of short ones four."""
+    assert module.usual_further(784) == module.usual_further(100) == 4000
+    assert module.usual_further(1024) == 3906
+    assert module.usual_further(16_000) == 1000
+    _, told = module.network_of(ssmreduce.load(DIGITS), None, 60, None, 0)
+    assert told["further"] == 1257 - 60
 
 
 class _Watched:

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from recorded_cases import KINDS, outputs, signals, system
 from tolerance import relative, tol
 from toy_enhancer import ToyEnhancer
@@ -22,7 +24,7 @@ from ssmreduce.recorded.derivatives import scaled
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Sample
 from ssmreduce.recorded.search import Search
-from ssmreduce.recorded.together import Steps
+from ssmreduce.recorded.together import Steps, Turns
 from theory.errors import InputError
 from theory.systems.system import DiagonalStateSpace
 
@@ -114,6 +116,43 @@ def test_a_step_is_better_or_not_taken_and_moves_nothing_but_c_and_d(budget: int
         for name in ("Lambda", "B", "log_step"):
             assert np.array_equal(getattr(one, name), getattr(other, name))
         assert not np.array_equal(one.C, other.C)
+
+
+@given(total=st.integers(1, 40), count=st.integers(1, 50), seed=st.integers(0, 5))
+def test_every_example_has_its_turn_before_any_comes_again(total: int, count: int, seed: int) -> None:
+    turns, seen = Turns(total, count, seed), []
+    for _ in range(3 * total):
+        now = turns.now
+        assert np.array_equal(now, np.unique(now))
+        assert len(now) == min(count, total)
+        seen.append(now)
+        turns.next()
+    for taken in range(1, len(seen) + 1):
+        times = np.bincount(np.concatenate(seen[:taken]), minlength=total)
+        assert times.max() - times.min() <= 1
+
+
+def test_steps_take_turns_where_there_are_more_examples_than_one_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 16 examples four at a time: what a step runs the whole model and its derivatives on are its own, no others."""
+    asked: list[np.ndarray] = []
+
+    class Listening(ToyNetwork):
+        def gradients(self, parts: Parts, rows: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+            asked.append(rows)
+            return super().gradients(parts, rows, v)
+
+    network, rows = Listening([layer(1), layer(2)], count=16, L=4), np.arange(16)
+    whole = network.run(network.parts, rows, (0, 1))
+    monkeypatch.setattr(together, "EQUATIONS", 4 * Steps(network, Sample(network, rows), whole, 0).aim.directions)
+    steps = Steps(network, Sample(network, rows), whole, 0)
+    smaller, used = network.parts.with_layer(0, network.parts.layers[0].keep(range(3))), []
+    for _ in range(5):
+        asked.clear()
+        used.append(steps.rows)
+        steps.best(smaller, lambda parts: 0.0)
+        assert np.array_equal(np.unique(np.concatenate(asked)), used[-1])
+    assert np.array_equal(np.sort(np.concatenate(used[:4])), rows)
+    assert np.array_equal(used[4], used[0])
 
 
 def test_without_feedthrough_d_stays() -> None:
