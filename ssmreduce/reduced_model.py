@@ -190,6 +190,8 @@ def _from_record(
     smaller = network.with_parts(parts) if writes else model.replace_layers(filed)  # type: ignore[attr-defined]
     record = outcome.record(network.parts.layers) | {"ratio": ratio, "budget": int(states), "recipe": asdict(recipe)}
     record |= {name: order.filed(record[name]) for name in ("orders_before", "orders", "bounds")}
+    record["candidates"] = [one | {"orders": order.filed(one["orders"])} for one in record["candidates"]]
+    record["running_order"] = order.places  # in which the details of the stages name orders
     return smaller.with_training(after_reduction(model.training, record))
 
 

@@ -49,6 +49,11 @@ class RunningOrder:
             left.remove(place)
             self._places.append(place)
 
+    @property
+    def places(self) -> list[int]:
+        """Where the file has the layer that runs first, second, ..., from 0."""
+        return list(self._places)
+
     def place(self, index: int) -> int:
         """Where the file has the layer that runs as the one of this index, from 0."""
         return self._places[index]
