@@ -38,6 +38,11 @@ def runs(tmp_path_factory):
     return folder
 
 
+def cores():
+    """Those that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def leaves(path, *parts):
     """The arrays of a training state whose names hold one of `parts`."""
     return {name: value for name, value in read_tensors(path)[0].items() if any(part in name for part in parts)}
@@ -75,7 +80,11 @@ def test_two_devices_hold_the_same_metrics(runs):
 
 
 def test_two_processes_resume_to_the_bits_of_two_devices(runs):
-    """Both go on from the checkpoint of a stopped run, each feeds half of every batch, the first writes the files."""
+    """Both go on from the checkpoint of a stopped run, each feeds half of every batch, the first writes the files.
+
+    Bit for bit where there is a core for each device. On a single core XLA divides the work of a process with two
+    devices among two threads, of a process with one among one, and sums in another order: up to rounding there.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -103,7 +112,11 @@ def test_two_processes_resume_to_the_bits_of_two_devices(runs):
     assert "best epoch" not in outputs[1][0]
     for name in ("best", "last"):
         found, wanted = (read_tensors(runs / f / f"{name}.safetensors")[0] for f in ("stopped", "two"))
-        assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in wanted.items()}
+        if cores() > 1:
+            assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in wanted.items()}
+        assert found.keys() == wanted.keys()
+        for key in (key for key in wanted if key.startswith(("params/", "batch_stats/", "totals"))):
+            assert relative(found[key], wanted[key]) <= tol(STEPS, dtype=np.float32), key
     lines = [json.loads(line) for line in (runs / "stopped" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "train_loss" in line] == list(range(1, STEPS + 1))
 
