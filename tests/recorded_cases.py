@@ -60,8 +60,8 @@ def parts(item: DiagonalStateSpace, *arrays: np.ndarray) -> list[tuple[Any, ...]
 
 
 def loop(item: DiagonalStateSpace, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States forwards and backwards, and the output, of one system on one sequence (L, m): the definition."""
-    L = u.shape[0]
+    """States forwards and backwards, and the output, of one system on sequences (..., L, m): the definition."""
+    L = u.shape[-2]
     y = u @ item.D.T + (0.0 if item.conjugate_pairs else 0j)  # a copy that holds what comes
     found = []
     for C, order, delay in (
@@ -69,13 +69,14 @@ def loop(item: DiagonalStateSpace, u: np.ndarray) -> tuple[np.ndarray, np.ndarra
         (item.C_reverse, range(L - 1, -1, -1), item.delay_reverse),
     ):
         A, B, _ = matrices(item, item.C)
-        states = np.zeros((L, A.shape[0]), dtype=complex if not item.conjugate_pairs else float)
+        x = np.zeros((*u.shape[:-2], A.shape[0]), dtype=complex if not item.conjugate_pairs else float)
+        states = np.zeros((*u.shape[:-1], A.shape[0]), dtype=x.dtype)
         if C is not None:
-            x = np.zeros(A.shape[0])
+            seen = matrices(item, C)[2]
             for t in order:
-                old, x = x, A @ x + B @ u[t]
-                states[t] = x
-                y[t] += matrices(item, C)[2] @ (old if delay else x)
+                old, x = x, x @ A.T + u[..., t, :] @ B.T
+                states[..., t, :] = x
+                y[..., t, :] += (old if delay else x) @ seen.T
         found.append(states)
     return found[0], found[1], y
 
@@ -84,10 +85,11 @@ def outputs(item: DiagonalStateSpace, u: np.ndarray, lengths: np.ndarray) -> np.
     """The outputs of all sequences, zero past their end."""
     y = np.zeros(u.shape, dtype=complex if not item.conjugate_pairs else float)
     for h, (one, part) in enumerate(parts(item, u)):
-        for i, length in enumerate(lengths):
-            found = loop(one, part[i, :length])[2]
+        for length in np.unique(lengths):
+            alike = lengths == length
+            found = loop(one, part[alike, :length])[2]
             if item.batch_shape:
-                y[i, :length, h] = found[:, 0]
+                y[alike, :length, h] = found[..., 0]
             else:
-                y[i, :length] = found
+                y[alike, :length] = found
     return y
