@@ -59,10 +59,15 @@ def parts(item: DiagonalStateSpace, *arrays: np.ndarray) -> list[tuple[Any, ...]
     return [(item[h], *(array[..., h : h + 1] for array in arrays)) for h in range(item.batch_shape[0])]
 
 
+def times(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Matrix times vectors (..., k), each to the same bits whatever stands beside it, as no BLAS promises."""
+    return np.einsum("ij,...j->...i", matrix, vectors)
+
+
 def loop(item: DiagonalStateSpace, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States forwards and backwards, and the output, of one system on sequences (..., L, m): the definition."""
     L = u.shape[-2]
-    y = u @ item.D.T + (0.0 if item.conjugate_pairs else 0j)  # a copy that holds what comes
+    y = times(item.D, u) + (0.0 if item.conjugate_pairs else 0j)  # a copy that holds what comes
     found = []
     for C, order, delay in (
         (item.C, range(L), item.delay),
@@ -74,9 +79,9 @@ def loop(item: DiagonalStateSpace, u: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if C is not None:
             seen = matrices(item, C)[2]
             for t in order:
-                old, x = x, x @ A.T + u[..., t, :] @ B.T
+                old, x = x, times(A, x) + times(B, u[..., t, :])
                 states[..., t, :] = x
-                y[..., t, :] += (old if delay else x) @ seen.T
+                y[..., t, :] += times(seen, old if delay else x)
         found.append(states)
     return found[0], found[1], y
 
