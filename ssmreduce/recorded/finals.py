@@ -79,20 +79,27 @@ class Finals:
         return replace(item, score=score, refitted=polished, final=final, polished=True)
 
     def together(self, found: list[Candidate]) -> None:
-        """All layers at once, from the best candidate; each step that the judge likes is one more."""
+        """All layers at once, from the best candidate; each step that the judge likes is one more.
+
+        One that it does not like is the last, unless the next sees other examples: then the second in a row is.
+        """
         item = min(found, key=score_of)
         if not self.recipe.together:
             return
         try:
             seen, recipe = self.recording.whole, self.recipe
             steps = Steps(self.judge.network, self.more, seen, recipe.seed, recipe.feedthrough, recipe.polish > 0)
+            missed = False
             for _ in range(self.recipe.together):
                 self.report(f"all layers at once: {item.detail}")
                 score, parts = steps.best(item.final, self.judge.distance)
-                if not self._note("all at once", item, score):
+                if self._note("all at once", item, score):
+                    item, missed = replace(item, score=score, refitted=parts, final=parts), False
+                    found.append(item)
+                elif missed or not steps.turns.others:
                     return
-                item = replace(item, score=score, refitted=parts, final=parts)
-                found.append(item)
+                else:
+                    missed = True
         except InputError as refused:
             told = f"{item.detail}: all layers at once: {refused}"
             self.stages.append(Stage(name="refused", detail=told, before=item.score, after=np.inf, kept=False))

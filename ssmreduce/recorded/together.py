@@ -67,6 +67,11 @@ class Turns:
         self._order, self._count, self._start = np.random.default_rng(seed).permutation(total), min(count, total), 0
 
     @property
+    def others(self) -> bool:
+        """Whether the next step takes others."""
+        return self._count < len(self._order)
+
+    @property
     def now(self) -> Array:
         """Positions, in order."""
         return np.sort(np.take(self._order, np.arange(self._start, self._start + self._count), mode="wrap"))

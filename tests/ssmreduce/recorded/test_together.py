@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -18,9 +19,10 @@ from toy_network import ToyNetwork, layer
 
 from ssmreduce.layers.formats import LAYER_FORMATS, LayerFormat
 from ssmreduce.network import Parts, Pass
-from ssmreduce.recorded import together
+from ssmreduce.recorded import finals, together
 from ssmreduce.recorded.aims import Signals
 from ssmreduce.recorded.derivatives import scaled
+from ssmreduce.recorded.outcome import Candidate, Stage
 from ssmreduce.recorded.recipe import Recipe
 from ssmreduce.recorded.recording import Sample
 from ssmreduce.recorded.search import Search
@@ -153,6 +155,37 @@ def test_steps_take_turns_where_there_are_more_examples_than_one_takes(monkeypat
         assert np.array_equal(np.unique(np.concatenate(asked)), used[-1])
     assert np.array_equal(np.sort(np.concatenate(used[:4])), rows)
     assert np.array_equal(used[4], used[0])
+
+
+@pytest.mark.parametrize(
+    ("others", "scores", "taken", "kept"),
+    [
+        (True, [0.9, 0.95, 0.8, 0.85, 0.7], 5, 0.7),
+        (True, [0.9, 0.95, 0.92, 0.1, 0.05], 3, 0.9),
+        (True, [1.1, 1.2, 0.1, 0.1, 0.1], 2, 1.0),
+        (False, [0.9, 0.95, 0.1, 0.1, 0.1], 2, 0.9),
+    ],
+)
+def test_a_refused_step_is_the_last_unless_the_next_sees_other_examples(
+    others: bool, scores: list[float], taken: int, kept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the second in a row is."""
+    left = list(scores)
+
+    class Told:
+        turns = SimpleNamespace(others=others)
+
+        def best(self, parts: Parts, distance: object) -> tuple[float, Parts]:
+            return left.pop(0), parts
+
+    monkeypatch.setattr(finals, "Steps", lambda *arguments: Told())
+    search = Search(ToyNetwork([layer(1), layer(2)], count=16, L=8), replace(ONCE, together=5))
+    parts, stages = search.network.parts, list[Stage]()
+    found = [Candidate(score=1.0, refitted=parts, final=parts, kind="exact", allocation="uniform")]
+    search.finals(stages).together(found)
+    assert len(stages) == taken
+    assert [stage.after for stage in stages] == scores[:taken]
+    assert min(item.score for item in found) == kept
 
 
 def test_without_feedthrough_d_stays() -> None:
