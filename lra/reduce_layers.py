@@ -11,7 +11,7 @@ from pathlib import Path
 import ssmreduce
 from lra.clipping import clipping_effect, load_stable
 from lra.errors import ConfigError
-from lra.reduce import network_of
+from lra.unlabelled import network_of
 from ssmreduce.files.record import REDUCTION
 from ssmreduce.progress import silent
 from ssmreduce.recorded.search import Report

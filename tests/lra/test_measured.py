@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lra.reduce
+import lra.unlabelled
 import ssmreduce
 from lra.__main__ import main
 from lra.evaluate import evaluate
 from lra.network import LraNetwork
-from lra.reduce import network_of
 from lra.sweep import Sweep, sweep
 from lra.sweep.examples import drawn
 from lra.tasks import load_task
+from lra.unlabelled import network_of
 from ssmreduce import shipped_checkpoint
 from ssmreduce.network import divergence
 
@@ -81,13 +81,13 @@ def test_the_command_divides_by_what_the_network_says(
     """The same file as by the API, bit for bit, with poisoned labels and no other split."""
     model = ssmreduce.load(DIGITS)
     wanted = ssmreduce.reduce_model(model, 0.75, method, network=network_of(model, None, 30, 0, 3)[0], seed=3)
-    real = lra.reduce.load_task
+    real = lra.unlabelled.load_task
 
     def load(*arguments: Any) -> Any:
         task = real(*arguments)
         return dataclasses.replace(task, train=dataclasses.replace(task.train, y=Poison()), validation=None, test=None)
 
-    monkeypatch.setattr(lra.reduce, "load_task", load)
+    monkeypatch.setattr(lra.unlabelled, "load_task", load)
     path = tmp_path / "small.safetensors"
     words = ["reduce", str(DIGITS), "--ratio", "0.75", "--method", method, "--allocation", "measured", "--seed", "3"]
     assert main([*words, "--examples", "30", "--quiet", "-o", str(path)]) == 0
