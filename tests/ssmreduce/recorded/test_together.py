@@ -105,6 +105,20 @@ def test_derivatives_are_differences_and_scales_are_energies(
     assert np.square(change).sum() == pytest.approx(np.square(step[alive]).sum(), rel=1e-6)
 
 
+@pytest.mark.parametrize("ways", [1, 2])
+def test_what_moving_poles_costs_counts_every_sequence(
+    ways: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enough for one sequence an example, and not for two."""
+    item = system("S5")
+    network = Linear(item, ways=ways)
+    rows = np.arange(network.count)
+    monkeypatch.setattr(together, "MOVED", item.n * len(rows) * network.u.shape[1] * 2)
+    steps = Steps(network, Sample(network, rows), network.run(network.parts, rows, (0,)), 0, poles=True)
+    (_, (move,)) = steps.columns(network.parts, rng.standard_normal((len(rows), 3, 2)), [0])
+    assert (move is None) == (ways == 2)
+
+
 @pytest.mark.parametrize("budget", [3, 5])
 def test_a_step_is_better_or_not_taken_and_moves_nothing_but_c_and_d(budget: int) -> None:
     network = ToyNetwork([layer(1), layer(2)], count=16, L=8)
