@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from lra.devices import EVERYWHERE, EXAMPLES, TIME_FIRST, Devices, choose
 from lra.errors import ConfigError
 from lra.evaluate import rebuild
-from lra.models.norm import BatchNorm
-from lra.models.precision import wide
-from lra.models.sharded import mean_over_devices, sum_over_devices
+from lra.passes import forward, with_gradients
+from lra.trees import at, flattened, norm_places, one_copy_a_channel, with_leaves
 from ssmreduce import Model, SSMLayer
 from ssmreduce.network import Parts, Pass
-
-Array = Any
-Interceptor = Callable[..., Any]
 
 
 class LraNetwork:
@@ -71,21 +65,25 @@ class LraNetwork:
             model.architecture == "s4d" or bool(self.options.get("mask_padding", False))
         )
         self._sizes = tuple(layer.order for layer in model.layers)
-        self._norms = _norm_places(model.batch_stats)
+        self._norms = norm_places(model.batch_stats)
         decoder = model.params["decoder"]
         self._decoder = ("decoder", "layer2") if "layer2" in decoder else ("decoder",)
         whole = self._variables(self.parts)
         self._module = rebuild(model.architecture, whole, self.options)
         where = {"logits": EXAMPLES, "features": EXAMPLES, "inputs": TIME_FIRST}
         where |= {"moments": EVERYWHERE, "counts": EVERYWHERE}
-        self._plain = self._compiled(functools.partial(self._pass, False), where)
-        self._recording = self._compiled(functools.partial(self._pass, True), where)
-        self._pull = self._compiled(self._gradients, TIME_FIRST)
+        self._plain, self._recording = (
+            self._compiled(functools.partial(forward, self._module, self._decoder, record), where)
+            for record in (False, True)
+        )
+        where = {"logits": EXAMPLES, "inputs": TIME_FIRST, "gradients": TIME_FIRST}
+        layers, channels = len(self._sizes), model.layers[0].n_channels
+        self._pull = self._compiled(functools.partial(with_gradients, self._module, layers, channels), where)
 
     @property
     def parts(self) -> Parts:
         """The whole model's parts."""
-        decoder = _at(self.model.params, self._decoder)
+        decoder = at(self.model.params, self._decoder)
         return Parts(
             layers=self.model.layers,
             norms=tuple(self._statistics(place) for place in self._norms),
@@ -93,7 +91,7 @@ class LraNetwork:
         )
 
     def _statistics(self, place: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        held = _at(self.model.batch_stats, place)
+        held = at(self.model.batch_stats, place)
         return np.asarray(held["mean"]), np.asarray(held["var"])
 
     @property
@@ -104,7 +102,7 @@ class LraNetwork:
     def with_parts(self, parts: Parts) -> Model:
         """Return the model with these parts, at their own sizes, ready to be saved."""
         model = self.model.replace_layers(parts.layers)
-        flat = _flat(model.tree)
+        flat = flattened(model.tree)
         changes = {
             ("params", *self._decoder, name): value for name, value in zip(("kernel", "bias"), parts.decoder or ())
         }
@@ -137,24 +135,41 @@ class LraNetwork:
             moments.append((mean, np.maximum(square - mean**2, 0.0)))
         recorded = [self._joined([item["inputs"][k] for item in found], axis=1) for k in range(len(which))]
         inputs = {index: values.swapaxes(0, 1) for index, values in zip(which, recorded)}
-        lengths = None
-        if self.masked and self.lengths is not None:
-            lengths = np.asarray(self.lengths)[self._sequences(rows)]
         return Pass(
             logits=np.concatenate([item["logits"] for item in found]),
             features=np.concatenate([item["features"] for item in found]),
-            moments=tuple(moments), inputs=inputs, lengths=lengths,
+            moments=tuple(moments), inputs=inputs, lengths=self._lengths(rows),
         )  # fmt: skip
 
     def gradients(self, parts: Parts, rows: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         """Gradients of ``sum(v * logits)`` with respect to every layer's output, (S, L, H) each."""
+        return self.along(parts, rows, np.asarray(v)[..., None])[1][0]
+
+    def along(
+        self, parts: Parts, rows: np.ndarray, v: np.ndarray, record: Sequence[int] = ()
+    ) -> tuple[Pass, list[tuple[np.ndarray, ...]]]:
+        """The inputs of some layers, the logits, and the gradients of R combinations v (N, K, R): one pass forwards."""
         variables, found, start = self.devices.replicate(self._variables(parts)), [], 0
+        which = tuple(sorted(record))
         for part in self._split(rows):
             batch = self._batch(part) | {"v": np.asarray(v[start : start + len(part)])}
-            pulled = jax.device_get(self._pull(variables, batch))
-            found.append([self._in_order(values, len(part)) for values in pulled])
+            item = self._pull(variables, batch)
+            item["inputs"] = [item["inputs"][i] for i in which]  # others stay where they are
+            found.append((len(part), jax.device_get(item)))
             start += len(part)
-        return tuple(self._joined([item[i] for item in found], axis=1).swapaxes(0, 1) for i in range(len(self._sizes)))
+        parts_of = {
+            name: [
+                self._joined([self._in_order(item[name][i], count) for count, item in found], axis=1).swapaxes(0, 1)
+                for i in range(len(found[0][1][name]))
+            ]
+            for name in ("inputs", "gradients")
+        }
+        seen = Pass(
+            logits=np.concatenate([item["logits"] for _, item in found]),
+            inputs=dict(zip(which, parts_of["inputs"], strict=True)), lengths=self._lengths(rows),
+        )  # fmt: skip
+        felt = [np.moveaxis(values, -1, 0) for values in parts_of["gradients"]]
+        return seen, [tuple(each[r] for each in felt) for r in range(v.shape[-1])]
 
     # ------------------------------------------------------------------------------------------ inside
     def _compiled(self, step: Callable[..., Any], out: Any) -> Callable[..., Any]:
@@ -175,6 +190,10 @@ class LraNetwork:
         groups = rows[:even].reshape(-1, count)
         parts = [part.reshape(-1) for part in np.array_split(groups, max(1, -(-len(groups) // self.batch)))]
         return [part for part in (*parts, rows[even:]) if len(part)] or [rows]
+
+    def _lengths(self, rows: np.ndarray) -> np.ndarray | None:
+        """Samples that count, where padding is kept out of the layers."""
+        return np.asarray(self.lengths)[self._sequences(rows)] if self.masked and self.lengths is not None else None
 
     def _sequences(self, rows: np.ndarray) -> np.ndarray:
         return np.concatenate([rows, np.asarray(rows) + self.count]) if self.pairs else np.asarray(rows)
@@ -203,113 +222,18 @@ class LraNetwork:
     def _variables(self, parts: Parts) -> dict[str, Any]:
         """The tree that the module runs, every layer at the whole model's size."""
         padded = [_padded(layer, size) for layer, size in zip(parts.layers, self._sizes, strict=True)]
-        params = _one_copy_a_channel(self.model.replace_layers(padded).params)
+        params = one_copy_a_channel(self.model.replace_layers(padded).params)
         if parts.decoder is not None:
             kernel, bias = (np.asarray(part, dtype=np.float32) for part in parts.decoder)
-            params = _with(params, self._decoder, {"kernel": kernel, "bias": bias})
+            params = with_leaves(params, self._decoder, {"kernel": kernel, "bias": bias})
         variables = {"params": params}
         if self._norms:
             stats = self.model.batch_stats
             for place, (mean, var) in zip(self._norms, parts.norms, strict=True):
-                stats = _with(stats, place, {"mean": np.float32(mean), "var": np.float32(var)})
+                stats = with_leaves(stats, place, {"mean": np.float32(mean), "var": np.float32(var)})
             variables["batch_stats"] = stats
         return variables
-
-    def _pass(self, record: bool, variables: Any, batch: dict[str, Array]) -> dict[str, Any]:
-        seen: list[Array] = []
-        held: dict[str, Any] = {"moments": [], "counts": []}
-
-        def watch(following: Interceptor, args: Any, kwargs: Any, context: Any) -> Any:
-            module = context.module
-            if context.method_name == "__call__":
-                if module.name == "seq" and record:
-                    seen.append(args[0])
-                elif isinstance(module, BatchNorm):
-                    mean, square, count = _moments(*args, **kwargs)
-                    held["moments"].append((mean, square))
-                    held["counts"].append(count)
-                elif module.path == self._decoder:
-                    held["features"] = args[0]
-            return following(*args, **kwargs)
-
-        with nn.intercept_methods(watch):
-            logits = self._module.apply(variables, batch["x"], batch.get("lengths"))
-        return held | {"logits": logits, "inputs": seen}
-
-    def _gradients(self, variables: Any, batch: dict[str, Array]) -> list[Array]:
-        x, lengths, v = batch["x"], batch.get("lengths"), batch["v"]
-        shape = (x.shape[1], x.shape[0], self.model.layers[0].n_channels)
-        zeros = [jnp.zeros(shape) for _ in self._sizes]
-
-        def scalar(pushes: list[Array]) -> Array:
-            order = iter(pushes)
-
-            def push(following: Interceptor, args: Any, kwargs: Any, context: Any) -> Any:
-                result = following(*args, **kwargs)
-                if context.module.name == "seq" and context.method_name == "__call__":
-                    return result + next(order)
-                return result
-
-            with nn.intercept_methods(push):
-                return (v * self._module.apply(variables, x, lengths)).sum()
-
-        return jax.grad(scalar)(zeros)
 
 
 def _padded(layer: SSMLayer, size: int) -> SSMLayer:
     return layer if layer.order == size else layer.padded(size)
-
-
-def _one_copy_a_channel(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The tree with A and B of S4D layers written out for every channel, as those of a reduced layer are.
-
-    Layers that share copies among their channels (channel h uses copy h mod n_ssm) would have other shapes reduced
-    than whole.
-    """
-    encoder = dict(params["encoder"])
-    for name, block in encoder.items():
-        kernel = block.get("seq", {}).get("kernel")
-        if kernel is not None:
-            times = len(kernel["inv_dt"]) // len(kernel["A_real"])
-            tiled = {key: np.tile(np.asarray(kernel[key]), (times, 1)) for key in ("A_real", "A_imag")}
-            tiled["B"] = np.tile(np.asarray(kernel["B"]), (1, times, 1, 1))
-            encoder[name] = _with(block, ("seq", "kernel"), tiled)
-    return {**params, "encoder": encoder}
-
-
-def _moments(x: Array, training: bool = False, mask: Array | None = None) -> tuple[Array, Array, Array]:
-    """Mean and mean square of what enters a batch norm, and how many samples that is; over all devices."""
-    x = wide(x)
-    if mask is None:
-        mean, square = mean_over_devices((x.mean((0, 1)), (x * x).mean((0, 1))))
-        return mean, square, sum_over_devices(jnp.asarray(float(x.shape[0] * x.shape[1])))
-    valid, count = jnp.where(mask[..., None], x, 0), jnp.maximum(sum_over_devices(mask.sum()), 1)
-    total, square = sum_over_devices((valid.sum((0, 1)), (valid * valid).sum((0, 1))))
-    return total / count, square / count, count.astype(float)
-
-
-def _norm_places(stats: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Paths of the batch norms in the order in which they run: those of the blocks, then the last one."""
-    encoder = stats.get("encoder", {})
-    blocks = sorted((name for name in encoder if name.startswith("layers_")), key=lambda name: int(name.split("_")[1]))
-    return tuple(("encoder", name, "norm") for name in blocks) + ((("encoder", "norm"),) if "norm" in encoder else ())
-
-
-def _at(tree: Mapping[str, Any], place: Sequence[str]) -> Any:
-    for name in place:
-        tree = tree[name]
-    return tree
-
-
-def _with(tree: Mapping[str, Any], place: Sequence[str], leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tree with some leaves replaced."""
-    if not place:
-        return {**tree, **leaves}
-    return {**tree, place[0]: _with(tree[place[0]], place[1:], leaves)}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -74,7 +74,7 @@ class Pass:
 class Network(Protocol):
     """A model that runs on unlabelled examples of its own.
 
-    Two further attributes are looked for, and need not be there:
+    Three further attributes are looked for, and need not be there:
 
     ``measure`` : str
         How outputs are compared: "divergence" (default), of logits; "squared_error", of signals
@@ -82,6 +82,9 @@ class Network(Protocol):
     ``with_parts(parts) -> Model``
         The model as a file holds it, with these parts. Without it :func:`ssmreduce.reduce_model` writes the layers, and
         leaves norms and decoder as they are.
+    ``along(parts, rows, v, record) -> tuple[Pass, Sequence[tuple[Array, ...]]]``
+        What ``run`` gives (inputs and logits are enough), and what ``gradients`` gives for each of the R combinations
+        in v, (N, ..., R): for networks that save work by passing forwards once (:func:`felt_along`).
     """
 
     @property
@@ -100,6 +103,21 @@ class Network(Protocol):
 
         A layer's output is what its linear system gives, ``D u`` included, before any activation.
         """
+
+
+def felt_along(
+    network: Network, parts: Parts, rows: Array, v: Array, record: Sequence[int] = ()
+) -> tuple[Pass, Sequence[tuple[Array, ...]]]:
+    """The pass over some examples, and the gradients of R combinations v, (N, ..., R), of the outputs.
+
+    All at once where the network offers that, else one after the other.
+    """
+    along = getattr(network, "along", None)
+    if callable(along):
+        found: tuple[Pass, Sequence[tuple[Array, ...]]] = along(parts, rows, v, record)
+        return found
+    felt = [network.gradients(parts, rows, v[..., r]) for r in range(v.shape[-1])]
+    return network.run(parts, rows, record=record), felt
 
 
 def log_softmax(logits: Array) -> Array:

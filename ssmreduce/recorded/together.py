@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssmreduce.layers.layer import SSMLayer
-from ssmreduce.network import Network, Parts, Pass
+from ssmreduce.network import Network, Parts, Pass, felt_along
 from ssmreduce.recorded.aims import aim_of
 from ssmreduce.recorded.blocks import Block, solved
 from ssmreduce.recorded.derivatives import Columns, scaled
@@ -197,8 +197,7 @@ class Steps:
         moves: list[Moves | None] = [None for _ in changing]
         for rows in (self.rows[first : first + self._size] for first in range(0, len(self.rows), self._size)):
             part = combined[start : start + len(rows)].astype(np.float32)
-            seen = self.network.run(parts, rows, record=changing)
-            felt = [self.network.gradients(parts, rows, part[..., r]) for r in range(part.shape[-1])]
+            seen, felt = felt_along(self.network, parts, rows, part, changing)
             for k, index in enumerate(changing):
                 system, mine = parts.layers[index].system, [gradients[index] for gradients in felt]
                 assert isinstance(system, DiagonalStateSpace)

@@ -144,10 +144,10 @@ def test_moments_are_those_of_what_enters_the_norms(network: LraNetwork) -> None
 
 
 def test_moments_of_short_activations_are_summed_in_float32(rng: np.random.Generator) -> None:
-    from lra.network import _moments
+    from lra.passes import moments
 
     x = jnp.asarray(rng.normal(3.0, 0.1, (400, 5, 2)), jnp.bfloat16)
-    mean, square, count = _moments(x)
+    mean, square, count = moments(x)
     exact = np.asarray(x, np.float64)
     np.testing.assert_allclose(mean, exact.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(square, (exact**2).mean((0, 1)), rtol=1e-5)
@@ -175,6 +175,24 @@ def test_gradients_are_differences(network: LraNetwork) -> None:
 
 
 @pytest.mark.parametrize("network", ["s5 retrieval", "s4d both directions, padded"], indirect=True)
+def test_all_at_once_is_one_after_the_other(network: LraNetwork, rng: np.random.Generator) -> None:
+    """Inputs, logits and the gradients of three combinations, of four of the examples, in batches of two."""
+    network = LraNetwork(network.model, network.x, network.lengths, batch=2)
+    rows, parts = np.array([4, 0, 3, 1]), network.parts.with_layer(1, network.parts.layers[1].keep(range(3)))
+    v = rng.standard_normal((len(rows), 3, 3)).astype(np.float32)
+    seen, felt = network.along(parts, rows, v, record=(1,))
+    ran = network.run(parts, rows, record=(1,))
+    assert relative(seen.logits, ran.logits) <= tol(L, dtype=np.float32)
+    assert list(seen.inputs) == [1]
+    assert relative(seen.inputs[1], ran.inputs[1]) <= tol(L, dtype=np.float32)
+    assert (seen.lengths is None) == (ran.lengths is None)
+    assert seen.lengths is None or np.array_equal(seen.lengths, ran.lengths)
+    assert len(felt) == 3
+    for r, gradients in enumerate(felt):
+        for mine, alone in zip(gradients, network.gradients(parts, rows, v[..., r]), strict=True):
+            assert relative(mine, alone) <= tol(L, dtype=np.float32)
+
+
 def test_a_recording_in_a_file_is_what_the_network_gave(network: LraNetwork, tmp_path: Path) -> None:
     """Three examples at a time, of pairs both documents; compiled for another batch, so rounded otherwise."""
     found = ssmreduce.save_recording(network, tmp_path / "x", batch=3, seed=1)
