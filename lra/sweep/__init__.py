@@ -53,7 +53,7 @@ def sweep(
     split : {"test", "validation"}
         What accuracy is measured on. Report "test"; choose by "validation".
     examples : int, optional
-        Only the first so many of the split.
+        Only so many of the split, spread evenly over it: test splits may be sorted by class.
     recorded : int
         Unlabelled training examples that a method which needs recorded inputs is fitted to.
     time : bool

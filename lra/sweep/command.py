@@ -43,7 +43,7 @@ def add_sweep_command(parser: argparse.ArgumentParser) -> None:
         "--split", default="test", choices=("test", "validation"),
         help="what accuracy is measured on: report `test` (default), choose by `validation`",
     )  # fmt: skip
-    add("--examples", type=int, metavar="N", help="the first N examples of the split (default: all)")
+    add("--examples", type=int, metavar="N", help="N examples, spread over the split (default: all)")
     add(
         "--recorded", type=int, default=200, metavar="N",
         help="unlabelled training examples for methods that need recorded inputs (default: 200)",

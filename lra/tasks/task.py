@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ssmreduce.recorded.recording import spread_over
+
 
 class Rows(Protocol):
     """Raw samples, indexed by an array of row numbers: an array, a memory map, or `lra.tasks.ragged.Ragged`."""
@@ -44,6 +46,12 @@ class Split:
     def limit(self, n: int | None) -> Split:
         """Return the split cut to its first `n` rows."""
         return self if n is None else dataclasses.replace(self, indices=self.indices[:n])
+
+    def spread(self, n: int | None) -> Split:
+        """Return at most `n` rows, spread evenly from the first to the last: files may be sorted by class."""
+        if n is None or n >= len(self):
+            return self
+        return dataclasses.replace(self, indices=self.indices[spread_over(len(self), n)])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

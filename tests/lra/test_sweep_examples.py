@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sweep_cases import CHECKPOINT
 
 import lra.sweep.examples
 import ssmreduce
+from lra.network import LraNetwork
 from lra.sweep import OWN, WHOLE_MODEL, sweep
 from lra.sweep.examples import Inputs, drawn
 from lra.sweep.whole_models import WHOLE_MODELS, WholeModel
@@ -55,6 +58,39 @@ def test_inputs_are_those_of_the_batches(retrieval: bool) -> None:
     np.testing.assert_array_equal(inputs[which], batch["x"])
     assert inputs.lengths is not None
     np.testing.assert_array_equal(inputs.lengths[which], batch["lengths"])
+
+
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), n=st.integers(1, 60))
+def test_of_a_split_sorted_by_class_every_class_has_its_share(sizes: list[int], n: int) -> None:
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    split = Split(x=y, y=y, indices=np.arange(len(y)))
+    few = split.spread(n)
+    assert len(few) == min(n, len(y))
+    assert len(split.spread(None)) == len(y)
+    counts = np.bincount(few.indices, minlength=len(y))
+    assert counts.max() == 1
+    share = np.bincount(y[few.indices], minlength=len(sizes)) / len(few)
+    assert np.all(np.abs(share * len(few) - np.array(sizes) * len(few) / len(y)) < 2)
+
+
+def test_a_sweep_of_some_examples_sees_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a test split that is sorted by class, as those of spoken words and reviews are."""
+
+    def load(*arguments: Any) -> Any:
+        task = load_task(*arguments)
+        order = task.test.indices[np.argsort(task.test.y[task.test.indices], kind="stable")]
+        return dataclasses.replace(task, test=dataclasses.replace(task.test, indices=order))
+
+    monkeypatch.setattr(lra.sweep.examples, "load_task", load)
+    result = sweep(CHECKPOINT, methods="balanced", ratios="0.5", allocations="uniform", examples=100)
+    test = load("digits", None, {}).test
+    chosen = test.indices[np.linspace(0, len(test) - 1, 100).round().astype(int)]
+    assert len(np.unique(test.y[chosen])) == 10
+    task, model = load_task("digits", None, {}), ssmreduce.load(CHECKPOINT)
+    network = LraNetwork(model, task.prepare(test.x[chosen]))
+    logits = network.run(network.parts, np.arange(100)).logits
+    assert result.whole["accuracy"] == pytest.approx(np.mean(logits.argmax(axis=1) == test.y[chosen]))
+    assert result.subject["chosen"] == "spread"
 
 
 class Unread:
