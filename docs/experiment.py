@@ -81,6 +81,7 @@ def _collected(record: str, paths: Sequence[Path]) -> None:
         wholes[name] = {
             "accuracy": found["whole"]["accuracy"],
             **{key: found["subject"][key] for key in ("classes", "examples", "sha256", "split")},
+            "chosen": found["subject"].get("chosen", "all"),
             "commit": commit(),
         }
         rows = [row for row in rows if row["checkpoint"] != name]
