@@ -174,7 +174,6 @@ def test_gradients_are_differences(network: LraNetwork) -> None:
         assert predicted == pytest.approx((values[0] - values[1]) / (2 * step), rel=2e-2, abs=2e-3)
 
 
-@pytest.mark.parametrize("network", ["s5 retrieval", "s4d both directions, padded"], indirect=True)
 def test_all_at_once_is_one_after_the_other(network: LraNetwork, rng: np.random.Generator) -> None:
     """Inputs, logits and the gradients of three combinations, of four of the examples, in batches of two."""
     network = LraNetwork(network.model, network.x, network.lengths, batch=2)
@@ -193,6 +192,7 @@ def test_all_at_once_is_one_after_the_other(network: LraNetwork, rng: np.random.
             assert relative(mine, alone) <= tol(L, dtype=np.float32)
 
 
+@pytest.mark.parametrize("network", ["s5 retrieval", "s4d both directions, padded"], indirect=True)
 def test_a_recording_in_a_file_is_what_the_network_gave(network: LraNetwork, tmp_path: Path) -> None:
     """Three examples at a time, of pairs both documents; compiled for another batch, so rounded otherwise."""
     found = ssmreduce.save_recording(network, tmp_path / "x", batch=3, seed=1)
