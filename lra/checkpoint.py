@@ -26,10 +26,14 @@ STATE_FORMAT, STATE_VERSION = "lra-training-state", 1
 CONTAINER = formats.FILE_FORMATS["safetensors"]
 
 
-def flatten(tree: Any) -> dict[str, np.ndarray]:
+def named_leaves(tree: Any) -> dict[str, Any]:
     """Return the leaves of a pytree by their ``/``-joined paths."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_join(path): np.asarray(leaf, order="C") for path, leaf in leaves}
+    return {_join(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Return the leaves of a pytree as arrays, by their ``/``-joined paths."""
+    return {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
 
 
 def _join(path: tuple[Any, ...]) -> str:

@@ -82,6 +82,7 @@ class Config(Checked):
     train_limit: int | None = None
     validation_limit: int | None = None
     data: str | None = None
+    start: str | None = None  # an exported model, whole or reduced, whose parameters the run begins with
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +124,11 @@ class Config(Checked):
         """What only this config's model has."""
         options: S5Options | S4DOptions = getattr(self, self.model)
         return options
+
+    @property
+    def sized_by_arrays(self) -> bool:
+        """Whether layers may have other sizes than `P` says: a compressed model, or one that began with another's."""
+        return bool(self.compressions or self.start)
 
     @property
     def P(self) -> int:

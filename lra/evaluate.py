@@ -49,7 +49,8 @@ def export(workdir: str | Path, path: str | Path) -> dict[str, Any]:
         **facts,
     }
     training: dict[str, Any] = {
-        "config": {key: value for key, value in config.to_dict().items() if key != "data"},
+        "config": {key: value for key, value in config.to_dict().items() if key not in ("data", "start")},
+        **({"start": info["start"]} if "start" in info else {}),
         "seed": config.seed,
         "epochs": config.epochs,
         "best_epoch": validation["epoch"],

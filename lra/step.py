@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -66,6 +67,11 @@ def initial_state(config: Config, task: Task, tx: optax.GradientTransformation) 
     model = build_model(config, task)
     batch = task.batch(task.train, np.arange(1))
     variables = jax.jit(model.init)(jax.random.key(config.seed), batch["x"], batch.get("lengths"))
+    return first_state(variables, tx)
+
+
+def first_state(variables: Mapping[str, Any], tx: optax.GradientTransformation) -> TrainState:
+    """Return the state before the first step of training the variables of a model."""
     params = variables["params"]
     opt_state = jax.jit(tx.init)(params)
     return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state, jnp.zeros(3))

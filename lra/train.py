@@ -23,6 +23,7 @@ from lra.errors import CheckpointError, DivergenceError, NotFiniteError
 from lra.metrics import cut, log
 from lra.penalties import layer_sums, penalty
 from lra.progress import Progress
+from lra.start import started
 from lra.step import (
     TrainState,
     build_model,
@@ -68,7 +69,8 @@ class Run:
     state : TrainState
         After the last step.
     info : dict
-        ``best`` (figures of the best epoch so far) and ``seconds``: what a checkpoint holds beside the arrays.
+        ``best`` (figures of the best epoch so far), ``seconds``, and ``start`` (the file of ``config.start``): what a
+        checkpoint holds beside the arrays.
     healthy : pytree
         The last parameters whose loss was looked at and finite.
     """
@@ -91,19 +93,23 @@ class Run:
 
     def _begin(self) -> tuple[TrainState, dict[str, Any]]:
         """Return the state to go on from, and what is known of it; later lines of the log are dropped."""
-        devices, last = self.devices, self.workdir / "last.safetensors"
-        state = initial_state(self.config, self.task, self.tx)
+        config, devices, last = self.config, self.devices, self.workdir / "last.safetensors"
         info: dict[str, Any] = {"best": None, "seconds": 0.0}
         if devices.lead(last.exists):
-            shapes = devices.lead(lambda: stored_shapes(last)) if self.compressing else {}
-            state, info = restore(last, resized(state, shapes, self.tx), self.config, self.task, devices)
+            state = initial_state(config, self.task, self.tx)
+            shapes = devices.lead(lambda: stored_shapes(last)) if config.sized_by_arrays else {}
+            state, info = restore(last, resized(state, shapes, self.tx), config, self.task, devices)
+        elif config.start:
+            state, info["start"] = started(config, self.task, self.tx, devices)
+        else:
+            state = initial_state(config, self.task, self.tx)
         devices.lead(lambda: cut(self.workdir, int(state.step)))  # also of a run killed before it saved
         return devices.replicate(state), info
 
     def _compile(self) -> None:
         """Compile the steps of a model with the sizes of the parameters."""
         config, devices = self.config, self.devices
-        model = build_model(config, self.task, self.state.params if config.compressions else None)
+        model = build_model(config, self.task, self.state.params if config.sized_by_arrays else None)
         self.train_step = make_train_step(model, self.tx, config.seed, penalty(config), devices)
         self.eval_step = make_eval_step(model, devices)
 

@@ -28,7 +28,8 @@ from lra.tasks.parallel import ordered_map
 from lra.tasks.pathfinder import pillow
 from lra.tasks.snakes import FEW_FREE, Snakes, Windows
 
-LEVELS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
+CONTOURS = range(2, 15)
+"""Paddles of a snake; the release has 6, 9 and 14, shorter ones are for models that cannot begin with those."""
 BLOCK = 1000  # images of one metadata file
 CHUNK = 100  # images of one random stream; part of what a seed means
 ATTEMPTS = 1 << 15  # pairs begun at a time, times the window's side; likewise
@@ -207,6 +208,11 @@ def add_distractors(rng: np.random.Generator, windows: Windows, images: np.ndarr
             return
 
 
+def level_name(contour_length: int) -> str:
+    """Return the folder of a difficulty, named as in the release."""
+    return "curv_baseline" if contour_length == 6 else f"curv_contour_length_{contour_length}"
+
+
 def write_block(block: int, folder: Path, n: int, seed: int, law: PathfinderLaw) -> int:
     """Write images ``1000 block ...`` and then their metadata file, unless it is there; return how many were drawn."""
     metadata = folder / "metadata" / f"{block}.npy"
@@ -242,10 +248,12 @@ def generate_pathfinder(
     ConfigError
         An unknown resolution or contour length, the folder is there already, or an interrupted run had other options.
     """
-    if resolution not in LAWS or contour_length not in LEVELS:
-        raise ConfigError(f"resolution must be one of {tuple(LAWS)}, contour_length one of {tuple(LEVELS)}")
+    if resolution not in LAWS or contour_length not in CONTOURS:
+        raise ConfigError(
+            f"resolution must be one of {tuple(LAWS)}, contour_length from {CONTOURS[0]} to {CONTOURS[-1]}"
+        )
     law = LAWS[resolution].with_contour(contour_length)
-    folder = root / f"pathfinder{resolution}" / LEVELS[contour_length]
+    folder = root / f"pathfinder{resolution}" / level_name(contour_length)
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another place or delete it")
     partial = folder.with_name(folder.name + ".partial")
@@ -271,7 +279,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the generator's options to a command line."""
     parser.add_argument("folder", type=Path, help="pathfinder<resolution>/<level>/ is made in it")
     parser.add_argument("--resolution", type=int, default=32, choices=tuple(LAWS), help="128 is Path-X")
-    parser.add_argument("--contour-length", type=int, default=14, choices=tuple(LEVELS))
+    parser.add_argument(
+        "--contour-length", type=int, default=14, choices=CONTOURS, metavar="PADDLES",
+        help="of the two curves: 6, 9 and 14 as in the release, from 2 (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--images", type=int, default=200_000, help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
