@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from ssmreduce.recorded.aims import Faced
 from ssmreduce.recorded.derivatives import Writes
@@ -69,5 +70,8 @@ def solved(blocks: Sequence[Block], missing: Array, dampings: Sequence[float]) -
         met += block.along @ block.known
     for damping in dampings:
         mu = damping * mean
-        weights = np.linalg.solve(normal + mu * np.eye(len(normal)), missing - met / mu)
+        damped = normal.copy()
+        damped.flat[:: len(normal) + 1] += mu
+        factor = linalg.cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+        weights = linalg.cho_solve(factor, missing - met / mu, check_finite=False)
         yield [block.along.T @ weights.astype(np.float32) + block.known / mu for block in blocks]

@@ -48,8 +48,8 @@ class Moves:
         pieces = []
         for some in (slice(start, start + size) for start in range(0, N, size)):
             few = Record(values=signals.values[some], lengths=signals.lengths[some])
-            each = [pole_and_input_derivatives(system, few, g[some], self.directions) for g in felt]
-            pieces.append(np.stack(each, axis=1))  # (s, R, k)
+            gradients = [each[some] for each in felt]
+            pieces.append(pole_and_input_derivatives(system, few, gradients, self.directions))  # (s, R, k)
         along = np.concatenate(pieces)
         self._along.append(along.reshape(-1, examples, *along.shape[1:]).sum(axis=0))
 

@@ -56,6 +56,8 @@ class Record:
 
     def reversed(self) -> Record:
         """Every sequence backwards, padding still at its end."""
+        if self.is_full:
+            return Record(values=np.ascontiguousarray(self.values[:, ::-1]), lengths=self.lengths)
         N, L = self.values.shape[:2]
         index = (self.lengths[:, None] - 1 - np.arange(L)) % max(L, 1)
         return Record(values=self.values[np.arange(N)[:, None], index], lengths=self.lengths)

@@ -18,17 +18,17 @@ def test_they_are_the_differences_of_a_weighted_sum_of_the_outputs(kind: str, rn
     item = system(kind)
     u, lengths = signals(item)
     record = Record(values=u, lengths=lengths)
-    g = rng.standard_normal(u.shape) * record.mask[..., None]
+    g = rng.standard_normal((3, *u.shape)) * record.mask[..., None]  # three numbers at once
     directions = None if item.batch_shape else principal_inputs(record, 2)
-    found = pole_and_input_derivatives(item, record, g, directions)
-    assert found.shape == (len(u), item.poles.size * (1 if directions is None else 3) * 2)
-    step = rng.standard_normal(found.shape[1])
+    found = pole_and_input_derivatives(item, record, list(g), directions)
+    assert found.shape == (len(u), 3, item.poles.size * (1 if directions is None else 3) * 2)
+    step = rng.standard_normal(found.shape[2])
     step /= np.abs(step).max()
     H = item.poles.size // item.n
 
     def sums(size: float) -> np.ndarray:
         moved = moved_system(item, (size * step).reshape(H, -1), directions, 0.0)
-        return (g * outputs(moved, u, lengths)).sum(axis=(1, 2))
+        return (g * outputs(moved, u, lengths)).sum(axis=(2, 3)).T
 
     told = (sums(1e-5) - sums(-1e-5)) / 2e-5
     assert np.abs(found @ step - told).max() <= 1e-6 * np.abs(told).max()
