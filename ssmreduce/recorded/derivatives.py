@@ -49,28 +49,28 @@ class Columns:
         """
         found = Columns()
         for some, states in aligned_states(system, given):
-            g = np.stack([gradients[some] for gradients in felt], axis=1)  # (s, R, L, p)
             if self.real:
                 states[..., system.n :] = 0.0
-            found._add(g, states, given.values[some], bool(system.batch_shape))
+            found._add([gradients[some] for gradients in felt], states, given.values[some], bool(system.batch_shape))
         self.gram, self.energy = self.gram + found.gram, self.energy + found.energy
         for mine, pieces in ((self.along_c, found.along_c), (self.along_d, found.along_d)):
             if pieces:
                 each = np.concatenate(pieces)
                 mine.append(each.reshape(-1, examples, *each.shape[1:]).sum(axis=0))
 
-    def _add(self, g: Array, states: Array, u: Array, batch: bool) -> None:
+    def _add(self, felt: Sequence[Array], states: Array, u: Array, batch: bool) -> None:
         x = states.astype(np.float32)
         if batch:  # every channel sees its own states
-            along = np.swapaxes(g, 2, 3)[..., None, :] @ np.moveaxis(x, 2, 1)[:, None]  # (s, R, H, 1, K)
-            self.along_c.append(along[..., 0, :])
+            g = np.stack([np.swapaxes(each, 1, 2) for each in felt], axis=2)  # (s, H, R, L)
+            along = np.swapaxes(g @ np.moveaxis(x, 2, 1), 1, 2)
             self.gram = self.gram + np.einsum("slhi,slhj->hij", states, states, optimize=True)
         else:
-            self.along_c.append(np.swapaxes(g, 2, 3) @ x[:, None])
+            along = np.stack([np.swapaxes(each, 1, 2) @ x for each in felt], axis=1)
             flat = states.reshape(-1, states.shape[-1])
             self.gram = self.gram + flat.T @ flat
-        if u.shape[-1] == g.shape[-1]:
-            self.along_d.append(np.einsum("srlp,slp->srp", g, u, optimize=True))
+        self.along_c.append(along)  # (s, R, ports, K)
+        if u.shape[-1] == felt[0].shape[-1]:
+            self.along_d.append(np.stack([np.einsum("slp,slp->sp", each, u) for each in felt], axis=1))
             self.energy = self.energy + np.square(u, dtype=float).sum(axis=(0, 1))
 
 
