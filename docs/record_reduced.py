@@ -37,6 +37,8 @@ SIZES = (
     ("psmnist_small_s5", "ratio", (0.75, 0.9)),
     ("listops_small_s4d", "ratio", (0.5, 0.75)),
     ("image_small_s5", "ratio", (0.5, 0.75)),
+    ("text_small_s5", "ratio", (0.5, 0.75)),
+    ("pathfinder_small_s5", "ratio", (0.5, 0.75)),
     ("smnist_small_s5", "max_change", (0.003,)),
     ("smnist_s5", "max_change", (0.003,)),
 )
