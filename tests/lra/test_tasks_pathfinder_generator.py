@@ -247,8 +247,9 @@ def test_files_are_read_back_and_an_interrupted_run_goes_on(tmp_path: Path, monk
 def test_refusals(tmp_path: Path):
     with pytest.raises(ConfigError, match="resolution"):
         generate_pathfinder(tmp_path, 48)
-    with pytest.raises(ConfigError, match="contour_length"):
-        generate_pathfinder(tmp_path, 32, 7)
+    for length in (1, 15):
+        with pytest.raises(ConfigError, match="contour_length from 2 to 14"):
+            generate_pathfinder(tmp_path, 32, length)
     (tmp_path / "pathfinder32/curv_baseline").mkdir(parents=True)
     with pytest.raises(ConfigError, match="there already"):
         generate_pathfinder(tmp_path, 32, 6)
