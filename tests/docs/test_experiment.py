@@ -71,7 +71,9 @@ def test_every_model_has_every_point(experiment: ModuleType, record: dict[str, A
 
 def test_every_model_that_ships_is_in_both(experiment: ModuleType) -> None:
     shipped = {path.stem for path in experiment.CHECKPOINTS}
-    assert set(experiment.recorded("experiment")["wholes"]) == set(experiment.recorded("allocations")["wholes"]) == shipped
+    assert (
+        set(experiment.recorded("experiment")["wholes"]) == set(experiment.recorded("allocations")["wholes"]) == shipped
+    )
 
 
 @pytest.mark.parametrize("name", ["experiment", "allocations"])
