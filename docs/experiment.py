@@ -142,6 +142,24 @@ def accuracies(record: Mapping[str, Any], ratio: float, allocation: str = "unifo
     return _table(["model", "whole", *(f"`{method}`" for method in methods)], lines)
 
 
+def lost_table(record: Mapping[str, Any]) -> list[str]:
+    """A line a ratio: mean percent lost of what lies above chance, seeds of a model's training counted once."""
+    methods = [family(name) for name in MATCHED if name != "lamp"]  # the same reductions as "magnitude" here
+    head = ["states removed", *(f"`{method}`" for method in methods)]
+    lines = [f"| {' | '.join(head)} |", "|---:" * len(head) + "|"]
+    for ratio in RATIOS:
+        means = []
+        for method in methods:
+            found: dict[str, list[float]] = {}
+            for name, accuracy in by_model(record, method, "uniform", ratio).items():
+                lost = loss(record, {"checkpoint": name, "accuracy": accuracy / 100})
+                found.setdefault(model_of(name), []).append(100 * lost)
+            means.append(float(np.mean([np.mean(values) for values in found.values()])))
+        cells = (f"**{value:.1f}**" if value == min(means) else f"{value:.1f}" for value in means)
+        lines.append(f"| {100 * ratio:.0f} % | {' | '.join(cells)} |")
+    return lines
+
+
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Rank correlation, ties averaged."""
     from scipy.stats import spearmanr

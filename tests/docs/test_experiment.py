@@ -76,6 +76,16 @@ def test_every_model_that_ships_is_in_both(experiment: ModuleType) -> None:
     )
 
 
+def test_the_readme_has_the_means(experiment: ModuleType, record: dict[str, Any]) -> None:
+    lines = experiment.lost_table(record)
+    assert "\n\n" + "\n".join(lines) + "\n\n" in (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len({experiment.model_of(name) for name in record["wholes"]}) == 14  # "fourteen trained models"
+    first = [experiment.loss(record, row) for row in record["rows"] if row["ratio"] == 0.33 and row["method"] == "aire"
+             and row["allocation"] == "uniform" and "_seed" not in row["checkpoint"]]  # fmt: skip
+    assert len(first) == 14
+    assert abs(100 * np.mean(first) - float(lines[2].split("|")[5])) < 2  # other seeds are near the first
+
+
 @pytest.mark.parametrize("name", ["experiment", "allocations"])
 def test_of_splits_that_are_sorted_by_class_the_examples_are_spread(experiment: ModuleType, name: str) -> None:
     """The first 500 spoken words are two of the eight, the first 500 reviews are all negative."""
