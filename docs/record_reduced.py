@@ -1,7 +1,8 @@
 """Models reduced from recorded inputs, measured by the two commands that users run: ``python docs/record.py reduced``.
 
 Every point is ``python -m lra reduce`` and then ``python -m lra evaluate`` in processes of their own; a row is written
-as soon as it is measured. ListOps needs ``FOLDER/listops-small`` (the command is in ``lra/configs/listops_small.py``).
+as soon as it is measured. ListOps and Pathfinder need data that are generated; the commands are in
+``lra/configs/{listops,pathfinder}_small.py``.
 """
 
 from __future__ import annotations

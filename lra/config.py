@@ -128,7 +128,7 @@ class Config(Checked):
     @property
     def sized_by_arrays(self) -> bool:
         """Whether layers may have other sizes than `P` says: a compressed model, or one that began with another's."""
-        return bool(self.compressions or self.start)
+        return bool(self.compressions) or self.start is not None
 
     @property
     def P(self) -> int:

@@ -15,7 +15,7 @@ from flax import linen as nn
 from lra.checkpoint import load_model, nest, read_tensors, save_model
 from lra.config import Config
 from lra.errors import CheckpointError, ConfigError
-from lra.models import OWN_OPTIONS, SHARED_OPTIONS, build, stored_copies, stored_states
+from lra.models import LATER_OPTIONS, OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS, build, stored_copies, stored_states
 from lra.step import make_eval_step, measure
 from lra.tasks import load_task
 
@@ -97,14 +97,13 @@ def rebuild(architecture: str, variables: Mapping[str, Any], options: Mapping[st
     if architecture not in OWN_OPTIONS:
         raise CheckpointError(f"architecture {architecture!r} is not one of {', '.join(OWN_OPTIONS)}")
     try:
-        names = {*SHARED_OPTIONS, *OWN_OPTIONS[architecture], "d_input", "n_classes"}
-        chosen = {name: options[name] for name in names - {"dropout", "mask_padding", "precision"}}
-        chosen["precision"] = options.get("precision", "float32")  # models from before there was a choice
-        chosen |= {name: bool(options.get(name, False)) for name in ("tokens", "padded", "retrieval", "mask_padding")}
+        names = {*SHARED_OPTIONS, *OWN_OPTIONS[architecture], *TASK_OPTIONS}
+        chosen = {name: options[name] for name in names - {"dropout", *LATER_OPTIONS}}
+        chosen |= {name: options.get(name, value) for name, value in LATER_OPTIONS.items()}
         states = stored_states(variables["params"])
         if architecture == "s4d":
             chosen["n_ssm"] = stored_copies(variables["params"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"the checkpoint lacks {error}; it is not a whole {architecture} model") from error
     if len(states) != chosen["n_layers"]:
         raise CheckpointError(f"the checkpoint holds {len(states)} layers, its options say {chosen['n_layers']}")

@@ -18,8 +18,9 @@ from lra.checkpoint import flatten, load_model, named_leaves, nest
 from lra.config import Config
 from lra.devices import ONE_DEVICE, Devices
 from lra.errors import CheckpointError
-from lra.models import OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS
-from lra.step import TrainState, build_model, first_state
+from lra.evaluate import rebuild
+from lra.models import LATER_OPTIONS, OWN_OPTIONS, SHARED_OPTIONS, TASK_OPTIONS
+from lra.step import TrainState, first_state
 from lra.tasks import Task
 from ssmreduce.files import digest
 
@@ -61,19 +62,24 @@ def started(
     return first_state(variables, tx), {name: found[name] for name in ("file", "sha256")}
 
 
+def required(config: Config, task: Task) -> dict[str, Any]:
+    """Options of this run's model."""
+    return config.flat() | {name: getattr(task, name) for name in TASK_OPTIONS}
+
+
 def require_same_function(description: Mapping[str, Any], config: Config, task: Task, path: Path) -> None:
     """Refuse a file whose options would make another function of its arrays."""
     if description["architecture"] != config.model:
         raise CheckpointError(f"it holds an {description['architecture']} model, this run trains {config.model}", path)
-    mine = config.flat() | {name: getattr(task, name) for name in TASK_OPTIONS}
-    theirs, missing = description["options"], {"mask_padding": False, "retrieval": False, "tokens": False}
-    free = FREE if task.padded or theirs.get("padded") else (*FREE, "mask_padding")
+    mine, theirs = required(config, task), {**LATER_OPTIONS, **description["options"]}
+    free = FREE if task.padded or theirs["padded"] else (*FREE, "mask_padding")
     for name in sorted({*SHARED_OPTIONS, *OWN_OPTIONS[config.model], *TASK_OPTIONS} - {*free}):
-        value = theirs.get(name, missing.get(name))
+        value = theirs.get(name)
         if value != mine[name]:
+            way = "use a model of a task like this" if name in TASK_OPTIONS else f"--set {name}={value!r}"
             raise CheckpointError(
                 f"its {name} is {value!r}, that of this run {mine[name]!r}; a run starts from a model of the same kind "
-                f"(--set {name}={value!r}, or another file)",
+                f"({way}, or another file)",
                 path,
             )
     words = theirs.get("vocabulary")
@@ -82,18 +88,24 @@ def require_same_function(description: Mapping[str, Any], config: Config, task: 
 
 
 def fitting(arrays: Mapping[str, np.ndarray], config: Config, task: Task, path: Path) -> dict[str, Any]:
-    """Return the model's variables, in the types that it has, after names and shapes were compared."""
+    """Return the model's variables, in the types that it has, after names, shapes and values were looked at."""
     try:
-        model = build_model(config, task, nest(arrays)["params"])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"it lacks {error}; it is not a whole {config.model} model", path) from error
+        model = rebuild(config.model, nest(arrays), required(config, task))
+    except CheckpointError as error:
+        raise CheckpointError(str(error), path) from error
     batch = task.batch(task.train, np.arange(1))
-    template = jax.eval_shape(model.init, jax.random.key(0), batch["x"], batch.get("lengths"))
-    wanted = named_leaves(template)
+    wanted = named_leaves(jax.eval_shape(model.init, jax.random.key(0), batch["x"], batch.get("lengths")))
+    held = {}
     for name in sorted(wanted.keys() | arrays.keys()):
         mine, theirs = (getattr(group.get(name), "shape", None) for group in (wanted, arrays))
         if mine != theirs:
             raise CheckpointError(
                 f"{name} has the shape {theirs} there and {mine} in this run (None: is missing)", path
             )
-    return nest({name: np.asarray(array, wanted[name].dtype) for name, array in arrays.items()})
+        if not np.can_cast(arrays[name].dtype, wanted[name].dtype, "same_kind"):
+            raise CheckpointError(f"{name} is {arrays[name].dtype} there and {wanted[name].dtype} in this run", path)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            held[name] = np.asarray(arrays[name], wanted[name].dtype)
+        if not np.isfinite(held[name]).all():
+            raise CheckpointError(f"{name} is not finite; start from a model that ran, or an earlier one", path)
+    return nest(held)

@@ -36,7 +36,7 @@ from lra.step import (
 )
 from lra.tasks import Task, load_task
 from lra.tasks.batches import training_batches
-from lra.workdir import claimed, read_result, restore
+from lra.workdir import LAST, claimed, read_result, restore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,13 +93,13 @@ class Run:
 
     def _begin(self) -> tuple[TrainState, dict[str, Any]]:
         """Return the state to go on from, and what is known of it; later lines of the log are dropped."""
-        config, devices, last = self.config, self.devices, self.workdir / "last.safetensors"
+        config, devices, last = self.config, self.devices, self.workdir / LAST
         info: dict[str, Any] = {"best": None, "seconds": 0.0}
         if devices.lead(last.exists):
             state = initial_state(config, self.task, self.tx)
             shapes = devices.lead(lambda: stored_shapes(last)) if config.sized_by_arrays else {}
             state, info = restore(last, resized(state, shapes, self.tx), config, self.task, devices)
-        elif config.start:
+        elif config.start is not None:
             state, info["start"] = started(config, self.task, self.tx, devices)
         else:
             state = initial_state(config, self.task, self.tx)
@@ -191,7 +191,7 @@ class Run:
     def _save(self) -> None:
         if self.devices.leads:
             self.info["seconds"] = time.monotonic() - self.started
-            save_state(self.workdir / "last.safetensors", self.state, {**self.info, **self.facts})
+            save_state(self.workdir / LAST, self.state, {**self.info, **self.facts})
 
     def test(self) -> Outcome:
         """Measure the best parameters on the test split, unless that was done before."""

@@ -15,7 +15,7 @@ from lra.errors import CheckpointError
 from lra.lock import locked
 from lra.tasks import Task
 
-LOCK = ".lock"
+LOCK, LAST = ".lock", "last.safetensors"
 
 
 def restore(path: Path, template: Any, config: Config, task: Task, devices: Devices) -> tuple[Any, dict[str, Any]]:
@@ -94,6 +94,8 @@ def _check_config(path: Path, config: Config) -> None:
             held = Config.from_dict(json.loads(path.read_text()))  # keys younger than the run have their defaults
         except (ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); use a new --workdir") from error
+        if not (path.parent / LAST).exists():  # nothing has come of it: the file may have been refused
+            held = held.replace(start=config.start)
         require_same(held, config, path.parent)
     write_atomically(path, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
 

@@ -15,6 +15,7 @@ from lra.models.s4d import S4DSSM, S4Block, s4_norm
 from lra.models.s5 import S5SSM
 
 __all__ = [
+    "LATER_OPTIONS",
     "OWN_OPTIONS",
     "S4DSSM",
     "S5SSM",
@@ -52,6 +53,14 @@ OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "s4d": ("n_ssm", "A_init", "dt_transform"),
 }
 TASK_OPTIONS: tuple[str, ...] = ("d_input", "n_classes", "tokens", "padded", "retrieval")
+LATER_OPTIONS: dict[str, Any] = {
+    "precision": "float32",
+    "tokens": False,
+    "padded": False,
+    "retrieval": False,
+    "mask_padding": False,
+}
+"""Options that models from before there was a choice do not name, and what those models have."""
 
 
 def build(architecture: str, states: int | tuple[int, ...], **options: Any) -> nn.Module:

@@ -34,7 +34,6 @@ from lra.tasks.task import Split, Task
 from lra.tasks.writer import Writer
 from theory.errors import MissingDependencyError
 
-LEVELS = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")
 EMPTY_IN_RELEASE = "pathfinder32/curv_baseline/imgs/0/sample_172.png"
 PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST_IMAGE = 1 << 20  # bytes; those of Path-X have 8,000
@@ -43,7 +42,11 @@ BATCH = 512  # images decoded at a time
 
 
 def load_pathfinder(
-    path: str | None = None, resolution: int = 32, level: str = LEVELS[-1], centre: bool = True, threads: int = 2
+    path: str | None = None,
+    resolution: int = 32,
+    level: str = "curv_contour_length_14",
+    centre: bool = True,
+    threads: int = 2,
 ) -> Task:
     """Return the task: (batch, resolution**2, 1), row by row.
 

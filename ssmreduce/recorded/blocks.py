@@ -63,7 +63,7 @@ def solved(blocks: Sequence[Block], missing: Array, dampings: Sequence[float]) -
     for block in blocks:
         normal += block.along @ block.along.T
     mean = float(np.trace(normal)) / len(normal)
-    if not mean > 0:
+    if not 0 < mean < np.inf:
         return
     met = np.zeros(len(missing))
     for block in blocks:

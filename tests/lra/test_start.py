@@ -81,11 +81,11 @@ def test_without_a_learning_rate_training_keeps_every_array(trained, tmp_path):
 
 
 def test_a_reduced_model_learns_again_what_it_lost(tmp_path):
-    """Not a theorem: modal truncation to a quarter leaves digits near chance, two epochs bring most of it back."""
+    """Not a theorem: modal truncation to a quarter leaves digits near chance, four epochs bring most of it back."""
     path = Path(ssmreduce.__file__).parent / "checkpoints" / "digits_s5.safetensors"
     small = ssmreduce.reduce_model(ssmreduce.load(path), ratio=0.75, method="modal", allocation="uniform")
     small.save(tmp_path / "small.safetensors")
-    config = load_config("digits", {"start": str(tmp_path / "small.safetensors"), "epochs": 2})
+    config = load_config("digits", {"start": str(tmp_path / "small.safetensors"), "epochs": 4})
     outcome = train_and_evaluate(config, tmp_path / "run", quiet=True)
     assert evaluate(tmp_path / "small.safetensors")["accuracy"] < 0.3
     assert outcome.test["accuracy"] > 0.6
@@ -137,14 +137,23 @@ def test_a_stopped_run_goes_on_without_the_file(trained, tmp_path, monkeypatch):
         ({"clip_eigs": True}, "clip_eigs"),
         ({"activation": "full_glu"}, "activation"),
         ({"step_rescale": 2.0}, "step_rescale"),
-        ({"mode": "last"}, "mode"),
+        ({"mode": "last"}, r"\(--set mode='pool', or another file\)"),
+        ({"start": ""}, "directory"),
     ],
 )
 def test_another_kind_of_model_is_refused_before_anything_runs(changes, message, tmp_path):
     path = Path(ssmreduce.__file__).parent / "checkpoints" / "digits_s5.safetensors"
-    config = load_config("digits", {**changes, "start": str(path)})
+    config = load_config("digits", {"start": str(path), **changes})
     with pytest.raises(CheckpointError, match=message):
         train_and_evaluate(config, tmp_path / "run", quiet=True)
+
+
+def test_after_a_name_that_is_wrong_the_right_one_is_taken(trained, tmp_path):
+    config, folder = trained
+    with pytest.raises(CheckpointIOError, match="hlaf"):
+        train_and_evaluate(config.replace(start=str(folder / "hlaf.safetensors")), tmp_path, quiet=True)
+    train_and_evaluate(config.replace(start=str(folder / "half.safetensors")), tmp_path, quiet=True)
+    assert export(tmp_path, tmp_path / "one.safetensors")["training"]["start"]["file"] == "half.safetensors"
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
@@ -163,8 +172,16 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     save_model(broken, {**variables, "params": {**variables["params"], "decoder": decoder}}, options, {})
     with pytest.raises(CheckpointError, match=r"decoder/bias has the shape \(11,\) there and \(10,\)"):
         started(config, task, tx)
+    for value, message in ((np.nan, "decoder/bias is not finite"), (1j, "decoder/bias is complex64")):
+        decoder = {**variables["params"]["decoder"], "bias": np.full(10, value, np.result_type(value, np.float32))}
+        save_model(broken, {**variables, "params": {**variables["params"], "decoder": decoder}}, options, {})
+        with pytest.raises(CheckpointError, match=f"broken.*{message}"):
+            started(config, task, tx)
+    save_model(broken, variables, {**options, "n_classes": 2}, {})
+    with pytest.raises(CheckpointError, match=r"n_classes is 2, that of this run 10.*use a model of a task like this"):
+        started(config, task, tx)
     save_model(broken, {**variables, "params": {"decoder": decoder}}, options, {})
-    with pytest.raises(CheckpointError, match="not a whole s5 model"):
+    with pytest.raises(CheckpointError, match=r"broken.*not a whole s5 model"):
         started(config, task, tx)
     save_model(broken, variables, options, {})
     broken.write_bytes(broken.read_bytes()[:-1] + b"?")

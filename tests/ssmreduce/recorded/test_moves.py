@@ -150,3 +150,6 @@ def test_steps_are_the_minimisers(rng: np.random.Generator) -> None:
         wanted = np.linalg.solve(B.T @ B + mu * np.eye(B.shape[1]), B.T @ faced.missing.ravel() + g)
         assert np.abs(np.concatenate(found) - wanted).max() <= 1e-5 * np.abs(wanted).max()
     assert not list(solved([], faced.missing.ravel(), dampings))
+    huge = [Block.of(0, along[0] * np.float32(1e20), faced, lambda system, step: system)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert not list(solved(huge, faced.missing.ravel(), dampings))  # squares overflow: no step is known
